@@ -1,0 +1,1 @@
+//! Skeleton: replaced by the crate's own header.
