@@ -1,0 +1,9 @@
+"""The admin under /admin/, everything else is the shelf."""
+
+from django.contrib import admin
+from django.urls import include, path
+
+urlpatterns = [
+    path("admin/", admin.site.urls),
+    path("", include("shelf.urls")),
+]
