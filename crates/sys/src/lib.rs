@@ -7,5 +7,10 @@
 pub mod epoll;
 pub mod fdpass;
 pub mod file;
+pub mod limits;
 pub mod net;
+pub mod privileges;
 pub mod process;
+pub mod shm;
+pub mod signals;
+pub mod spawn;
