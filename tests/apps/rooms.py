@@ -1,0 +1,56 @@
+"""A WSGI application for the tests of one server: what it was given, pieces, uploads, errors."""
+
+import hashlib
+import json
+import os
+import time
+from wsgiref.validate import validator
+
+
+def environ_of(environ, start_response):
+    shown = {key: value for key, value in environ.items() if isinstance(value, (str, int, bool))}
+    body = json.dumps(shown).encode()
+    start_response("200 OK", [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
+    return [body]
+
+
+def digest(environ, start_response):
+    hashed, size = hashlib.sha256(), 0
+    while piece := environ["wsgi.input"].read(65536):
+        hashed.update(piece)
+        size += len(piece)
+    body = f"{size} {hashed.hexdigest()}".encode()
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [body]
+
+
+def pieces(_environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    for number in range(3):
+        if number:
+            time.sleep(0.2)
+        yield f"piece {number}\n".encode()
+
+
+def pid(_environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [str(os.getpid()).encode()]
+
+
+def broken(_environ, _start_response):
+    raise RuntimeError("broken on purpose")
+
+
+def not_found(_environ, start_response):
+    start_response("404 Not Found", [("Content-Type", "text/plain")])
+    return [b"no such room\n"]
+
+
+ROOMS = {"/environ": environ_of, "/digest": digest, "/pieces": pieces, "/pid": pid, "/broken": broken}
+
+
+def application(environ, start_response):
+    return ROOMS.get(environ["PATH_INFO"], not_found)(environ, start_response)
+
+
+app = validator(application)

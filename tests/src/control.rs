@@ -1,0 +1,120 @@
+//! A small blocking client of a control socket.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::client::{Client, Request};
+use crate::reply::Reply;
+use crate::wait;
+
+/// The control socket of one daemon.
+#[derive(Debug, Clone)]
+pub struct Control {
+    socket: PathBuf,
+}
+
+impl Control {
+    #[must_use]
+    pub fn new(socket: impl Into<PathBuf>) -> Self {
+        Self {
+            socket: socket.into(),
+        }
+    }
+
+    #[must_use]
+    pub fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    /// One call; an error when nobody listens.
+    pub fn call(&self, request: Request) -> io::Result<Reply> {
+        Client::try_connect(&self.socket.clone().into())?
+            .try_ask(&request.header("Connection", "close"))
+    }
+
+    #[track_caller]
+    #[must_use]
+    pub fn get(&self, path: &str) -> Value {
+        let reply = self
+            .call(Request::get(path))
+            .unwrap_or_else(|problem| panic!("GET {path} on {}: {problem}", self.socket.display()));
+        assert_eq!(reply.status, 200, "GET {path}: {}", reply.text());
+        reply.json()
+    }
+
+    #[track_caller]
+    pub fn post(&self, path: &str) -> Value {
+        let reply = self
+            .call(Request::post(path, ""))
+            .unwrap_or_else(|problem| {
+                panic!("POST {path} on {}: {problem}", self.socket.display())
+            });
+        assert!(
+            (200..300).contains(&reply.status),
+            "POST {path}: {} {}",
+            reply.status,
+            reply.text()
+        );
+        if reply.body.is_empty() {
+            Value::Null
+        } else {
+            reply.json()
+        }
+    }
+
+    #[track_caller]
+    #[must_use]
+    pub fn status(&self) -> Value {
+        self.get("/v1/status")
+    }
+
+    /// The daemon's phase; `None` while nobody answers.
+    #[must_use]
+    pub fn phase(&self) -> Option<String> {
+        let reply = self.call(Request::get("/v1/status")).ok()?;
+        Some(reply.json()["phase"].as_str()?.to_owned())
+    }
+
+    #[track_caller]
+    pub fn wait_phase(&self, phase: &str) {
+        wait::until(
+            &format!("phase {phase} on {}", self.socket.display()),
+            || (self.phase()? == phase).then_some(()),
+        );
+    }
+
+    /// What the supervisor says about one program.
+    #[track_caller]
+    #[must_use]
+    pub fn program(&self, name: &str) -> Value {
+        self.get(&format!("/v1/programs/{name}"))
+    }
+
+    /// Waits until a supervisor answers and its program is RUNNING and ready; gives its pid.
+    #[track_caller]
+    pub fn wait_running(&self, name: &str) -> i32 {
+        wait::until(&format!("program {name} to be ready"), || {
+            let reply = self
+                .call(Request::get(&format!("/v1/programs/{name}")))
+                .ok()?;
+            let program = (reply.status == 200).then(|| reply.json())?;
+            let running = program["state"] == "RUNNING" && program["ready"] == true;
+            running.then(|| {
+                program["pid"]
+                    .as_i64()
+                    .and_then(|pid| i32::try_from(pid).ok())
+            })?
+        })
+    }
+
+    /// Waits until the program runs and is ready under another pid than before.
+    #[track_caller]
+    pub fn wait_replaced(&self, name: &str, before: i32) -> i32 {
+        wait::until(&format!("a successor of {name} (pid {before})"), || {
+            let pid = self.wait_running(name);
+            (pid != before).then_some(pid)
+        })
+    }
+}
