@@ -14,6 +14,7 @@ pub mod load;
 pub mod notify;
 pub mod port;
 pub mod process;
+pub mod refusal;
 pub mod reply;
 pub mod site;
 pub mod tools;
