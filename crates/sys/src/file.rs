@@ -1,8 +1,9 @@
 //! Files and pipes: opening beneath a folder, and moving bytes without copying them.
 //! Not here: what may be served, caching, ranges.
+#![expect(unsafe_code, reason = "FIONREAD has no safe wrapper")]
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use nix::fcntl::{self, FcntlArg, OpenHow, ResolveFlag};
 pub use nix::fcntl::{OFlag, SpliceFFlags};
@@ -100,4 +101,34 @@ pub fn set_pipe_size(fd: impl AsFd, bytes: usize) -> io::Result<usize> {
     let bytes = i32::try_from(bytes).map_err(|_| nix::Error::EINVAL)?;
     let size = fcntl::fcntl(fd, FcntlArg::F_SETPIPE_SZ(bytes))?;
     Ok(usize::try_from(size).unwrap_or(0))
+}
+
+/// How much a pipe can hold.
+pub fn pipe_size(fd: impl AsFd) -> io::Result<usize> {
+    let size = fcntl::fcntl(fd, FcntlArg::F_GETPIPE_SZ)?;
+    Ok(usize::try_from(size).unwrap_or(0))
+}
+
+/// How many bytes wait in a pipe or socket (FIONREAD).
+pub fn readable_bytes(fd: impl AsFd) -> io::Result<usize> {
+    let mut count: libc::c_int = 0;
+    // SAFETY: `count` is a live integer of the type that FIONREAD writes.
+    let result = unsafe { libc::ioctl(fd.as_fd().as_raw_fd(), libc::FIONREAD, &raw mut count) };
+    nix::errno::Errno::result(result)?;
+    Ok(usize::try_from(count).unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pipe_knows_its_size_and_content() {
+        let (reader, writer) = pipe_cloexec_nonblock().unwrap();
+        assert_eq!(readable_bytes(&reader).unwrap(), 0);
+        write(&writer, b"hello").unwrap();
+        assert_eq!(readable_bytes(&reader).unwrap(), 5);
+        let now = set_pipe_size(&reader, 4096).unwrap();
+        assert_eq!(pipe_size(&reader).unwrap(), now);
+    }
 }
