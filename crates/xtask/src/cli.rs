@@ -1,5 +1,7 @@
 //! The command line of `cargo xtask`.
 
+use std::net::SocketAddr;
+
 use clap::{Args, Parser, Subcommand};
 
 #[derive(Debug, Parser)]
@@ -15,8 +17,21 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Task {
+    /// Serves examples/flask through all three daemons
+    Demo(DemoOptions),
     /// Formatting, clippy, every test, and the end-to-end tests with real daemons
     Test(TestOptions),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DemoOptions {
+    /// Ask for every route, compare, stop; the exit code tells whether all was well
+    #[arg(long)]
+    pub(crate) check: bool,
+
+    /// Where the site is to be reached
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8000")]
+    pub(crate) listen: SocketAddr,
 }
 
 #[derive(Debug, Args)]

@@ -3,6 +3,8 @@
 
 mod cli;
 mod debian;
+mod demo;
+mod http;
 mod python;
 mod step;
 mod test;
@@ -16,6 +18,7 @@ use crate::cli::{Cli, Task};
 
 fn main() -> ExitCode {
     let done = match Cli::parse().task {
+        Task::Demo(options) => demo::run(&options),
         Task::Test(options) => test::run(&options),
     };
     match done {

@@ -2,6 +2,9 @@
 
 use std::env;
 use std::path::PathBuf;
+use std::process::Command;
+
+use crate::step;
 
 /// The folder that holds the workspace's Cargo.toml.
 pub(crate) fn root() -> PathBuf {
@@ -25,6 +28,19 @@ pub(crate) fn target() -> PathBuf {
 /// The cargo that runs us, so that a `+toolchain` stays the same.
 pub(crate) fn cargo() -> PathBuf {
     env::var_os("CARGO").map_or_else(|| PathBuf::from("cargo"), PathBuf::from)
+}
+
+/// Builds these packages' binaries in release; gives the folder they are in.
+pub(crate) fn build_release(packages: &[&str]) -> anyhow::Result<PathBuf> {
+    let mut command = Command::new(cargo());
+    command
+        .args(["build", "--release", "--bins"])
+        .current_dir(root());
+    packages.iter().for_each(|package| {
+        command.args(["--package", package]);
+    });
+    step::call(&mut command)?;
+    Ok(target().join("release"))
 }
 
 /// Whether a missing tool must fail the run instead of shortening it.
