@@ -17,10 +17,35 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Task {
+    /// Measures ours against the peers that are installed, and prints tables
+    Bench(BenchOptions),
     /// Serves examples/flask through all three daemons
     Demo(DemoOptions),
     /// Formatting, clippy, every test, and the end-to-end tests with real daemons
     Test(TestOptions),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchOptions {
+    /// What to measure; all scenarios when none is named
+    #[arg(value_name = "SCENARIO")]
+    pub(crate) scenarios: Vec<String>,
+
+    /// How often each subject is started and measured
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    pub(crate) rounds: usize,
+
+    /// How long each measurement takes
+    #[arg(long, value_name = "S", default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) seconds: u64,
+
+    /// Show the scenarios
+    #[arg(long)]
+    pub(crate) list: bool,
+
+    /// Install the load generator and the peers (Debian packages, and a virtual environment under target/)
+    #[arg(long)]
+    pub(crate) setup: bool,
 }
 
 #[derive(Debug, Args)]

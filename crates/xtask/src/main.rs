@@ -1,6 +1,7 @@
 //! `cargo xtask`: the project's chores, each one command that installs by itself what it needs.
 //! Not here: anything that ships. The daemons are only run as programs, never linked.
 
+mod bench;
 mod cli;
 mod debian;
 mod demo;
@@ -18,6 +19,7 @@ use crate::cli::{Cli, Task};
 
 fn main() -> ExitCode {
     let done = match Cli::parse().task {
+        Task::Bench(options) => bench::run(&options),
         Task::Demo(options) => demo::run(&options),
         Task::Test(options) => test::run(&options),
     };

@@ -69,6 +69,20 @@ pub(crate) fn virtualenv(
     fs::write(&stamp, wanted).with_context(|| format!("cannot write {}", stamp.display()))
 }
 
+/// Installs more into an environment that is there already.
+pub(crate) fn add(dir: &Path, requirements: &Path) -> anyhow::Result<()> {
+    let mut pip = Command::new(dir.join("bin/python"));
+    pip.args([
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "-r",
+    ]);
+    step::call(pip.arg(requirements))
+}
+
 fn create(dir: &Path, may_install: bool) -> anyhow::Result<()> {
     let make = || step::call(Command::new("python3").args(["-m", "venv"]).arg(dir));
     if make().is_ok() {

@@ -1,0 +1,116 @@
+//! `cargo xtask bench`: ours and the peers that are installed, in interleaved rounds, on one core each.
+//!
+//! How a figure comes about: every subject is started afresh in every round, its answer is compared before anything is
+//! timed, the server runs on CPU 0 and the load generator (with any upstream) on CPU 1. Machines drift, so only
+//! medians of rounds and ratios within a round count. Not here: what a subject is (see `subjects`).
+
+mod load;
+mod measure;
+mod report;
+mod server;
+mod setup;
+mod subjects;
+
+use std::thread::available_parallelism;
+use std::time::Duration;
+
+use anyhow::bail;
+
+use self::measure::Sample;
+use self::server::Field;
+use self::subjects::{Scenario, Subject};
+use crate::cli::BenchOptions;
+use crate::workspace::build_release;
+
+/// The samples of one subject, one for each round.
+#[derive(Debug)]
+struct Series {
+    subject: Subject,
+    samples: Vec<Sample>,
+}
+
+pub(crate) fn run(options: &BenchOptions) -> anyhow::Result<bool> {
+    if options.list {
+        for scenario in subjects::scenarios() {
+            println!("{:<12} {}", scenario.name, scenario.what);
+        }
+        return Ok(true);
+    }
+    if options.setup {
+        setup::run()?;
+        return Ok(true);
+    }
+    if available_parallelism()?.get() < 2 {
+        bail!(
+            "one CPU for the server and one for the load are needed, and this machine has one in all"
+        );
+    }
+    let chosen = choose(&options.scenarios)?;
+    setup::check()?;
+    let binaries = build_release(&["trine-proxy", "trine-wsgi"])?;
+    for scenario in chosen {
+        let field = Field::new(&binaries)?;
+        let series = measure_all(&scenario, &field, options)?;
+        println!(
+            "{}",
+            report::table(&scenario, &series, options.rounds, options.seconds)
+        );
+    }
+    Ok(true)
+}
+
+fn choose(names: &[String]) -> anyhow::Result<Vec<Scenario>> {
+    let all = subjects::scenarios();
+    if names.is_empty() {
+        return Ok(all);
+    }
+    let known: Vec<&str> = all.iter().map(|scenario| scenario.name).collect();
+    if let Some(unknown) = names.iter().find(|name| !known.contains(&name.as_str())) {
+        bail!(
+            "no scenario is called {unknown}; there are: {}",
+            known.join(", ")
+        );
+    }
+    Ok(all
+        .into_iter()
+        .filter(|scenario| names.iter().any(|name| name == scenario.name))
+        .collect())
+}
+
+/// A B C, A B C, … so that a slow minute of the machine hits all of them.
+fn measure_all(
+    scenario: &Scenario,
+    field: &Field,
+    options: &BenchOptions,
+) -> anyhow::Result<Vec<Series>> {
+    let mut series = vec![];
+    for subject in &scenario.subjects {
+        match (subject.missing)() {
+            None => series.push(Series {
+                subject: *subject,
+                samples: vec![],
+            }),
+            Some(why) => eprintln!("{}: left out {}: {why}", scenario.name, subject.name),
+        }
+    }
+    for round in 1..=options.rounds {
+        for one in &mut series {
+            let sample = measure::one(
+                scenario,
+                &one.subject,
+                field,
+                Duration::from_secs(options.seconds),
+            )?;
+            eprintln!(
+                "{} round {round}/{}: {:<16} {:>8.0} requests/s {:>7.1} µs",
+                scenario.name,
+                options.rounds,
+                one.subject.name,
+                sample.per_second(),
+                sample.cpu_micros()
+            );
+            one.samples.push(sample);
+        }
+    }
+    Ok(series)
+}
