@@ -1,2 +1,60 @@
-//! Skeleton.
-fn main() {}
+//! The `trine` command: puts an application on the internet through the three daemons, and talks to them.
+//!
+//! Not here: any daemon's insides. `trine` writes their documented configuration keys and calls their
+//! control sockets, nothing more.
+
+mod actions;
+mod cli;
+mod ending;
+mod failure;
+mod logs;
+mod reload;
+mod run_dir;
+mod status;
+mod supervisor;
+mod up;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use trine_service::exit::Exit;
+
+use crate::cli::{Cli, Command};
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print(); // help and version are "errors" of code 0
+            return if error.use_stderr() {
+                Exit::Usage.into()
+            } else {
+                Exit::Ok.into()
+            };
+        }
+    };
+    match run(cli) {
+        Ok(exit) => exit.into(),
+        Err(error) => failure::tell(&error).into(),
+    }
+}
+
+/// One current-thread runtime for whatever the command asks of the control sockets.
+fn run(cli: Cli) -> anyhow::Result<Exit> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let run_dir = cli.run_dir()?;
+    runtime.block_on(async {
+        match cli.command {
+            Command::Up(args) => up::run(args, run_dir).await,
+            Command::Status(args) => status::run(&args, &run_dir).await,
+            Command::Logs(args) => logs::run(&args, &run_dir).await,
+            Command::Start(args) => actions::start(&args, &run_dir).await,
+            Command::Stop(args) => actions::stop(&args, &run_dir).await,
+            Command::Restart(args) => actions::restart(&args, &run_dir).await,
+            Command::Reload(args) => reload::run(&args, &run_dir).await,
+            Command::Down => actions::down(&run_dir).await,
+        }
+    })
+}

@@ -1,0 +1,204 @@
+//! The command line: what can be typed. Not here: what it means (see each command's module).
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::{Args, Parser, Subcommand};
+use trine_config::ListenAddr;
+
+use crate::run_dir::RunDir;
+
+/// Serves Python web applications: starts the proxy, the WSGI server and their supervisor,
+/// and tells how they are.
+#[derive(Debug, Parser)]
+#[command(name = "trine", version, propagate_version = true, max_term_width = 100, after_help = EXIT_CODES)]
+pub(crate) struct Cli {
+    /// Where configurations, sockets and logs of one deployment lie
+    #[arg(long, global = true, value_name = "DIR", default_value = ".trine")]
+    run_dir: PathBuf,
+
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 done · 1 a program could not do what was asked · 3 status: not all programs run · \
+4 nothing runs in the run directory · 64 usage · 70 a bug in Trine · 75 try again, for example \
+when the address is in use · 78 the application or a setting needs an edit";
+
+impl Cli {
+    /// The run directory as an absolute path.
+    pub(crate) fn run_dir(&self) -> anyhow::Result<RunDir> {
+        RunDir::at(&self.run_dir)
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Serve an application through all three daemons
+    Up(UpArgs),
+    /// Show every program: its state, process and uptime
+    Status(StatusArgs),
+    /// Show what a program printed
+    Logs(LogsArgs),
+    /// Start programs that are stopped
+    Start(Names),
+    /// Stop programs; the others go on
+    Stop(Names),
+    /// Restart programs; their sockets stay open meanwhile
+    Restart(Names),
+    /// Take over edited configurations and new application code without dropping a request
+    Reload(ReloadArgs),
+    /// Stop everything that `trine up` started
+    Down,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct UpArgs {
+    /// The application; left out, it is looked for in app.py, wsgi.py or main.py
+    #[arg(value_name = "MODULE:APP")]
+    pub(crate) app: Option<String>,
+
+    /// Where visitors reach the site: HOST:PORT, PORT, or unix:PATH
+    #[arg(long, short, value_name = "ADDRESS", default_value = "127.0.0.1:8000")]
+    pub(crate) listen: ListenAddr,
+
+    /// Files that the proxy serves itself, as /static=./static; may be given several times
+    #[arg(long = "static", value_name = "URL=DIR")]
+    pub(crate) statics: Vec<StaticArg>,
+
+    /// Worker processes of the application
+    #[arg(long, short, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub(crate) workers: u32,
+
+    /// Threads in each worker
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub(crate) threads: u32,
+
+    /// The virtual environment, or a Python executable; left out: the active one, .venv or venv
+    #[arg(long, value_name = "VENV")]
+    pub(crate) python: Option<PathBuf>,
+
+    /// Return once the site is up; `trine down` stops it
+    #[arg(long, short)]
+    pub(crate) detach: bool,
+
+    /// Print the three configurations and do nothing
+    #[arg(long, conflicts_with = "detach")]
+    pub(crate) print_config: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StatusArgs {
+    /// Print the supervisor's answer as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LogsArgs {
+    /// wsgi, proxy, supervisor, or access (the proxy's access log)
+    pub(crate) name: String,
+
+    /// Go on with what comes, until Ctrl-C
+    #[arg(long, short)]
+    pub(crate) follow: bool,
+
+    /// How many of the last lines to begin with
+    #[arg(long, short = 'n', value_name = "N", default_value_t = 100)]
+    pub(crate) lines: usize,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Names {
+    /// Programs as `trine status` names them
+    #[arg(required = true, value_name = "NAME")]
+    pub(crate) names: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReloadArgs {
+    /// proxy, wsgi or supervisor; left out, all three
+    #[arg(value_name = "NAME")]
+    pub(crate) names: Vec<String>,
+
+    /// Only check the configurations
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+/// `/static=./static`: a URL path and the folder whose files are served below it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct StaticArg {
+    /// Begins and ends with a slash.
+    pub(crate) url: String,
+    pub(crate) folder: PathBuf,
+}
+
+impl FromStr for StaticArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (url, folder) = text
+            .split_once('=')
+            .ok_or("write it as URL=DIR, for example /static=./static")?;
+        if folder.is_empty() {
+            return Err(format!(
+                "there is no folder after the `=`; for example {url}=./static"
+            ));
+        }
+        let inner = url.trim_matches('/');
+        if !url.starts_with('/') {
+            return Err(format!("a URL path begins with a slash: /{url}={folder}"));
+        }
+        if inner.is_empty() {
+            return Err(
+                "`/` belongs to the application; choose a path below it, as /static".to_owned(),
+            );
+        }
+        if url.contains(['?', '#', '%', ' '])
+            || inner.split('/').any(|part| matches!(part, "" | "." | ".."))
+        {
+            return Err(format!("`{url}` is not a plain URL path"));
+        }
+        Ok(Self {
+            url: format!("/{inner}/"),
+            folder: folder.into(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        use clap::CommandFactory as _;
+        Cli::command().debug_assert();
+    }
+
+    #[track_caller]
+    fn check(text: &str, want: Result<(&str, &str), &str>) {
+        let got = text.parse::<StaticArg>();
+        match (&got, want) {
+            (Ok(got), Ok((url, folder))) => {
+                assert_eq!((got.url.as_str(), got.folder.to_str()), (url, Some(folder)))
+            }
+            (Err(got), Err(part)) => assert!(got.contains(part), "{got:?} does not say {part:?}"),
+            _ => panic!("{text:?} became {got:?}"),
+        }
+    }
+
+    #[test]
+    fn statics() {
+        check("/static=./static", Ok(("/static/", "./static")));
+        check("/a/b/=/srv/x=y", Ok(("/a/b/", "/srv/x=y")));
+        check("/static", Err("URL=DIR"));
+        check("/static=", Err("no folder"));
+        check("static=x", Err("/static=x"));
+        check("/=x", Err("belongs to the application"));
+        check("/a/../b=x", Err("not a plain URL path"));
+        check("/a b=x", Err("not a plain URL path"));
+    }
+}

@@ -1,0 +1,236 @@
+//! A site that is being started, watched and stopped: the supervisor's process, and what it tells us.
+//!
+//! Not here: how a daemon is started or stopped; the supervisor does that, this room follows it.
+
+use std::fs;
+use std::io::{Read as _, Seek as _, SeekFrom};
+use std::path::Path;
+use std::process::ExitStatus;
+
+use anyhow::Context as _;
+use nix::sys::signal::Signal;
+use trine_control::message::ProgramStatus;
+use trine_service::exit::Exit;
+use trine_service::signals::{AsyncSignals, SignalPipe};
+
+use super::configs::{PROXY, WSGI};
+use super::diagnosis::{self, Context, Dead};
+use super::judge::{Judgement, judge, shown, told};
+use super::launch::{Launched, launch};
+use super::plan::Plan;
+use super::progress::{Mark, Progress};
+use crate::failure::Failure;
+use crate::supervisor::{Feed, Supervisor};
+
+/// Log lines shown when the supervisor itself ends.
+const SUPERVISOR_TAIL_BYTES: usize = 4096;
+
+#[derive(Debug)]
+pub(crate) struct Site {
+    pub(crate) plan: Plan,
+    supervisor: Supervisor,
+    feed: Feed,
+    launched: Launched,
+    signals: AsyncSignals,
+    progress: Progress,
+    log_starts: LogStarts,
+}
+
+/// How the start, or the watch, came to its end.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    Ready,
+    /// A person asked for the end.
+    Interrupted,
+    /// The supervisor has ended without our doing.
+    Ended(ExitStatus),
+}
+
+/// How long each log was before this start; older lines explain nothing.
+#[derive(Debug)]
+struct LogStarts([(&'static str, u64); 3]);
+
+enum Turn {
+    Look,
+    Signal,
+    Ended(ExitStatus),
+}
+
+impl Site {
+    /// Starts the supervisor. Signals that ask for an end are caught from here on.
+    pub(crate) fn launch(plan: Plan) -> anyhow::Result<Self> {
+        let signals =
+            SignalPipe::new(&[Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP])?.into_async()?;
+        let log_starts = LogStarts(["supervisor", WSGI, PROXY].map(|name| {
+            (
+                name,
+                fs::metadata(plan.run_dir.log(name)).map_or(0, |meta| meta.len()),
+            )
+        }));
+        let supervisor = Supervisor::of(&plan.run_dir);
+        let launched = launch(&plan)?;
+        let feed = supervisor.feed();
+        let mut progress = Progress::new();
+        progress.set(
+            "supervisor",
+            Mark::Good,
+            &format!("started (process {})", launched.pid),
+        );
+        Ok(Self {
+            supervisor,
+            feed,
+            launched,
+            signals,
+            progress,
+            log_starts,
+            plan,
+        })
+    }
+
+    /// Follows the start. A program that fails ends the whole site, and is explained.
+    pub(crate) async fn until_ready(&mut self) -> anyhow::Result<Outcome> {
+        loop {
+            match self.turn().await? {
+                Turn::Signal => return Ok(Outcome::Interrupted),
+                Turn::Ended(status) => return Err(self.supervisor_ended(status).into()),
+                Turn::Look => {}
+            }
+            let Some(programs) = self.look().await else {
+                continue;
+            };
+            match judge(&programs) {
+                Judgement::Waiting => {}
+                Judgement::AllReady => {
+                    self.feed.told(); // the way here was shown as rows
+                    self.progress.finish();
+                    return Ok(Outcome::Ready);
+                }
+                Judgement::Dead { program, verdict } => {
+                    self.stop().await?;
+                    return Err(self.explain(&program, &verdict).into());
+                }
+            }
+        }
+    }
+
+    /// Stays until a person or the supervisor ends it, and tells what changes meanwhile.
+    pub(crate) async fn watch(&mut self) -> anyhow::Result<Outcome> {
+        loop {
+            match self.turn().await? {
+                Turn::Signal => return Ok(Outcome::Interrupted),
+                Turn::Ended(status) => return Ok(Outcome::Ended(status)),
+                Turn::Look => {
+                    for line in self.feed.told().iter().filter_map(told) {
+                        self.progress.note(&line);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Stops everything in order and waits. Another signal meanwhile makes it quick.
+    pub(crate) async fn stop(&mut self) -> anyhow::Result<ExitStatus> {
+        self.launched.signal(Signal::SIGTERM);
+        loop {
+            match self.turn().await? {
+                Turn::Ended(status) => {
+                    self.progress.finish();
+                    return Ok(status);
+                }
+                Turn::Signal => {
+                    self.progress
+                        .note("stopping at once: requests in flight are cut");
+                    self.launched.signal(Signal::SIGQUIT);
+                }
+                Turn::Look => {
+                    self.look().await;
+                }
+            }
+        }
+    }
+
+    /// How the supervisor's own end is told: asked for from elsewhere, or a failure.
+    pub(crate) fn end_told(&self, status: ExitStatus) -> Result<(), Failure> {
+        if status.success() {
+            Ok(())
+        } else {
+            Err(self.supervisor_ended(status))
+        }
+    }
+
+    async fn turn(&mut self) -> anyhow::Result<Turn> {
+        tokio::select! {
+            biased;
+            status = self.launched.ended() => Ok(Turn::Ended(status.context("cannot watch the supervisor")?)),
+            signal = self.signals.next() => signal.map(|_| Turn::Signal).context("cannot wait for signals"),
+            () = self.feed.changed() => Ok(Turn::Look),
+        }
+    }
+
+    /// Shows the programs as they are; nothing while the supervisor does not answer.
+    async fn look(&mut self) -> Option<Vec<ProgramStatus>> {
+        self.progress.tick();
+        let programs = self.supervisor.programs().await.ok()?;
+        for program in &programs {
+            let (mark, text) = shown(program);
+            self.progress.set(&program.name, mark, &text);
+        }
+        Some(programs)
+    }
+
+    fn explain(&self, program: &str, verdict: &str) -> Failure {
+        let log = self.plan.run_dir.log(program);
+        let output = self.log_starts.read(program, &log);
+        let dead = Dead {
+            program,
+            verdict,
+            output: &output,
+            log: &log,
+        };
+        let context = Context {
+            app: &self.plan.app,
+            folder: &self.plan.folder,
+            python: self.plan.python.as_ref(),
+        };
+        diagnosis::explain(&dead, &context)
+    }
+
+    fn supervisor_ended(&self, status: ExitStatus) -> Failure {
+        let log = self.plan.run_dir.log("supervisor");
+        let output = self.log_starts.read("supervisor", &log);
+        let exit = match status.code() {
+            Some(75) => Exit::TryAgain,
+            Some(78) => Exit::Config,
+            _ => Exit::Bug,
+        };
+        let start = output.floor_char_boundary(output.len().saturating_sub(SUPERVISOR_TAIL_BYTES));
+        let way_out = format!("its whole log: {}", log.display());
+        Failure::new(
+            exit,
+            format!("trine-supervisor has ended ({status})"),
+            way_out,
+        )
+        .with_evidence(&output[start..])
+    }
+}
+
+impl LogStarts {
+    /// What was written since; whatever cannot be read is empty.
+    fn read(&self, name: &str, path: &Path) -> String {
+        let start = self
+            .0
+            .iter()
+            .find(|(known, _)| *known == name)
+            .map_or(0, |(_, start)| *start);
+        let read = || -> std::io::Result<Vec<u8>> {
+            let mut file = fs::File::open(path)?;
+            if file.metadata()?.len() >= start {
+                file.seek(SeekFrom::Start(start))?; // otherwise it was rotated: all of it is new
+            }
+            let mut text = Vec::new();
+            file.read_to_end(&mut text)?;
+            Ok(text)
+        };
+        String::from_utf8_lossy(&read().unwrap_or_default()).into_owned()
+    }
+}
