@@ -39,6 +39,10 @@ pub(crate) struct BenchOptions {
     #[arg(long, value_name = "S", default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) seconds: u64,
 
+    /// Measure only these subjects, for example: --subjects nginx,HAProxy
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    pub(crate) subjects: Vec<String>,
+
     /// Show the scenarios
     #[arg(long)]
     pub(crate) list: bool,

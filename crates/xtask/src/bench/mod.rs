@@ -20,7 +20,7 @@ use self::measure::Sample;
 use self::server::Field;
 use self::subjects::{Scenario, Subject};
 use crate::cli::BenchOptions;
-use crate::workspace::build_release;
+use crate::workspace::{build_release, target};
 
 /// The samples of one subject, one for each round.
 #[derive(Debug)]
@@ -32,7 +32,17 @@ struct Series {
 pub(crate) fn run(options: &BenchOptions) -> anyhow::Result<bool> {
     if options.list {
         for scenario in subjects::scenarios() {
-            println!("{:<12} {}", scenario.name, scenario.what);
+            let subjects: Vec<&str> = scenario
+                .subjects
+                .iter()
+                .map(|subject| subject.name)
+                .collect();
+            println!(
+                "{:<12} {} [{}]",
+                scenario.name,
+                scenario.what,
+                subjects.join(", ")
+            );
         }
         return Ok(true);
     }
@@ -45,9 +55,22 @@ pub(crate) fn run(options: &BenchOptions) -> anyhow::Result<bool> {
             "one CPU for the server and one for the load are needed, and this machine has one in all"
         );
     }
-    let chosen = choose(&options.scenarios)?;
+    let mut chosen = choose(&options.scenarios)?;
+    for scenario in &mut chosen {
+        scenario.subjects.retain(|subject| {
+            options.subjects.is_empty() || options.subjects.iter().any(|name| name == subject.name)
+        });
+    }
     setup::check()?;
-    let binaries = build_release(&["trine-proxy", "trine-wsgi"])?;
+    let with_ours = chosen
+        .iter()
+        .flat_map(|scenario| &scenario.subjects)
+        .any(|subject| subject.ours);
+    let binaries = if with_ours {
+        build_release(&["trine-proxy", "trine-wsgi"])?
+    } else {
+        target()
+    };
     for scenario in chosen {
         let field = Field::new(&binaries)?;
         let series = measure_all(&scenario, &field, options)?;

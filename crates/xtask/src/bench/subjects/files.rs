@@ -1,5 +1,6 @@
 //! `static-1k`: one small file, 64 keep-alive connections.
-//! nginx three times: as most people run it, with its file cache, and at its best for small files.
+//! nginx three times: as most people run it; with its file cache (ofc); and at its best for small files (tuned: the
+//! cache, and no sendfile).
 
 use std::process::Command;
 
@@ -31,10 +32,10 @@ pub(super) fn small() -> Scenario {
             subject("nginx", without_nginx, |field| {
                 nginx(field, "sendfile on; tcp_nopush on;")
             }),
-            subject("nginx, open_file_cache", without_nginx, |field| {
+            subject("nginx-ofc", without_nginx, |field| {
                 nginx(field, &format!("sendfile on; tcp_nopush on; {FILE_CACHE}"))
             }),
-            subject("nginx, cache, no sendfile", without_nginx, |field| {
+            subject("nginx-tuned", without_nginx, |field| {
                 nginx(
                     field,
                     &format!("sendfile off; tcp_nopush off; {FILE_CACHE}"),
