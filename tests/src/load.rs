@@ -246,3 +246,46 @@ fn ask(client: &mut Option<Client>, to: &Address, request: &Request, id: usize) 
         )))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use super::*;
+    use crate::upstream::Upstream;
+
+    #[test]
+    fn every_request_has_its_account() {
+        let asked = AtomicUsize::new(0);
+        let server = Upstream::start(move |request, conversation| {
+            match asked.fetch_add(1, Ordering::SeqCst) % 10 {
+                3 => conversation.break_off(),
+                6 => conversation.reply("503 Busy", b"later"),
+                9 => conversation.reply("200 OK", b"somebody else's answer"),
+                _ if request.method == "POST" => conversation.reply("200 OK", &request.body),
+                _ => conversation.reply("200 OK", request.target.as_bytes()),
+            }
+        });
+        let mix = Mix {
+            connections: 3,
+            gets: vec!["/a?{id}"],
+            post: Some("/b"),
+            pause: Duration::ZERO,
+            close: false,
+        };
+        let load = Load::start(server.addr(), &mix);
+        load.wait_for_more(100);
+        let report = load.stop();
+        let (all, failed) = (report.answers.len(), report.failed().len());
+        assert!(
+            all >= 100 && server.seen().len() == all,
+            "{all} asked, {} seen",
+            server.seen().len()
+        );
+        assert!((all * 3 / 10).abs_diff(failed) <= 3, "{failed} of {all}");
+        let reasons = describe(&report.failed());
+        for reason in ["closed after 0 bytes", "status 503: later", "wrong body"] {
+            assert!(reasons.contains(reason), "{reason}: {reasons}");
+        }
+    }
+}

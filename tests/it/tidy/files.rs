@@ -81,7 +81,7 @@ fn python_has_one_door() {
     // Put together here, so that this file does not say it.
     let words = ["::", ""].map(|tail| format!("py{}{tail}", "o3"));
     none(
-        "pyo3 outside crates/wsgi/src/python",
+        "the Python bindings outside crates/wsgi/src/python",
         &saying(&words, &["crates/wsgi/src/python", "crates/wsgi/build.rs"]),
     );
 }
