@@ -22,6 +22,8 @@ use crate::run_dir::RunDir;
 const UNREACHABLE: Exit = Exit::Other(4);
 /// How often a supervisor that does not answer yet, or no more, is tried.
 const RETRY: Duration = Duration::from_millis(25);
+/// A supervisor that does not answer for so long counts as one that is not there right now.
+const ANSWER: Duration = Duration::from_secs(2);
 /// How often a [`Feed`] reports even though nothing happened: clocks on the terminal move.
 const TICK: Duration = Duration::from_millis(100);
 
@@ -47,6 +49,14 @@ impl Supervisor {
             .await
             .map_err(|error| told(error, &self.run_dir))?;
         Ok(list.programs)
+    }
+
+    /// The same for whoever follows: nothing when the answer does not come soon, and Ctrl-C is not kept waiting.
+    pub(crate) async fn programs_soon(&self) -> Option<Vec<ProgramStatus>> {
+        tokio::time::timeout(ANSWER, self.programs())
+            .await
+            .ok()?
+            .ok()
     }
 
     pub(crate) async fn status(&self) -> anyhow::Result<Status> {

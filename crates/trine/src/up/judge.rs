@@ -33,23 +33,41 @@ pub(crate) fn judge(programs: &[ProgramStatus]) -> Judgement {
     }
 }
 
-/// How one program is shown.
+/// How one program is shown while the site starts.
 pub(crate) fn shown(program: &ProgramStatus) -> (Mark, String) {
-    let pid = program
-        .pid
-        .map(|pid| format!(" (process {pid})"))
-        .unwrap_or_default();
+    let pid = process(program);
     match program.state {
         _ if has_died(program) => (Mark::Bad, verdict(program)),
         ProgramState::Running if program.ready => (Mark::Good, format!("ready{pid}")),
-        ProgramState::Running | ProgramState::Starting => (Mark::Busy, format!("starting{pid}")),
-        ProgramState::Stopping => (Mark::Busy, format!("stopping{pid}")),
         ProgramState::Stopped => (Mark::Busy, "waiting".to_owned()),
-        ProgramState::Exited
+        ProgramState::Stopping => (Mark::Busy, format!("stopping{pid}")),
+        ProgramState::Running
+        | ProgramState::Starting
+        | ProgramState::Exited
         | ProgramState::Backoff
         | ProgramState::Fatal
-        | ProgramState::Unknown => (Mark::Bad, verdict(program)),
+        | ProgramState::Unknown => (Mark::Busy, format!("starting{pid}")),
     }
+}
+
+/// How one program is shown while the site stops; nothing as long as it is not its turn.
+pub(crate) fn shown_at_the_end(program: &ProgramStatus) -> Option<(Mark, String)> {
+    match program.state {
+        ProgramState::Starting | ProgramState::Running => None,
+        ProgramState::Stopping => Some((Mark::Busy, format!("stopping{}", process(program)))),
+        ProgramState::Stopped
+        | ProgramState::Exited
+        | ProgramState::Backoff
+        | ProgramState::Fatal
+        | ProgramState::Unknown => Some((Mark::Good, "stopped".to_owned())),
+    }
+}
+
+fn process(program: &ProgramStatus) -> String {
+    program
+        .pid
+        .map(|pid| format!(" (process {pid})"))
+        .unwrap_or_default()
 }
 
 /// Also when it was started again between two looks.

@@ -47,7 +47,7 @@ pub(crate) async fn run(args: UpArgs, run_dir: RunDir) -> anyhow::Result<Exit> {
     match site.until_ready().await? {
         Outcome::Ready => summary::ready(&site.plan, detach).await,
         Outcome::Interrupted => {
-            site.stop().await?;
+            site.stop_on_request().await?;
             return Ok(INTERRUPTED);
         }
         Outcome::Ended(status) => site.end_told(status)?,
@@ -58,7 +58,7 @@ pub(crate) async fn run(args: UpArgs, run_dir: RunDir) -> anyhow::Result<Exit> {
     match site.watch().await? {
         Outcome::Ready => {}
         Outcome::Interrupted => {
-            let status = site.stop().await?;
+            let status = site.stop_on_request().await?;
             site.end_told(status)?;
         }
         Outcome::Ended(status) => site.end_told(status)?,

@@ -15,7 +15,7 @@ use trine_service::signals::{AsyncSignals, SignalPipe};
 
 use super::configs::{PROXY, WSGI};
 use super::diagnosis::{self, Context, Dead};
-use super::judge::{Judgement, judge, shown, told};
+use super::judge::{Judgement, judge, shown, shown_at_the_end, told};
 use super::launch::{Launched, launch};
 use super::plan::Plan;
 use super::progress::{Mark, Progress};
@@ -59,8 +59,7 @@ enum Turn {
 impl Site {
     /// Starts the supervisor. Signals that ask for an end are caught from here on.
     pub(crate) fn launch(plan: Plan) -> anyhow::Result<Self> {
-        let signals =
-            SignalPipe::new(&[Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP])?.into_async()?;
+        let signals = SignalPipe::new(&ends())?.into_async()?;
         let log_starts = LogStarts(["supervisor", WSGI, PROXY].map(|name| {
             (
                 name,
@@ -130,23 +129,37 @@ impl Site {
 
     /// Stops everything in order and waits. Another signal meanwhile makes it quick.
     pub(crate) async fn stop(&mut self) -> anyhow::Result<ExitStatus> {
+        self.progress.finish();
         self.launched.signal(Signal::SIGTERM);
         loop {
             match self.turn().await? {
                 Turn::Ended(status) => {
+                    self.progress.set("supervisor", Mark::Good, "stopped");
                     self.progress.finish();
                     return Ok(status);
                 }
                 Turn::Signal => {
-                    self.progress
-                        .note("stopping at once: requests in flight are cut");
+                    self.progress.note("cutting off the requests in flight");
                     self.launched.signal(Signal::SIGQUIT);
                 }
                 Turn::Look => {
-                    self.look().await;
+                    self.progress.tick();
+                    for program in self.supervisor.programs_soon().await.unwrap_or_default() {
+                        if let Some((mark, text)) = shown_at_the_end(&program) {
+                            self.progress.set(&program.name, mark, &text);
+                        }
+                    }
                 }
             }
         }
+    }
+
+    /// The same, asked for by a person, who is told how to make it quick.
+    pub(crate) async fn stop_on_request(&mut self) -> anyhow::Result<ExitStatus> {
+        self.progress.note(
+            "\nstopping when the requests in flight are answered; Ctrl-C again cuts them off",
+        );
+        self.stop().await
     }
 
     /// How the supervisor's own end is told: asked for from elsewhere, or a failure.
@@ -170,7 +183,7 @@ impl Site {
     /// Shows the programs as they are; nothing while the supervisor does not answer.
     async fn look(&mut self) -> Option<Vec<ProgramStatus>> {
         self.progress.tick();
-        let programs = self.supervisor.programs().await.ok()?;
+        let programs = self.supervisor.programs_soon().await?;
         for program in &programs {
             let (mark, text) = shown(program);
             self.progress.set(&program.name, mark, &text);
@@ -214,6 +227,24 @@ impl Site {
     }
 }
 
+/// The signals that ask for an end. Those that our caller ignores stay ignored: SIGHUP under `nohup`,
+/// SIGINT in the background of a script.
+fn ends() -> Vec<Signal> {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = ignored_signals(&status);
+    let asks = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
+    asks.into_iter()
+        .filter(|signal| ignored & (1 << (*signal as u32 - 1)) == 0)
+        .collect()
+}
+
+/// The mask in the line `SigIgn` of `/proc/PID/status`.
+fn ignored_signals(status: &str) -> u64 {
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .unwrap_or(0)
+}
+
 impl LogStarts {
     /// What was written since; whatever cannot be read is empty.
     fn read(&self, name: &str, path: &Path) -> String {
@@ -232,5 +263,38 @@ impl LogStarts {
             Ok(text)
         };
         String::from_utf8_lossy(&read().unwrap_or_default()).into_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn masks() {
+        assert_eq!(
+            ignored_signals("Name:\tx\nSigBlk:\tff\nSigIgn:\t0000000000001001\n"),
+            0x1001
+        );
+        assert_eq!(ignored_signals(""), 0);
+    }
+
+    #[test]
+    fn a_log_is_read_from_where_this_start_began() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("wsgi.log");
+        fs::write(&path, "before\nnow\n").unwrap();
+        assert_eq!(
+            LogStarts([("wsgi", 7), ("a", 0), ("b", 0)]).read("wsgi", &path),
+            "now\n"
+        );
+        assert_eq!(
+            LogStarts([("wsgi", 70), ("a", 0), ("b", 0)]).read("wsgi", &path),
+            "before\nnow\n"
+        );
+        assert_eq!(
+            LogStarts([("wsgi", 0), ("a", 0), ("b", 0)]).read("wsgi", Path::new("/none")),
+            ""
+        );
     }
 }

@@ -4,9 +4,18 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tempfile::TempDir;
+
+/// Held while an executable is written, and while a process is made: otherwise the new process could have
+/// the file open for writing for a moment, and it could not be executed (ETXTBSY).
+static MAKING: Mutex<()> = Mutex::new(());
+
+fn making() -> MutexGuard<'static, ()> {
+    MAKING.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 #[derive(Debug)]
 pub(crate) struct Installed {
@@ -37,6 +46,7 @@ impl Installed {
             .tempdir_in("/tmp")
             .unwrap();
         fs::create_dir(folder.path().join("bin")).unwrap();
+        let _making = making();
         fs::copy(env!("CARGO_BIN_EXE_trine"), folder.path().join("bin/trine")).unwrap();
         Self { folder }
     }
@@ -49,6 +59,7 @@ impl Installed {
     pub(crate) fn write(&self, below: &str, text: &str) {
         let path = self.path(below);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let _making = making();
         fs::write(&path, text).unwrap();
         let mode = if Path::new(below).starts_with("bin") {
             0o755
@@ -65,7 +76,15 @@ impl Installed {
             .current_dir(self.folder.path())
             .env_clear()
             .env("PATH", "/nonexistent");
-        let output = command.output().unwrap();
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let child = {
+            let _making = making();
+            command.spawn().unwrap()
+        };
+        let output = child.wait_with_output().unwrap();
         let here = self.folder.path().to_str().unwrap();
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).replace(here, "HERE");
         Told {
