@@ -54,7 +54,7 @@ impl AppRef {
                 format!("write it as: trine up {dotted}:{}", name.unwrap_or("app")),
             ));
         }
-        let well_formed = module.split('.').all(|part| is_identifier(part));
+        let well_formed = module.split('.').all(is_identifier);
         if !well_formed || name.is_some_and(str::is_empty) {
             return Err(usage(
                 format!("`{typed}` does not name an application"),

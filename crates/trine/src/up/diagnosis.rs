@@ -226,7 +226,8 @@ fn after_colon(error: &str) -> &str {
     error.split_once(": ").map_or(error, |(_, rest)| rest)
 }
 
-fn tail(output: &str) -> String {
+/// The last lines of a log.
+pub(crate) fn tail(output: &str) -> String {
     let lines: Vec<&str> = output.lines().collect();
     lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n")
 }

@@ -22,9 +22,6 @@ use super::progress::{Mark, Progress};
 use crate::failure::Failure;
 use crate::supervisor::{Feed, Supervisor};
 
-/// Log lines shown when the supervisor itself ends.
-const SUPERVISOR_TAIL_BYTES: usize = 4096;
-
 #[derive(Debug)]
 pub(crate) struct Site {
     pub(crate) plan: Plan,
@@ -216,14 +213,13 @@ impl Site {
             Some(78) => Exit::Config,
             _ => Exit::Bug,
         };
-        let start = output.floor_char_boundary(output.len().saturating_sub(SUPERVISOR_TAIL_BYTES));
         let way_out = format!("its whole log: {}", log.display());
         Failure::new(
             exit,
             format!("trine-supervisor has ended ({status})"),
             way_out,
         )
-        .with_evidence(&output[start..])
+        .with_evidence(diagnosis::tail(&output))
     }
 }
 
