@@ -40,60 +40,48 @@ fn nothing_runs(run_dir: &RunDir) -> Result<(), Failure> {
 }
 
 fn can_bind(addr: SocketAddr) -> Result<(), Failure> {
-    let Err(error) = TcpListener::bind(addr) else {
-        return Ok(());
-    };
-    Err(match error.kind() {
+    TcpListener::bind(addr)
+        .map(drop)
+        .map_err(|error| refused(addr, &error))
+}
+
+fn refused(addr: SocketAddr, error: &io::Error) -> Failure {
+    let (exit, what, way_out) = match error.kind() {
         io::ErrorKind::AddrInUse => {
-            let by = port_owner::of(addr)
-                .map(|owner| format!(" by process {} ({})", owner.pid, owner.command));
-            let what = format!(
-                "{addr} is in use{}",
-                by.as_deref()
-                    .unwrap_or(" by a process that we may not look at")
-            );
+            let owner = port_owner::of(addr);
+            let by = owner.map(|owner| format!("process {} ({})", owner.pid, owner.command));
+            let by = by.as_deref().unwrap_or("a process that we may not look at");
             let next = SocketAddr::new(addr.ip(), addr.port().checked_add(1).unwrap_or(8000));
-            Failure::new(
+            (
                 Exit::TryAgain,
-                what,
+                format!("{addr} is in use by {by}"),
                 format!("stop that one, or choose another address: --listen {next}"),
             )
         }
         io::ErrorKind::PermissionDenied => {
-            let what = format!(
-                "port {} is reserved: listening on {addr} is not permitted",
-                addr.port()
-            );
-            let open = format!(
-                "sudo sysctl net.ipv4.ip_unprivileged_port_start={}",
-                addr.port()
-            );
-            Failure::new(
+            let (port, free) = (addr.port(), SocketAddr::new(addr.ip(), 8000));
+            let allow = format!("sudo sysctl net.ipv4.ip_unprivileged_port_start={port}");
+            (
                 Exit::Config,
-                what,
-                format!(
-                    "use a port from 1024 up, as --listen {}, or allow it: {open}",
-                    SocketAddr::new(addr.ip(), 8000)
-                ),
+                format!("port {port} is reserved: listening on {addr} is not permitted"),
+                format!("use a port from 1024 up, as --listen {free}, or allow it: {allow}"),
             )
         }
-        io::ErrorKind::AddrNotAvailable => {
-            let what = format!(
+        io::ErrorKind::AddrNotAvailable => (
+            Exit::Config,
+            format!(
                 "this machine has no interface with the address {}",
                 addr.ip()
-            );
-            Failure::new(
-                Exit::Config,
-                what,
-                format!("to listen on every address: --listen {}", addr.port()),
-            )
-        }
-        _ => Failure::new(
+            ),
+            format!("to listen on every address: --listen {}", addr.port()),
+        ),
+        _ => (
             Exit::TryAgain,
             format!("cannot listen on {addr}: {error}"),
-            "choose another address: --listen HOST:PORT",
+            "choose another address: --listen HOST:PORT".to_owned(),
         ),
-    })
+    };
+    Failure::new(exit, what, way_out)
 }
 
 fn unix_is_free(path: &Path) -> Result<(), Failure> {
@@ -132,5 +120,22 @@ mod tests {
             "this machine has no interface with the address 192.0.2.1"
         );
         assert_eq!(failure.way_out, "to listen on every address: --listen 8000");
+    }
+
+    #[test]
+    fn a_port_that_is_reserved() {
+        let failure = refused(
+            "127.0.0.1:80".parse().unwrap(),
+            &io::ErrorKind::PermissionDenied.into(),
+        );
+        assert_eq!(
+            failure.what,
+            "port 80 is reserved: listening on 127.0.0.1:80 is not permitted"
+        );
+        assert!(
+            failure.way_out.contains("--listen 127.0.0.1:8000"),
+            "{}",
+            failure.way_out
+        );
     }
 }

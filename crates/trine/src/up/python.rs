@@ -4,6 +4,7 @@ use std::env;
 use std::path::{Path, PathBuf};
 
 use trine_service::exit::Exit;
+use trine_sys::spawn::find_program;
 
 use crate::failure::Failure;
 
@@ -39,6 +40,11 @@ impl Python {
         if let Some(named) = named {
             // The link itself, never what it points to: `.venv/bin/python` is what makes it an environment.
             let path = folder.join(named);
+            let path = if path.exists() {
+                path
+            } else {
+                in_path(named).unwrap_or(path)
+            };
             return if is_environment(&path) || path.is_file() {
                 Ok(Some(Self {
                     path: plain(&path),
@@ -81,6 +87,13 @@ impl Python {
         };
         format!("{} -m pip", shell_words::quote(&python.to_string_lossy()))
     }
+}
+
+/// `python3.12`, as a shell would find it.
+fn in_path(named: &Path) -> Option<PathBuf> {
+    let bare = named.components().count() == 1 && !named.as_os_str().is_empty();
+    let path = env::var_os("PATH").filter(|_| bare)?;
+    find_program(named.as_os_str(), &path)
 }
 
 fn is_environment(path: &Path) -> bool {
