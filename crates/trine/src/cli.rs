@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand};
 use trine_config::ListenAddr;
+use trine_service::exit::Exit;
 
 use crate::run_dir::RunDir;
 
@@ -27,6 +28,18 @@ Exit codes: 0 done · 1 a program could not do what was asked · 3 status: not a
 when the address is in use · 78 the application or a setting needs an edit";
 
 impl Cli {
+    /// What was typed. Help and version are printed, and usage errors told, before the exit that they mean.
+    pub(crate) fn typed() -> Result<Self, Exit> {
+        Self::try_parse().map_err(|error| {
+            let _ = error.print();
+            if error.use_stderr() {
+                Exit::Usage
+            } else {
+                Exit::Ok
+            }
+        })
+    }
+
     /// The run directory as an absolute path.
     pub(crate) fn run_dir(&self) -> anyhow::Result<RunDir> {
         RunDir::at(&self.run_dir)

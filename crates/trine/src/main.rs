@@ -16,22 +16,14 @@ mod up;
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
 use trine_service::exit::Exit;
 
 use crate::cli::{Cli, Command};
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match Cli::typed() {
         Ok(cli) => cli,
-        Err(error) => {
-            let _ = error.print(); // help and version are "errors" of code 0
-            return if error.use_stderr() {
-                Exit::Usage.into()
-            } else {
-                Exit::Ok.into()
-            };
-        }
+        Err(exit) => return exit.into(),
     };
     match run(cli) {
         Ok(exit) => exit.into(),
