@@ -43,6 +43,15 @@ pub(crate) struct BenchOptions {
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     pub(crate) subjects: Vec<String>,
 
+    /// Niceness of servers and load generator; a negative one (as root) keeps other work out of the figures
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 0,
+        allow_negative_numbers = true
+    )]
+    pub(crate) nice: i32,
+
     /// Show the scenarios
     #[arg(long)]
     pub(crate) list: bool,

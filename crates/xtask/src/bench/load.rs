@@ -1,12 +1,11 @@
 //! The load generator: wrk, pinned, its report taken apart.
 
 use std::net::SocketAddr;
-use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 
-use super::server::LOAD_CPU;
+use super::server::{Field, LOAD_CPU};
 
 /// What wrk counted.
 #[derive(Debug, PartialEq)]
@@ -18,11 +17,14 @@ pub(super) struct Counted {
 }
 
 /// One thread, 64 keep-alive connections.
-pub(super) fn wrk(server: SocketAddr, target: &str, time: Duration) -> anyhow::Result<Counted> {
-    let mut command = Command::new("taskset");
+pub(super) fn wrk(
+    field: &Field,
+    server: SocketAddr,
+    target: &str,
+    time: Duration,
+) -> anyhow::Result<Counted> {
+    let mut command = field.pinned(LOAD_CPU);
     command.args([
-        "-c",
-        &LOAD_CPU.to_string(),
         "wrk",
         "-t1",
         "-c64",

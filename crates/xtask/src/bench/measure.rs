@@ -58,9 +58,9 @@ fn sample(
     if answer.status != 200 || answer.body != scenario.body.as_bytes() {
         bail!("a wrong answer: {} {:?}", answer.status, answer.text());
     }
-    load::wrk(running.addr, scenario.target, Duration::from_secs(1))?;
+    load::wrk(field, running.addr, scenario.target, Duration::from_secs(1))?;
     let (server_before, load_before) = (running.server.cpu(), children_cpu());
-    let counted = load::wrk(running.addr, scenario.target, time)?;
+    let counted = load::wrk(field, running.addr, scenario.target, time)?;
     let (server_after, load_after) = (running.server.cpu(), children_cpu());
     if counted.wrong > 0 {
         bail!(

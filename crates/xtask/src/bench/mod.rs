@@ -72,7 +72,7 @@ pub(crate) fn run(options: &BenchOptions) -> anyhow::Result<bool> {
         target()
     };
     for scenario in chosen {
-        let field = Field::new(&binaries)?;
+        let field = Field::new(&binaries, options.nice)?;
         let series = measure_all(&scenario, &field, options)?;
         println!(
             "{}",

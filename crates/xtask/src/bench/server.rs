@@ -23,10 +23,11 @@ pub(super) const LOAD_CPU: usize = 1;
 pub(super) struct Field {
     dir: TempDir,
     pub(super) binaries: PathBuf,
+    nice: i32,
 }
 
 impl Field {
-    pub(super) fn new(binaries: &Path) -> anyhow::Result<Self> {
+    pub(super) fn new(binaries: &Path, nice: i32) -> anyhow::Result<Self> {
         let dir = tempfile::Builder::new()
             .prefix("trine-bench")
             .tempdir()
@@ -34,7 +35,21 @@ impl Field {
         Ok(Self {
             dir,
             binaries: binaries.to_owned(),
+            nice,
         })
+    }
+
+    /// The beginning of a command that stays on one CPU.
+    pub(super) fn pinned(&self, cpu: usize) -> Command {
+        let mut command = Command::new("nice");
+        command.args([
+            "-n",
+            &self.nice.to_string(),
+            "taskset",
+            "-c",
+            &cpu.to_string(),
+        ]);
+        command
     }
 
     pub(super) fn path(&self, name: &str) -> PathBuf {
@@ -72,11 +87,8 @@ impl Server {
             .into_owned();
         let log = field.path(&format!("{name}.log"));
         let file = File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
-        let mut pinned = Command::new("taskset");
-        pinned
-            .args(["-c", &cpu.to_string()])
-            .arg(command.get_program())
-            .args(command.get_args());
+        let mut pinned = field.pinned(cpu);
+        pinned.arg(command.get_program()).args(command.get_args());
         for (key, value) in command.get_envs() {
             match value {
                 Some(value) => pinned.env(key, value),
@@ -89,7 +101,7 @@ impl Server {
             .stdout(file.try_clone()?)
             .stderr(file)
             .process_group(0);
-        let child = pinned.spawn().context("cannot run taskset")?;
+        let child = pinned.spawn().context("cannot run nice and taskset")?;
         Ok(Self { child, log })
     }
 
