@@ -1,0 +1,155 @@
+//! Setting up the log: text or JSON lines, to standard error or to a file that can be opened again.
+//!
+//! Not here: access logs (each server writes its own), rotation, or what is worth a line.
+
+mod lines;
+mod sink;
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+pub use tracing::Level;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::{filter::LevelFilter, fmt, registry, reload};
+
+use crate::Error;
+use lines::Lines;
+use sink::Sink;
+
+/// How a line looks.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// `2026-11-23T10:00:00.123Z INFO proxy: message key=value`
+    #[default]
+    Text,
+    /// One JSON object per line: `time`, `level`, `program`, `pid`, `message`, and the event's own fields.
+    Json,
+}
+
+impl FromStr for LogFormat {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "text" => Ok(Self::Text),
+            "json" => Ok(Self::Json),
+            _ => Err(format!(
+                "unknown log format {text:?}; there are text and json"
+            )),
+        }
+    }
+}
+
+/// Where the lines go.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum LogTarget {
+    /// Standard error.
+    #[default]
+    Stderr,
+    /// A file, appended to and made (mode 0640) when it is not there.
+    File(PathBuf),
+}
+
+/// What [`init`] needs to know.
+#[derive(Debug, Clone)]
+pub struct LogSettings {
+    /// The word before the colon: `proxy`, `wsgi`, `supervisor`.
+    pub program: String,
+    /// Text or JSON.
+    pub format: LogFormat,
+    /// Lines less important than this are left out.
+    pub level: Level,
+    /// Where the lines go.
+    pub target: LogTarget,
+}
+
+impl LogSettings {
+    /// Text on standard error, INFO and above.
+    #[must_use]
+    pub fn new(program: impl Into<String>) -> Self {
+        Self {
+            program: program.into(),
+            format: LogFormat::Text,
+            level: Level::INFO,
+            target: LogTarget::Stderr,
+        }
+    }
+}
+
+/// A level by its name in any case, also in gunicorn's and supervisord's words.
+///
+/// # Errors
+/// A sentence that lists the names.
+pub fn parse_level(text: &str) -> Result<Level, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "trace" | "blather" => Ok(Level::TRACE),
+        "debug" => Ok(Level::DEBUG),
+        "info" | "notice" => Ok(Level::INFO),
+        "warn" | "warning" => Ok(Level::WARN),
+        "error" | "critical" | "crit" => Ok(Level::ERROR),
+        _ => Err(format!(
+            "unknown log level {text:?}; there are error, warn, info, debug and trace"
+        )),
+    }
+}
+
+/// Steers the log after it was set up. Clones steer the same log.
+#[derive(Debug, Clone)]
+pub struct LogHandle {
+    sink: Sink,
+    level: reload::Handle<LevelFilter, registry::Registry>,
+}
+
+impl LogHandle {
+    /// Opens the log file again by its name, after somebody (logrotate) moved it away. Does nothing for
+    /// standard error.
+    ///
+    /// # Errors
+    /// [`Error::LogFile`]; the lines go on into the old file then.
+    pub fn reopen(&self) -> Result<(), Error> {
+        self.sink.reopen()
+    }
+
+    /// Changes which lines are left out, from now on.
+    pub fn set_level(&self, level: Level) {
+        // Fails only after the subscriber is gone, and then there is no log to steer.
+        let _ = self
+            .level
+            .modify(|filter| *filter = LevelFilter::from_level(level));
+    }
+}
+
+/// Makes this the log of the whole process. Each line is one `write(2)`, so processes that share the file
+/// do not mix theirs; a line that cannot be written is dropped.
+///
+/// # Errors
+/// [`Error::LogFile`] when the file cannot be opened, [`Error::LogTwice`] when there is a log already.
+pub fn init(settings: &LogSettings) -> Result<LogHandle, Error> {
+    let (subscriber, handle) = build(settings)?;
+    tracing::subscriber::set_global_default(subscriber).map_err(|_| Error::LogTwice)?;
+    Ok(handle)
+}
+
+fn build(
+    settings: &LogSettings,
+) -> Result<(impl tracing::Subscriber + Send + Sync + use<>, LogHandle), Error> {
+    let sink = Sink::open(&settings.target)?;
+    let (filter, level) = reload::Layer::new(LevelFilter::from_level(settings.level));
+    let lines = fmt::layer()
+        .event_format(Lines {
+            program: settings.program.clone(),
+            format: settings.format,
+        })
+        .log_internal_errors(false)
+        .with_ansi(false)
+        .with_writer(sink.clone());
+    let subscriber = registry().with(filter).with(lines);
+    Ok((subscriber, LogHandle { sink, level }))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,124 @@
+//! Signals as something to poll: signal-hook's self-pipe, readable when a signal has come.
+//!
+//! Not here: what a signal means. The handlers only mark the signal and write one byte (`signal-safety(7)`).
+
+use std::fmt;
+#[cfg(feature = "tokio")]
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::os::unix::net::UnixStream;
+
+pub use nix::sys::signal::Signal;
+use signal_hook::iterator::backend::SignalDelivery;
+use signal_hook::iterator::exfiltrator::SignalOnly;
+
+use crate::Error;
+
+/// Catches a set of signals. Dropping it takes the handlers away; the signals are ignored from then on
+/// (signal-hook keeps its own handler installed), they do not become deadly again.
+///
+/// After `fork`, the child shares the parent's pipe: it drops this value and makes its own (or resets
+/// the dispositions by `trine_sys::signals`).
+pub struct SignalPipe {
+    delivery: SignalDelivery<UnixStream, SignalOnly>,
+}
+
+impl SignalPipe {
+    /// Starts catching `signals`.
+    ///
+    /// # Errors
+    /// [`Error::Signals`] when the kernel refuses a handler or there is no descriptor for the pipe.
+    ///
+    /// # Panics
+    /// For signals nobody may catch or ours must not (KILL, STOP, SEGV, ILL, FPE).
+    pub fn new(signals: &[Signal]) -> Result<Self, Error> {
+        let numbers = signals.iter().map(|signal| *signal as i32);
+        let delivery = UnixStream::pair()
+            .and_then(|(read, write)| {
+                read.set_nonblocking(true)?;
+                SignalDelivery::with_pipe(read, write, SignalOnly, numbers)
+            })
+            .map_err(Error::Signals)?;
+        Ok(Self { delivery })
+    }
+
+    /// The signals that came since the last call, each at most once, in the order of their numbers.
+    /// Empties the pipe; never blocks.
+    pub fn drain(&mut self) -> Vec<Signal> {
+        self.delivery
+            .pending()
+            .filter_map(|number| Signal::try_from(number).ok())
+            .collect()
+    }
+
+    /// Turns it into a source for async code. Must be called inside a tokio runtime with I/O enabled.
+    ///
+    /// # Errors
+    /// [`Error::Signals`] when the pipe cannot be registered with the runtime.
+    #[cfg(feature = "tokio")]
+    pub fn into_async(self) -> Result<AsyncSignals, Error> {
+        let wake = self
+            .delivery
+            .get_read()
+            .try_clone()
+            .and_then(tokio::net::UnixStream::from_std);
+        wake.map(|wake| AsyncSignals {
+            pipe: self,
+            wake,
+            came: Vec::new(),
+        })
+        .map_err(Error::Signals)
+    }
+}
+
+impl AsFd for SignalPipe {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.delivery.get_read().as_fd()
+    }
+}
+
+impl AsRawFd for SignalPipe {
+    fn as_raw_fd(&self) -> RawFd {
+        self.delivery.get_read().as_raw_fd()
+    }
+}
+
+impl fmt::Debug for SignalPipe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SignalPipe")
+            .field("fd", &self.as_raw_fd())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A [`SignalPipe`] inside a tokio runtime.
+#[cfg(feature = "tokio")]
+#[derive(Debug)]
+pub struct AsyncSignals {
+    pipe: SignalPipe,
+    /// Another descriptor of the pipe's reading end; tokio owns each that it watches.
+    wake: tokio::net::UnixStream,
+    came: Vec<Signal>,
+}
+
+#[cfg(feature = "tokio")]
+impl AsyncSignals {
+    /// The next signal. Dropping the future loses none.
+    ///
+    /// # Errors
+    /// Only when the runtime is shutting down.
+    pub async fn next(&mut self) -> io::Result<Signal> {
+        loop {
+            if let Some(signal) = self.came.pop() {
+                return Ok(signal);
+            }
+            self.came = self.pipe.drain();
+            self.came.reverse();
+            if self.came.is_empty() {
+                self.wake.readable().await?;
+                // Tells tokio when the pipe is empty; a byte means nothing, the signal is marked elsewhere.
+                let _ = self.wake.try_read(&mut [0; 64]);
+            }
+        }
+    }
+}
