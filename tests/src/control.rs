@@ -92,20 +92,23 @@ impl Control {
         self.get(&format!("/v1/programs/{name}"))
     }
 
+    /// The pid of a program that is RUNNING and ready.
+    #[must_use]
+    pub fn running(&self, name: &str) -> Option<i32> {
+        let reply = self
+            .call(Request::get(&format!("/v1/programs/{name}")))
+            .ok()?;
+        let program = (reply.status == 200).then(|| reply.json())?;
+        let pid = (program["state"] == "RUNNING" && program["ready"] == true)
+            .then(|| program["pid"].as_i64())??;
+        i32::try_from(pid).ok()
+    }
+
     /// Waits until a supervisor answers and its program is RUNNING and ready; gives its pid.
     #[track_caller]
     pub fn wait_running(&self, name: &str) -> i32 {
         wait::until(&format!("program {name} to be ready"), || {
-            let reply = self
-                .call(Request::get(&format!("/v1/programs/{name}")))
-                .ok()?;
-            let program = (reply.status == 200).then(|| reply.json())?;
-            let running = program["state"] == "RUNNING" && program["ready"] == true;
-            running.then(|| {
-                program["pid"]
-                    .as_i64()
-                    .and_then(|pid| i32::try_from(pid).ok())
-            })?
+            self.running(name)
         })
     }
 
@@ -113,8 +116,7 @@ impl Control {
     #[track_caller]
     pub fn wait_replaced(&self, name: &str, before: i32) -> i32 {
         wait::until(&format!("a successor of {name} (pid {before})"), || {
-            let pid = self.wait_running(name);
-            (pid != before).then_some(pid)
+            self.running(name).filter(|pid| *pid != before)
         })
     }
 }

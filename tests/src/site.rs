@@ -4,13 +4,15 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::client::{self, Client, Request};
 use crate::control::Control;
 use crate::daemon::{Daemon, Launch};
 use crate::folder::Folder;
 use crate::reply::Reply;
-use crate::{port, tools};
+use crate::{port, tools, wait};
 
 /// The three daemons, ready.
 #[derive(Debug)]
@@ -145,15 +147,18 @@ upstreams:
     #[track_caller]
     fn wait_running(&mut self, program: &str) {
         let control = self.control();
-        let result = std::panic::catch_unwind(|| control.wait_running(program));
-        if result.is_err() {
-            panic!(
-                "{program} is not ready; supervisor: {:?}\n{}\nlogs:\n{}{}",
-                self.supervisor.try_wait(),
+        let start = Instant::now();
+        while control.running(program).is_none() {
+            let ended = self.supervisor.try_wait();
+            assert!(
+                ended.is_none() && start.elapsed() < wait::PATIENCE,
+                "{program} is not ready; supervisor: {ended:?}\n{}\nlogs:\n{}{}{}",
                 self.supervisor.output(),
+                self.folder.read("logs/supervisor.log"),
                 self.folder.read("logs/wsgi.log"),
                 self.folder.read("logs/proxy.log")
             );
+            thread::sleep(Duration::from_millis(20));
         }
     }
 

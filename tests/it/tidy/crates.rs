@@ -16,12 +16,13 @@ fn dependencies(manifest: &Path) -> Vec<(String, String)> {
     for line in text(manifest).lines().map(str::trim) {
         if line.starts_with('[') {
             inside = line.ends_with("dependencies]");
-        } else if inside && !line.starts_with('#') {
-            if let Some((name, rest)) = line.split_once('=') {
-                let name = name.trim();
-                let (name, key) = name.split_once('.').unwrap_or((name, ""));
-                found.push((name.to_owned(), format!("{key}{}", rest.trim())));
-            }
+        } else if inside
+            && !line.starts_with('#')
+            && let Some((name, rest)) = line.split_once('=')
+        {
+            let name = name.trim();
+            let (name, key) = name.split_once('.').unwrap_or((name, ""));
+            found.push((name.to_owned(), format!("{key}{}", rest.trim())));
         }
     }
     found
