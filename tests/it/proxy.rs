@@ -237,6 +237,7 @@ upstreams:
             wrong(6, "max_body"),
             wrong(8, "nowhere"),
             wrong(9, "static/"),
+            wrong(9, "no folder"),
             wrong(11, "keepalive"),
         ],
     );
