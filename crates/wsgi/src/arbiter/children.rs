@@ -1,0 +1,131 @@
+//! The worker processes as the arbiter holds them: descriptors, slots, what they said.
+//!
+//! Not here: what becomes of them (`state`).
+
+use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
+use std::time::Instant;
+
+use trine_sys::file;
+
+use super::report::Totals;
+use super::state::Pid;
+
+/// What a failing worker may say of its failure.
+const MOST_TEXT: usize = 64 * 1024;
+
+#[derive(Debug)]
+pub(super) struct Child {
+    pub slot: usize,
+    pub generation: u64,
+    pub pidfd: OwnedFd,
+    notice: OwnedFd,
+    heard: Vec<u8>,
+    pub spawned: Instant,
+    /// Why we killed it, if we did.
+    pub our_doing: Option<String>,
+    /// Its long requests that were told of in the log already: the since of each thread.
+    pub told: Vec<u64>,
+}
+
+/// What a worker said.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Said {
+    /// It serves.
+    Ready,
+    /// Nothing new.
+    Nothing,
+}
+
+/// The first byte of what a worker writes.
+pub(crate) const SAYS_READY: u8 = b'R';
+/// What follows tells why it could not boot.
+pub(crate) const SAYS_FAILED: u8 = b'F';
+
+impl Child {
+    pub(super) fn new(slot: usize, generation: u64, pidfd: OwnedFd, notice: OwnedFd) -> Self {
+        Self {
+            slot,
+            generation,
+            pidfd,
+            notice,
+            heard: Vec::new(),
+            spawned: Instant::now(),
+            our_doing: None,
+            told: Vec::new(),
+        }
+    }
+
+    pub(super) fn notice(&self) -> &OwnedFd {
+        &self.notice
+    }
+
+    /// Reads what it wrote. `Ready` comes once.
+    pub(super) fn listen(&mut self) -> Said {
+        let was_ready = self.heard.first() == Some(&SAYS_READY);
+        let mut part = [0; 4096];
+        while let Ok(count @ 1..) = file::read(&self.notice, &mut part) {
+            if self.heard.len() < MOST_TEXT {
+                self.heard.extend_from_slice(&part[..count]);
+            }
+        }
+        if !was_ready && self.heard.first() == Some(&SAYS_READY) {
+            Said::Ready
+        } else {
+            Said::Nothing
+        }
+    }
+
+    /// Why it could not boot, in its own words.
+    pub(super) fn failure(&self) -> Option<String> {
+        let (&SAYS_FAILED, text) = self.heard.split_first()? else {
+            return None;
+        };
+        Some(String::from_utf8_lossy(text).trim_end().to_owned())
+    }
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Children {
+    by_pid: BTreeMap<Pid, Child>,
+    /// What those that have ended had counted.
+    pub totals: Totals,
+    /// Why the one that ended last could not boot.
+    pub last_failure: Option<String>,
+}
+
+impl Children {
+    pub(super) fn insert(&mut self, pid: Pid, child: Child) {
+        self.by_pid.insert(pid, child);
+    }
+
+    pub(super) fn get_mut(&mut self, pid: Pid) -> Option<&mut Child> {
+        self.by_pid.get_mut(&pid)
+    }
+
+    pub(super) fn get(&self, pid: Pid) -> Option<&Child> {
+        self.by_pid.get(&pid)
+    }
+
+    pub(super) fn remove(&mut self, pid: Pid) -> Option<Child> {
+        self.by_pid.remove(&pid)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Pid, &Child)> {
+        self.by_pid.iter().map(|(pid, child)| (*pid, child))
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (Pid, &mut Child)> {
+        self.by_pid.iter_mut().map(|(pid, child)| (*pid, child))
+    }
+
+    /// A slot that no child has.
+    pub(super) fn free_slot(&self, slots: usize) -> Option<usize> {
+        (0..slots).find(|slot| self.by_pid.values().all(|child| child.slot != *slot))
+    }
+
+    /// Forgets all of them, in a forked child: they are its siblings.
+    pub(super) fn clear(&mut self) {
+        self.by_pid.clear();
+    }
+}

@@ -1,0 +1,273 @@
+//! The arbiter: holds the listeners, forks workers, watches over them. One thread, no runtime, one poll loop.
+//!
+//! `state` decides, `perform` does; `children` knows the processes, `control` answers the control socket.
+//! Invariants: no thread is ever started here, so forking is safe; READY is said only once a worker has imported the
+//! application; a reload that fails leaves the old generation serving.
+//! Not here: requests (`worker`).
+
+mod children;
+mod control;
+mod deaths;
+mod perform;
+mod report;
+pub mod state;
+
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use trine_control::{EventLog, ReloadReport};
+use trine_service::listeners::Listener;
+use trine_service::logging::LogHandle;
+use trine_service::readiness::Notifier;
+use trine_service::signals::{Signal, SignalPipe};
+use trine_service::{Phase, PhaseCell};
+use trine_sys::epoll::{Epoll, Event as Ready, Interest};
+use trine_sys::file;
+
+use crate::config::{Settings, Sources};
+use crate::error::Error;
+use crate::python::{App, Gil};
+use crate::slots::Slots;
+
+pub(crate) use children::{SAYS_FAILED, SAYS_READY};
+
+use children::Children;
+use control::Control;
+use state::{Event, Policy, State};
+
+/// How long INT and QUIT let workers go on.
+const QUICK: Duration = Duration::from_secs(2);
+/// Between ABRT and KILL.
+const ABORT: Duration = Duration::from_secs(1);
+/// Events that the control socket can tell again.
+const EVENTS: usize = 1024;
+/// Places for workers, at least; TTIN and reloads need more than there are workers.
+const PLACES: usize = 64;
+
+const CAUGHT: [Signal; 8] = [
+    Signal::SIGTERM,
+    Signal::SIGINT,
+    Signal::SIGQUIT,
+    Signal::SIGHUP,
+    Signal::SIGTTIN,
+    Signal::SIGTTOU,
+    Signal::SIGUSR1,
+    Signal::SIGWINCH,
+];
+
+/// What a token in epoll stands for; the lower half is a number of its own.
+mod token {
+    pub(super) const SIGNALS: u64 = 1 << 32;
+    pub(super) const CONTROL: u64 = 2 << 32;
+    pub(super) const CONTROL_CLIENT: u64 = 3 << 32;
+    pub(super) const EXITED: u64 = 4 << 32;
+    pub(super) const NOTICE: u64 = 5 << 32;
+}
+
+pub struct Arbiter {
+    sources: Sources,
+    /// In force; the workers of a generation are forked with those of their own.
+    settings: BTreeMap<u64, Arc<Settings>>,
+    listeners: Vec<Listener>,
+    slots: Rc<Slots>,
+    epoll: Rc<Epoll>,
+    /// `None` in a forked worker, on its way to its own life.
+    signals: Option<SignalPipe>,
+    /// Workers wait for the end of the first, which comes when the second is closed: with us.
+    lifeline: (OwnedFd, Option<OwnedFd>),
+    children: Children,
+    state: State,
+    policy: Policy,
+    preloaded: Option<App>,
+    control: Option<Control>,
+    notifier: Notifier,
+    phase: PhaseCell,
+    log: LogHandle,
+    events: EventLog,
+    last_reload: Option<ReloadReport>,
+    started: Instant,
+    exit: Option<u8>,
+}
+
+impl std::fmt::Debug for Arbiter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Arbiter")
+            .field("state", &self.state)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What the arbiter is made from.
+#[derive(Debug)]
+pub struct Start {
+    pub sources: Sources,
+    pub settings: Settings,
+    pub listeners: Vec<Listener>,
+    pub preloaded: Option<App>,
+    pub log: LogHandle,
+}
+
+impl Arbiter {
+    pub fn new(start: Start) -> Result<Self, Error> {
+        let Start {
+            sources,
+            settings,
+            listeners,
+            preloaded,
+            log,
+        } = start;
+        let places = PLACES.max(settings.workers * 3);
+        let slots = Slots::new(places, settings.threads.max(1)).map_err(Error::Arbiter)?;
+        let epoll = Rc::new(Epoll::new().map_err(Error::Arbiter)?);
+        let signals = SignalPipe::new(&CAUGHT)?;
+        epoll
+            .add(signals.as_fd(), token::SIGNALS, Interest::EPOLLIN)
+            .map_err(Error::Arbiter)?;
+        let control = match &settings.control {
+            Some(path) => Some(Control::bind(path, Rc::clone(&epoll))?),
+            None => None,
+        };
+        let (read, write) = file::pipe_cloexec_nonblock().map_err(Error::Arbiter)?;
+        let state = State::new(settings.workers);
+        Ok(Self {
+            sources,
+            policy: policy_of(&settings),
+            settings: BTreeMap::from([(state.generation(), Arc::new(settings))]),
+            listeners,
+            slots: Rc::new(slots),
+            epoll,
+            signals: Some(signals),
+            lifeline: (read, Some(write)),
+            children: Children::default(),
+            state,
+            preloaded,
+            control,
+            notifier: Notifier::from_env(),
+            phase: PhaseCell::new(),
+            log,
+            events: EventLog::new(EVENTS),
+            last_reload: None,
+            started: Instant::now(),
+            exit: None,
+        })
+    }
+
+    /// Runs until everything has ended. Forked workers never return from here.
+    pub fn run(mut self, gil: Gil<'_>) -> Result<(), Error> {
+        self.announce_start();
+        self.happen(gil, Event::Start);
+        let mut ready = [Ready::EMPTY; 64];
+        while self.exit.is_none() {
+            let timeout = self.timeout();
+            let count = {
+                let epoll = Rc::clone(&self.epoll);
+                let wait = Wait(&epoll, &mut ready);
+                gil.detached(move || wait.run(timeout))
+                    .map_err(Error::Arbiter)?
+            };
+            for event in ready.iter().take(count) {
+                self.dispatch(gil, event);
+            }
+            gil.run_signal_handlers();
+            self.look_for_hung(gil);
+            self.happen(gil, Event::Tick);
+            self.beat();
+        }
+        self.phase.set(Phase::Gone);
+        tracing::info!("Shutting down: Master");
+        match self.exit {
+            None | Some(0) => Ok(()),
+            Some(code) => {
+                let error = Error::Boot { code };
+                tracing::error!("Reason: {error}");
+                Err(error)
+            }
+        }
+    }
+
+    fn dispatch(&mut self, gil: Gil<'_>, event: &Ready) {
+        let number = event.token() as u32;
+        match event.token() & !u64::from(u32::MAX) {
+            token::SIGNALS => {
+                let came = self
+                    .signals
+                    .as_mut()
+                    .map(SignalPipe::drain)
+                    .unwrap_or_default();
+                for signal in came {
+                    self.signal(gil, signal);
+                }
+            }
+            token::EXITED => self.child_exited(gil, number as state::Pid),
+            token::NOTICE => self.child_notice(gil, number as state::Pid),
+            token::CONTROL => {
+                if let Some(control) = &mut self.control {
+                    control.accept();
+                }
+            }
+            token::CONTROL_CLIENT => self.control_client(gil, number),
+            _ => {}
+        }
+    }
+
+    fn signal(&mut self, gil: Gil<'_>, signal: Signal) {
+        let name = signal.as_str().trim_start_matches("SIG").to_lowercase();
+        tracing::info!("Handling signal: {name}");
+        match signal {
+            Signal::SIGTERM => self.happen(gil, Event::Stop),
+            Signal::SIGINT | Signal::SIGQUIT => self.happen(gil, Event::QuickStop),
+            Signal::SIGHUP => {
+                tracing::info!("Hang up: Master");
+                self.reload(gil);
+            }
+            Signal::SIGTTIN => self.more_workers(gil),
+            Signal::SIGTTOU => self.happen(gil, Event::Fewer),
+            Signal::SIGUSR1 => self.reopen_logs(),
+            _ => {}
+        }
+    }
+
+    /// The soonest of what has to be looked at without anybody telling.
+    fn timeout(&self) -> i32 {
+        let now = Instant::now();
+        let tick = self.state.next_tick(&self.policy);
+        let hung = self.next_hung_look(now);
+        let beat = self
+            .notifier
+            .watchdog_interval()
+            .map(|interval| now + interval / 2);
+        let Some(next) = [tick, hung, beat].into_iter().flatten().min() else {
+            return -1;
+        };
+        // One more, so that the deadline is over when the wait is.
+        let wait = next.saturating_duration_since(now).as_millis() + 1;
+        i32::try_from(wait).unwrap_or(i32::MAX)
+    }
+
+    fn beat(&self) {
+        if self.notifier.watchdog_interval().is_some() {
+            let _ = self.notifier.watchdog();
+        }
+    }
+}
+
+/// The wait as a value that may leave the interpreter lock behind: the loop is this thread's alone.
+struct Wait<'a>(&'a Epoll, &'a mut [Ready]);
+
+impl Wait<'_> {
+    fn run(self, timeout: i32) -> std::io::Result<usize> {
+        self.0.wait(self.1, timeout)
+    }
+}
+
+fn policy_of(settings: &Settings) -> Policy {
+    Policy {
+        graceful: settings.graceful_timeout,
+        quick: QUICK,
+        boot: settings.timeout,
+        abort: ABORT,
+    }
+}

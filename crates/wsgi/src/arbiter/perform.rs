@@ -1,0 +1,328 @@
+//! Doing what `state` decides: forking, signalling, telling.
+//!
+//! Not here: deciding.
+
+use std::collections::VecDeque;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::sync::Arc;
+use std::time::Instant;
+
+use serde_json::json;
+use trine_control::ReloadReport;
+use trine_service::Phase;
+use trine_service::listeners::{Listener, Origin};
+use trine_service::signals::Signal;
+use trine_sys::epoll::Interest;
+use trine_sys::net::SockAddr;
+use trine_sys::{file, process, signals};
+
+use crate::config::Settings;
+use crate::python::{Forked, Gil, Site, fork};
+use crate::worker::{self, Boot, io::Listening};
+
+use super::children::{Child, Said};
+use super::state::{Effect, Event, Pid};
+use super::{Arbiter, policy_of, token};
+
+impl Arbiter {
+    /// Lets `event` happen, and everything that follows from it.
+    pub(super) fn happen(&mut self, gil: Gil<'_>, event: Event) {
+        let mut events = VecDeque::from([event]);
+        while let Some(event) = events.pop_front() {
+            let effects = self.state.step(event, Instant::now(), &self.policy);
+            for effect in effects {
+                if let Some(next) = self.perform(gil, effect) {
+                    events.push_back(next);
+                }
+            }
+        }
+    }
+
+    fn perform(&mut self, gil: Gil<'_>, effect: Effect) -> Option<Event> {
+        match effect {
+            Effect::Spawn { generation } => return Some(self.spawn(gil, generation)),
+            Effect::Terminate(pid) => self.send(pid, Signal::SIGTERM, None),
+            Effect::Quit(pid) => self.send(pid, Signal::SIGQUIT, None),
+            Effect::Abort(pid) => {
+                let why = "it was at one thing for longer than the timeout";
+                self.send(pid, Signal::SIGABRT, Some(why));
+            }
+            Effect::Kill(pid) => {
+                let why = if self.state.is_stopping() {
+                    "it had not ended within graceful_timeout"
+                } else {
+                    "it did not end when told to"
+                };
+                tracing::warn!("Worker (pid:{pid}) is killed: {why}");
+                self.send(pid, Signal::SIGKILL, Some(why));
+            }
+            Effect::BecameReady => {
+                self.set_phase(Phase::Ready);
+                let _ = self.notifier.ready_with(&self.status_text());
+            }
+            Effect::Promoted { generation } => self.promoted(generation),
+            Effect::Rejected { generation, .. } => self.rejected(generation),
+            Effect::Drain => self.drain(),
+            Effect::BackOff(wait) => tracing::warn!("the next worker is started in {wait:?}"),
+            Effect::Resized(target) => {
+                tracing::info!("{target} workers from now on");
+                self.tell_status();
+            }
+            Effect::Exit { code } => self.exit = Some(code),
+        }
+        None
+    }
+
+    fn spawn(&mut self, gil: Gil<'_>, generation: u64) -> Event {
+        match self.try_spawn(gil, generation) {
+            Ok(pid) => Event::Spawned { pid, generation },
+            Err(error) => {
+                tracing::error!("cannot fork a worker: {error}");
+                Event::SpawnFailed
+            }
+        }
+    }
+
+    fn try_spawn(&mut self, gil: Gil<'_>, generation: u64) -> std::io::Result<Pid> {
+        let full = || std::io::Error::other("there are too many workers already");
+        let slot = self
+            .children
+            .free_slot(self.slots.count())
+            .ok_or_else(full)?;
+        let settings = self.settings_of(generation);
+        let (notice, say) = file::pipe_cloexec_nonblock()?;
+        self.slots.reset(slot);
+        let arbiter = process::getpid();
+        // A signal that comes in between is the child's own only once it has its own handlers.
+        let mask = signals::block_all()?;
+        match fork(gil) {
+            Ok(Forked::Child) => {
+                drop(notice);
+                let boot = self.become_worker(settings, slot, generation, say, arbiter, mask);
+                let code = worker::run(gil, boot);
+                process::exit_now(code)
+            }
+            Ok(Forked::Parent(pid)) => {
+                signals::restore(&mask)?;
+                self.adopt(pid, slot, generation, notice)?;
+                Ok(pid.as_raw())
+            }
+            Err(error) => {
+                signals::restore(&mask)?;
+                Err(error)
+            }
+        }
+    }
+
+    /// In the child: lets go of everything that is the arbiter's.
+    fn become_worker(
+        &mut self,
+        settings: Arc<Settings>,
+        slot: usize,
+        generation: u64,
+        say: OwnedFd,
+        arbiter: process::Pid,
+        mask: signals::Mask,
+    ) -> Boot {
+        self.signals = None;
+        self.control = None;
+        self.children.clear();
+        self.lifeline.1 = None;
+        let sites = self
+            .listeners
+            .iter()
+            .map(|listener| site(&settings, listener))
+            .collect();
+        let listeners = std::mem::take(&mut self.listeners);
+        Boot {
+            sites,
+            listeners: listeners.into_iter().map(listening).collect(),
+            preloaded: self.preloaded.take(),
+            slots: std::rc::Rc::clone(&self.slots),
+            slot,
+            generation,
+            say,
+            lifeline: self.lifeline.0.try_clone().ok(),
+            arbiter,
+            mask,
+            log: self.log.clone(),
+            settings,
+        }
+    }
+
+    fn adopt(
+        &mut self,
+        pid: process::Pid,
+        slot: usize,
+        generation: u64,
+        notice: OwnedFd,
+    ) -> std::io::Result<()> {
+        let number = pid.as_raw();
+        let pidfd = process::pidfd_open(pid)?;
+        self.epoll.add(
+            &pidfd,
+            token::EXITED | u64::from(number as u32),
+            Interest::EPOLLIN,
+        )?;
+        self.epoll.add(
+            &notice,
+            token::NOTICE | u64::from(number as u32),
+            Interest::EPOLLIN,
+        )?;
+        self.children
+            .insert(number, Child::new(slot, generation, pidfd, notice));
+        self.event(
+            "worker.started",
+            json!({ "pid": number, "generation": generation }),
+        );
+        Ok(())
+    }
+
+    fn send(&mut self, pid: Pid, signal: Signal, why: Option<&str>) {
+        if let Some(child) = self.children.get_mut(pid) {
+            if let Some(why) = why {
+                child.our_doing = Some(why.to_owned());
+            }
+            // It may have ended meanwhile, which its pidfd will tell.
+            let _ = process::pidfd_signal(&child.pidfd, signal);
+        }
+    }
+
+    pub(super) fn child_notice(&mut self, gil: Gil<'_>, pid: Pid) {
+        let Some(child) = self.children.get_mut(pid) else {
+            return;
+        };
+        let said = child.listen();
+        // The pipe's end is readable for ever; the exit comes by the pidfd.
+        let _ = self.epoll.delete(child.notice().as_fd());
+        if said == Said::Ready {
+            let generation = child.generation;
+            self.event(
+                "worker.ready",
+                json!({ "pid": pid, "generation": generation }),
+            );
+            self.happen(gil, Event::Ready { pid });
+            self.tell_status();
+        }
+    }
+
+    pub(super) fn settings_of(&self, generation: u64) -> Arc<Settings> {
+        let own = self.settings.get(&generation);
+        let any = own.or_else(|| self.settings.values().next_back());
+        any.map(Arc::clone)
+            .unwrap_or_else(|| unreachable!("the settings in force are never removed"))
+    }
+
+    fn promoted(&mut self, generation: u64) {
+        self.settings.retain(|other, _| *other >= generation);
+        self.policy = policy_of(&self.settings_of(generation));
+        tracing::info!("generation {generation} is ready; the old workers leave");
+        self.reload_ended(true, Vec::new());
+    }
+
+    fn rejected(&mut self, generation: u64) {
+        self.settings.remove(&generation);
+        let why = self
+            .children
+            .last_failure
+            .take()
+            .unwrap_or_else(|| "its worker did not boot".to_owned());
+        tracing::error!("the reload failed, the old workers serve on: {why}");
+        self.reload_ended(false, vec![why]);
+    }
+
+    /// HUP and `/v1/reload`: reads the settings again; if they are good, a candidate generation begins.
+    pub(super) fn reload(&mut self, gil: Gil<'_>) {
+        let _ = self.notifier.reloading();
+        let settings = match self.sources.read() {
+            Ok(settings) => settings,
+            Err(error) => {
+                let problem = trine_service::exit::chain(&error);
+                tracing::error!("the reload failed, the old workers serve on: {problem}");
+                self.reload_ended(false, vec![problem]);
+                return;
+            }
+        };
+        let in_force = self.settings_of(self.state.generation());
+        if settings.bind != in_force.bind {
+            tracing::warn!("bind has changed; that takes effect with the next start");
+        }
+        if self.preloaded.is_some() {
+            tracing::info!("the application was preloaded: its code is not imported again");
+        }
+        self.reopen_logs();
+        let workers = settings.workers;
+        self.settings
+            .insert(self.state.next_generation(), Arc::new(settings));
+        self.happen(gil, Event::Reload { workers });
+    }
+
+    fn reload_ended(&mut self, ok: bool, problems: Vec<String>) {
+        let report = ReloadReport {
+            ok,
+            time: jiff::Timestamp::now(),
+            dry_run: false,
+            problems,
+        };
+        self.event("reload", json!(report));
+        self.last_reload = Some(report);
+        let _ = self.notifier.ready_with(&self.status_text());
+    }
+
+    pub(super) fn more_workers(&mut self, gil: Gil<'_>) {
+        if self.state.target() * 2 >= self.slots.count() {
+            tracing::warn!("there are as many workers as there can be");
+            return;
+        }
+        self.happen(gil, Event::More);
+    }
+
+    fn drain(&mut self) {
+        self.slots.set_stopping();
+        self.set_phase(Phase::Draining);
+        let _ = self.notifier.stopping();
+        // Ours end with us: from now on nobody else is let in. The workers take what waits already.
+        self.listeners
+            .retain(|listener| listener.origin == Origin::Inherited);
+    }
+
+    pub(super) fn reopen_logs(&mut self) {
+        if let Err(error) = self.log.reopen() {
+            tracing::error!("{}", trine_service::exit::chain(&error));
+        }
+        for (_, child) in self.children.iter() {
+            let _ = process::pidfd_signal(&child.pidfd, Signal::SIGUSR1);
+        }
+    }
+}
+
+fn listening(listener: Listener) -> Listening {
+    Listening {
+        unix: !matches!(listener.addr, SockAddr::Tcp(_)),
+        own: listener.origin == Origin::Own,
+        fd: listener.fd,
+    }
+}
+
+fn site(settings: &Settings, listener: &Listener) -> Site {
+    let server = match &listener.addr {
+        SockAddr::Tcp(addr) => Some((addr.ip().to_string(), addr.port().to_string())),
+        _ => None,
+    };
+    let script_name = settings
+        .raw_env
+        .iter()
+        .rev()
+        .find(|(key, _)| key == "SCRIPT_NAME");
+    let script_name = script_name.map(|(_, value)| value.clone());
+    Site {
+        server,
+        script_name: script_name
+            .or_else(|| std::env::var("SCRIPT_NAME").ok())
+            .unwrap_or_default(),
+        multithread: settings.threads > 1,
+        multiprocess: settings.workers > 1,
+        scheme_headers: settings.secure_scheme_headers.clone(),
+        error_log: settings.errorlog.clone(),
+    }
+}

@@ -1,0 +1,130 @@
+//! `wsgi.input` over a body that has arrived completely: reading never waits, and ends where the body ends.
+//!
+//! Not here: receiving the body (`worker::body`).
+
+use std::fs::File;
+use std::io::{self, BufRead as _, BufReader, Read as _};
+
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyList};
+
+use crate::worker::body::Body;
+
+#[pyclass(module = "trine_wsgi")]
+#[derive(Debug)]
+pub(super) struct Input {
+    source: Source,
+}
+
+#[derive(Debug)]
+enum Source {
+    Memory { bytes: Vec<u8>, at: usize },
+    File(BufReader<File>),
+}
+
+impl Input {
+    pub(super) fn new(body: Body) -> Self {
+        let source = match body {
+            Body::Empty => Source::Memory {
+                bytes: Vec::new(),
+                at: 0,
+            },
+            Body::Memory(bytes) => Source::Memory { bytes, at: 0 },
+            Body::File { file, .. } => Source::File(BufReader::with_capacity(64 * 1024, file)),
+        };
+        Self { source }
+    }
+
+    /// Up to `limit` bytes; everything without one.
+    fn take(&mut self, limit: Option<usize>) -> io::Result<std::borrow::Cow<'_, [u8]>> {
+        match &mut self.source {
+            Source::Memory { bytes, at } => {
+                let rest = bytes.get(*at..).unwrap_or_default();
+                let part = &rest[..limit.unwrap_or(rest.len()).min(rest.len())];
+                *at += part.len();
+                Ok(part.into())
+            }
+            Source::File(file) => {
+                let mut part = Vec::new();
+                match limit {
+                    Some(limit) => file.take(limit as u64).read_to_end(&mut part)?,
+                    None => file.read_to_end(&mut part)?,
+                };
+                Ok(part.into())
+            }
+        }
+    }
+
+    /// Up to and with the next newline, at most `limit` bytes.
+    fn take_line(&mut self, limit: Option<usize>) -> io::Result<std::borrow::Cow<'_, [u8]>> {
+        match &mut self.source {
+            Source::Memory { bytes, at } => {
+                let rest = bytes.get(*at..).unwrap_or_default();
+                let rest = &rest[..limit.unwrap_or(rest.len()).min(rest.len())];
+                let line = &rest[..memchr::memchr(b'\n', rest).map_or(rest.len(), |end| end + 1)];
+                *at += line.len();
+                Ok(line.into())
+            }
+            Source::File(file) => {
+                let mut line = Vec::new();
+                match limit {
+                    Some(limit) => file.take(limit as u64).read_until(b'\n', &mut line)?,
+                    None => file.read_until(b'\n', &mut line)?,
+                };
+                Ok(line.into())
+            }
+        }
+    }
+}
+
+/// Python's idea of a size: negative or None is everything.
+fn limit(size: Option<isize>) -> Option<usize> {
+    size.and_then(|size| usize::try_from(size).ok())
+}
+
+#[pymethods]
+impl Input {
+    #[pyo3(signature = (size = None, /))]
+    fn read<'py>(&mut self, py: Python<'py>, size: Option<isize>) -> PyResult<Bound<'py, PyBytes>> {
+        Ok(PyBytes::new(py, &self.take(limit(size))?))
+    }
+
+    #[pyo3(signature = (size = None, /))]
+    fn readline<'py>(
+        &mut self,
+        py: Python<'py>,
+        size: Option<isize>,
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        Ok(PyBytes::new(py, &self.take_line(limit(size))?))
+    }
+
+    /// The rest as lines; with a hint, about that many bytes.
+    #[pyo3(signature = (hint = None, /))]
+    fn readlines<'py>(
+        &mut self,
+        py: Python<'py>,
+        hint: Option<isize>,
+    ) -> PyResult<Bound<'py, PyList>> {
+        let hint = limit(hint).filter(|hint| *hint > 0);
+        let lines = PyList::empty(py);
+        let mut total = 0;
+        while hint.is_none_or(|hint| total < hint) {
+            let line = self.take_line(None)?;
+            if line.is_empty() {
+                break;
+            }
+            total += line.len();
+            lines.append(PyBytes::new(py, &line))?;
+        }
+        Ok(lines)
+    }
+
+    fn __iter__(slf: Py<Self>) -> Py<Self> {
+        slf
+    }
+
+    fn __next__<'py>(&mut self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyBytes>>> {
+        let line = self.take_line(None)?;
+        Ok((!line.is_empty()).then(|| PyBytes::new(py, &line)))
+    }
+}

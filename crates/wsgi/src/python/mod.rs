@@ -1,0 +1,26 @@
+//! CPython in one place: starting it, loading the application, calling it, forking with it.
+//!
+//! This folder alone names pyo3. Others hold a [`Gil`] as the proof that this thread may run Python.
+//! Not here: sockets, processes' life, settings.
+#![expect(
+    unsafe_code,
+    reason = "the hot path uses CPython's own API: template dict, interned keys, vectorcall"
+)]
+
+mod call;
+mod environ;
+mod errors;
+mod file_wrapper;
+mod fork;
+mod input;
+mod interpreter;
+mod load;
+mod start_response;
+mod text;
+mod threads;
+
+pub use call::{Caller, Gone, Sink, Site, Verdict};
+pub use fork::{Forked, fork};
+pub use interpreter::{Gil, InterpreterError, Setup, start};
+pub use load::{App, LoadError, freeze, load};
+pub use threads::{CallerThread, spawn_thread};

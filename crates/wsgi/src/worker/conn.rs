@@ -1,0 +1,310 @@
+//! One client connection of a worker: receiving until a request is complete, and what is still to be sent.
+//!
+//! Not here: epoll, timers, and the order in which connections are served (see `io`).
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::Instant;
+
+use trine_http1::{BodyLength, Limits, Policy, RequestError, Version};
+use trine_sys::net;
+
+use super::body::{CollectError, Collector};
+use super::exchange::{Exchange, Peer, Pool};
+use super::outbox::Outbox;
+
+/// Room that is made for one receive of a head.
+const HEAD_READ: usize = 16 * 1024;
+/// Room for one receive of a body that does not go straight into its own memory.
+const BODY_READ: usize = 64 * 1024;
+/// So many receives in a row, then other connections have their turn.
+const READS_PER_TURN: usize = 16;
+
+/// Where a connection is.
+#[derive(Debug, Default)]
+pub(super) enum State {
+    /// Nothing of the next request has come.
+    #[default]
+    Idle,
+    /// A part of a head is here.
+    Head,
+    /// The head is complete, the body is not.
+    Body(Collector),
+    /// A complete request waits for its call.
+    Ready,
+    /// The application is at it.
+    Running,
+    /// The last answer is being sent; then it closes.
+    Closing,
+    /// Closed for sending; what still comes is thrown away, so that the client can read our answer.
+    Lingering,
+}
+
+/// What [`Conn::advance`] came to.
+#[derive(Debug)]
+pub(super) enum Progress {
+    /// More bytes are needed.
+    Wait,
+    /// There may be more bytes, but others have their turn first.
+    Again,
+    Ready,
+    Refuse(Refusal),
+    Close,
+}
+
+/// A request that is answered without the application.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    pub status: u16,
+    pub text: String,
+    pub version: Version,
+}
+
+#[derive(Debug)]
+pub(super) struct Conn {
+    pub fd: Arc<OwnedFd>,
+    pub peer: Arc<Peer>,
+    pub listener: usize,
+    pub unix: bool,
+    pub state: State,
+    pub exchange: Option<Box<Exchange>>,
+    pub out: Outbox,
+    /// Receiving may bring something.
+    pub readable: bool,
+    /// The peer has closed its sending side: the end comes after the bytes that are there.
+    pub ended: bool,
+    /// Sending failed, or epoll reported the connection dead.
+    pub broken: bool,
+    pub registered: bool,
+    /// EPOLLOUT is asked for.
+    pub watch_out: bool,
+    /// In milliseconds of the loop's clock; `u64::MAX` for none.
+    pub deadline: u64,
+    /// The earliest timer that is set for it.
+    pub armed: u64,
+    /// In `dirty`: has something to send at the end of the batch.
+    pub dirty: bool,
+}
+
+impl Conn {
+    pub(super) fn new(fd: OwnedFd, peer: Peer, listener: usize, unix: bool) -> Self {
+        Self {
+            fd: Arc::new(fd),
+            peer: Arc::new(peer),
+            listener,
+            unix,
+            state: State::Idle,
+            exchange: None,
+            out: Outbox::default(),
+            readable: true,
+            ended: false,
+            broken: false,
+            registered: false,
+            watch_out: false,
+            deadline: u64::MAX,
+            armed: u64::MAX,
+            dirty: false,
+        }
+    }
+
+    /// Receives and parses until a request is complete or the socket is empty.
+    pub(super) fn advance(
+        &mut self,
+        limits: &Limits,
+        policy: &Policy,
+        pool: &mut Pool,
+    ) -> Progress {
+        for _ in 0..READS_PER_TURN {
+            let progress = match &mut self.state {
+                State::Idle | State::Head => self.parse_head(limits, policy),
+                State::Body(_) => self.take_body(),
+                State::Ready => return Progress::Ready,
+                State::Running | State::Closing | State::Lingering => return Progress::Wait,
+            };
+            if let Some(progress) = progress {
+                return progress;
+            }
+            if !self.readable {
+                return Progress::Wait;
+            }
+            match self.receive(pool) {
+                Ok(0) => return self.end_of_input(),
+                Ok(_) => {}
+                Err(err) if err.kind() == io::ErrorKind::WouldBlock => {
+                    self.readable = false;
+                    return Progress::Wait;
+                }
+                Err(err) if err.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return Progress::Close,
+            }
+        }
+        Progress::Again
+    }
+
+    /// One receive, to where the bytes belong.
+    fn receive(&mut self, pool: &mut Pool) -> io::Result<usize> {
+        if let State::Body(collector) = &mut self.state
+            && let Some(room) = collector.direct()
+        {
+            let spare = room.capacity() - room.len();
+            let count = net::recv_append(&*self.fd, room)?;
+            collector.received(count);
+            self.readable = count == spare || self.ended;
+            return Ok(count);
+        }
+        let in_body = matches!(self.state, State::Body(_));
+        let exchange = match &mut self.exchange {
+            Some(exchange) => exchange,
+            empty => empty.insert(pool.take(&self.peer, self.listener)),
+        };
+        let buf = &mut exchange.buf;
+        if buf.capacity() - buf.len() < HEAD_READ / 4 {
+            buf.reserve(if in_body { BODY_READ } else { HEAD_READ });
+        }
+        let spare = buf.capacity() - buf.len();
+        let result = net::recv_append(&*self.fd, buf);
+        if let Ok(count) = &result {
+            self.readable = *count == spare || self.ended;
+        }
+        result
+    }
+
+    /// `None`: more bytes are needed.
+    fn parse_head(&mut self, limits: &Limits, policy: &Policy) -> Option<Progress> {
+        let exchange = self.exchange.as_mut()?;
+        let pending = exchange.buf.get(exchange.start..).unwrap_or_default();
+        if pending.is_empty() {
+            return None;
+        }
+        let used = match exchange.head.parse(pending, limits, policy) {
+            Ok(Some(used)) => used,
+            Ok(None) => {
+                if matches!(self.state, State::Idle) {
+                    exchange.began = Instant::now();
+                    self.state = State::Head;
+                }
+                return None;
+            }
+            Err(error) => return Some(Progress::Refuse(Refusal::head(&error))),
+        };
+        if matches!(self.state, State::Idle) {
+            exchange.began = Instant::now();
+        }
+        exchange.end = exchange.start + used;
+        let request = exchange.head.on(pending);
+        let (length, expects) = (request.body(), request.expects_continue());
+        exchange.keep_alive = request.keep_alive() && request.method() != "CONNECT";
+        if length == BodyLength::Empty || length == BodyLength::Known(0) {
+            self.state = State::Ready;
+            return Some(Progress::Ready);
+        }
+        if expects && exchange.buf.len() == exchange.end {
+            self.out
+                .bytes()
+                .extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
+            self.broken |= self.out.flush(&*self.fd).is_err();
+        }
+        self.state = State::Body(Collector::new(length));
+        self.take_body()
+    }
+
+    fn take_body(&mut self) -> Option<Progress> {
+        let (State::Body(collector), Some(exchange)) = (&mut self.state, self.exchange.as_mut())
+        else {
+            return Some(Progress::Close);
+        };
+        let received = exchange.buf.get(exchange.end..).unwrap_or_default();
+        if !received.is_empty() {
+            match collector.take(received) {
+                Ok(used) => drop(exchange.buf.drain(exchange.end..exchange.end + used)),
+                Err(error) => return Some(Progress::Refuse(Refusal::body(&error))),
+            }
+        }
+        if !collector.is_done() {
+            return None;
+        }
+        let State::Body(collector) = std::mem::replace(&mut self.state, State::Ready) else {
+            return Some(Progress::Close);
+        };
+        let chunked = collector.is_chunked();
+        match collector.finish() {
+            Ok((body, len)) => {
+                exchange.body = body;
+                exchange.chunked_length = chunked.then_some(len);
+                Some(Progress::Ready)
+            }
+            Err(error) => Some(Progress::Refuse(Refusal::body(&error))),
+        }
+    }
+
+    fn end_of_input(&mut self) -> Progress {
+        self.ended = true;
+        self.readable = false;
+        match &self.state {
+            State::Body(_) => Progress::Refuse(Refusal {
+                status: 400,
+                text: "The request body ended before its announced length.".to_owned(),
+                version: Version::Http11,
+            }),
+            _ => Progress::Close,
+        }
+    }
+
+    /// Throws away what comes while lingering. `false`: the peer is done, or gone.
+    pub(super) fn discard(&mut self, scratch: &mut Vec<u8>) -> bool {
+        for _ in 0..READS_PER_TURN {
+            scratch.clear();
+            scratch.reserve(BODY_READ);
+            match net::recv_append(&*self.fd, scratch) {
+                Ok(0) => return false,
+                Ok(_) => {}
+                Err(err) if err.kind() == io::ErrorKind::WouldBlock => return true,
+                Err(err) if err.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return false,
+            }
+        }
+        // As much as gunicorn takes; who sends more does not read our answer anyway.
+        false
+    }
+
+    /// Between requests, nothing pending in either direction.
+    pub(super) fn is_idle(&self) -> bool {
+        matches!(self.state, State::Idle)
+            && self.out.is_empty()
+            && self
+                .exchange
+                .as_ref()
+                .is_none_or(|exchange| exchange.pending().is_empty())
+    }
+}
+
+impl Refusal {
+    fn head(error: &RequestError) -> Self {
+        Self {
+            status: error.status(),
+            text: error.to_string(),
+            version: Version::Http11,
+        }
+    }
+
+    fn body(error: &CollectError) -> Self {
+        let status = match error {
+            CollectError::Framing(error) => error.status(),
+            CollectError::Spool(_) => 500,
+        };
+        Self {
+            status,
+            text: error.to_string(),
+            version: Version::Http11,
+        }
+    }
+
+    pub(super) fn timeout() -> Self {
+        Self {
+            status: 408,
+            text: "The request took too long to arrive.".to_owned(),
+            version: Version::Http11,
+        }
+    }
+}

@@ -1,0 +1,748 @@
+//! The I/O loop of a worker: listeners, connections, deadlines, and which request is next. It knows nothing of Python;
+//! the inline worker calls the application between its steps, the threaded one hands requests to other threads.
+//!
+//! Connections are watched edge-triggered and for writing only while something waits, so that a request on a kept
+//! connection costs one receive and one send.
+//! Not here: what is done with a request, signals' meaning, draining (see `drain`).
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+use std::io;
+use std::net::Shutdown;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use trine_http1::{Limits, Policy, default_reason};
+use trine_sys::epoll::{Epoll, Event, Interest};
+use trine_sys::net;
+
+use super::conn::{Conn, Progress, Refusal, State};
+use super::date::DateCache;
+use super::exchange::{Exchange, Peer, Pool};
+use super::outbox::{FileSpan, Sent};
+use super::reply::error_page;
+use super::trust::TrustedPeers;
+
+/// How long clients may take.
+#[derive(Debug, Clone)]
+pub struct Deadlines {
+    /// For a whole head, from its first byte, or from the connection's begin.
+    pub head: Duration,
+    /// Without a byte of a body.
+    pub body: Duration,
+    /// Without a byte taken of an answer.
+    pub send: Duration,
+    /// Between two requests; zero closes after each answer.
+    pub keepalive: Duration,
+    /// For reading our last answer, while we throw away what else was sent.
+    pub linger: Duration,
+}
+
+/// What the loop keeps to.
+#[derive(Debug, Clone)]
+pub struct Rules {
+    pub limits: Limits,
+    pub policy: Policy,
+    pub deadlines: Deadlines,
+    pub trusted: TrustedPeers,
+    /// Connections at the same time; the listeners are left alone beyond it.
+    pub max_connections: usize,
+    /// Connections taken per wake-up; one, where other workers wait for the same listener.
+    pub accepts_per_turn: usize,
+}
+
+/// A listener as the worker sees it.
+#[derive(Debug)]
+pub struct Listening {
+    pub fd: OwnedFd,
+    pub unix: bool,
+    /// Made by our arbiter, so that its queue dies with us: it has to be emptied before we stop.
+    pub own: bool,
+}
+
+/// A connection, for as long as it lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Token {
+    index: u32,
+    generation: u32,
+}
+
+impl Token {
+    fn as_u64(self) -> u64 {
+        u64::from(self.generation) << 32 | u64::from(self.index)
+    }
+}
+
+/// Tokens from here on are not connections.
+const FIRST_LISTENER: u64 = u64::MAX - 0xffff;
+const FIRST_NOTICE: u64 = u64::MAX - 0xff;
+
+/// Answers beyond this are sent before the next request on the connection is looked at.
+const PIPELINE_BYTES: usize = 64 * 1024;
+
+#[derive(Debug, Default)]
+struct Place {
+    generation: u32,
+    conn: Option<Conn>,
+}
+
+#[derive(Debug)]
+pub struct Io {
+    epoll: Epoll,
+    pub(super) rules: Rules,
+    pub(super) listeners: Vec<Listening>,
+    pub(super) accepting: bool,
+    places: Vec<Place>,
+    free: Vec<u32>,
+    open: usize,
+    events: Vec<Event>,
+    seen: usize,
+    count: usize,
+    ready: VecDeque<Token>,
+    again: Vec<Token>,
+    dirty: Vec<Token>,
+    /// Connections that have something while the application is at their last request.
+    pub(super) touched: Vec<Token>,
+    notices: u8,
+    timers: BinaryHeap<Reverse<(u64, Token)>>,
+    pool: Pool,
+    base: Instant,
+    now: Instant,
+    date: DateCache,
+    scratch: Vec<u8>,
+    pub(super) draining: bool,
+    /// Connections accepted, ever.
+    pub accepted: u64,
+}
+
+impl Io {
+    pub fn new(rules: Rules, listeners: Vec<Listening>) -> io::Result<Self> {
+        let now = Instant::now();
+        let mut io = Self {
+            epoll: Epoll::new()?,
+            rules,
+            listeners,
+            accepting: false,
+            places: Vec::new(),
+            free: Vec::new(),
+            open: 0,
+            events: vec![Event::EMPTY; 256],
+            seen: 0,
+            count: 0,
+            ready: VecDeque::new(),
+            again: Vec::new(),
+            dirty: Vec::new(),
+            touched: Vec::new(),
+            notices: 0,
+            timers: BinaryHeap::new(),
+            pool: Pool::default(),
+            base: now,
+            now,
+            date: DateCache::default(),
+            scratch: Vec::new(),
+            draining: false,
+            accepted: 0,
+        };
+        io.accept_more(true)?;
+        Ok(io)
+    }
+
+    /// Watches a descriptor of somebody else's; [`Self::take_notice`] tells when it was readable.
+    pub fn watch(&mut self, fd: impl AsFd, notice: u8) -> io::Result<()> {
+        self.epoll
+            .add(fd, FIRST_NOTICE + u64::from(notice), Interest::EPOLLIN)
+    }
+
+    pub fn unwatch(&mut self, fd: BorrowedFd<'_>) {
+        let _ = self.epoll.delete(fd);
+    }
+
+    /// Whether the descriptor watched as `notice` was readable since the last call.
+    pub fn take_notice(&mut self, notice: u8) -> bool {
+        let bit = 1 << notice;
+        let seen = self.notices & bit != 0;
+        self.notices &= !bit;
+        seen
+    }
+
+    /// Starts or stops taking new connections.
+    pub(super) fn accept_more(&mut self, on: bool) -> io::Result<()> {
+        if self.accepting == on {
+            return Ok(());
+        }
+        for (index, listener) in self.listeners.iter().enumerate() {
+            if on {
+                let interest = Interest::EPOLLIN | Interest::EPOLLEXCLUSIVE;
+                self.epoll
+                    .add(&listener.fd, FIRST_LISTENER + index as u64, interest)?;
+            } else {
+                self.epoll.delete(&listener.fd)?;
+            }
+        }
+        self.accepting = on;
+        Ok(())
+    }
+
+    /// Sleeps until something happens or the next deadline, at most `limit`. Call it detached from Python.
+    pub fn wait(&mut self, limit: Option<Duration>) -> io::Result<()> {
+        debug_assert!(self.seen >= self.count, "events would be lost");
+        let busy = !self.ready.is_empty() || !self.again.is_empty();
+        let timeout = if busy { 0 } else { self.timeout_ms(limit) };
+        self.count = self.epoll.wait(&mut self.events, timeout)?;
+        self.seen = 0;
+        self.now = Instant::now();
+        self.expire();
+        Ok(())
+    }
+
+    fn timeout_ms(&self, limit: Option<Duration>) -> i32 {
+        let now = self.now_ms();
+        let timer = self
+            .timers
+            .peek()
+            .map(|Reverse((at, _))| at.saturating_sub(now).max(1));
+        let limit = limit.map(|limit| limit.as_millis().try_into().unwrap_or(u64::MAX).max(1));
+        let nearest = [timer, limit].into_iter().flatten().min();
+        nearest.map_or(-1, |ms| i32::try_from(ms).unwrap_or(i32::MAX))
+    }
+
+    /// The next complete request: advances connections until there is one. `None`: nothing left of this turn.
+    pub fn next_ready(&mut self) -> Option<Token> {
+        loop {
+            if let Some(token) = self.ready.pop_front() {
+                if self.get(token).is_some() {
+                    return Some(token);
+                }
+                continue;
+            }
+            if self.seen < self.count {
+                let event = self.events[self.seen];
+                self.seen += 1;
+                self.handle(&event);
+                continue;
+            }
+            let token = self.again.pop()?;
+            self.advance(token);
+        }
+    }
+
+    /// Goes through what the last wait brought without starting anything: requests that are complete wait in line.
+    fn absorb(&mut self) {
+        while self.seen < self.count {
+            let event = self.events[self.seen];
+            self.seen += 1;
+            self.handle(&event);
+        }
+        for token in std::mem::take(&mut self.again) {
+            self.advance(token);
+        }
+    }
+
+    fn handle(&mut self, event: &Event) {
+        let token = event.token();
+        if token >= FIRST_NOTICE {
+            self.notices |= 1 << (token - FIRST_NOTICE);
+        } else if token >= FIRST_LISTENER {
+            self.accept((token - FIRST_LISTENER) as usize);
+        } else {
+            let token = Token {
+                index: token as u32,
+                generation: (token >> 32) as u32,
+            };
+            self.connection_event(token, event);
+        }
+    }
+
+    fn connection_event(&mut self, token: Token, event: &Event) {
+        let Some(conn) = self.get_mut(token) else {
+            return;
+        };
+        let flags = event.flags();
+        conn.readable |= event.readable();
+        conn.ended |= flags.intersects(Interest::EPOLLRDHUP | Interest::EPOLLHUP);
+        conn.broken |= flags.contains(Interest::EPOLLERR);
+        if event.writable() && !conn.out.is_empty() {
+            self.flush(token);
+        }
+        let Some(conn) = self.get_mut(token) else {
+            return;
+        };
+        match conn.state {
+            State::Idle | State::Head | State::Body(_) if conn.readable => self.advance(token),
+            State::Lingering => self.linger(token),
+            State::Running => self.touched.push(token),
+            State::Idle | State::Head | State::Body(_) | State::Ready | State::Closing => {}
+        }
+    }
+
+    pub(super) fn accept(&mut self, index: usize) {
+        for _ in 0..self.rules.accepts_per_turn {
+            if self.open >= self.rules.max_connections {
+                let _ = self.accept_more(false);
+                return;
+            }
+            if !self.accept_one(index) {
+                return;
+            }
+        }
+    }
+
+    /// `false`: there is none.
+    pub(super) fn accept_one(&mut self, index: usize) -> bool {
+        let Some(listener) = self.listeners.get(index) else {
+            return false;
+        };
+        let (fd, addr) = match net::accept4(&listener.fd) {
+            Ok(accepted) => accepted,
+            Err(err) => {
+                if !matches!(
+                    err.kind(),
+                    io::ErrorKind::WouldBlock
+                        | io::ErrorKind::ConnectionAborted
+                        | io::ErrorKind::Interrupted
+                ) {
+                    tracing::warn!("cannot accept a connection: {err}");
+                }
+                return false;
+            }
+        };
+        let unix = listener.unix;
+        if !unix {
+            let _ = net::set_nodelay(&fd, true);
+        }
+        self.accepted += 1;
+        let mut conn = Conn::new(fd, Peer::new(&addr, &self.rules.trusted), index, unix);
+        conn.deadline = self.now_ms() + ms(self.rules.deadlines.head);
+        let token = self.insert(conn);
+        self.advance(token);
+        true
+    }
+
+    /// Receives and parses what is there.
+    pub(super) fn advance(&mut self, token: Token) {
+        let Some(conn) = place(&mut self.places, token) else {
+            return;
+        };
+        if conn.out.has_file() || conn.out.waiting() > PIPELINE_BYTES {
+            return;
+        }
+        let was_head = matches!(conn.state, State::Head);
+        let progress = conn.advance(&self.rules.limits, &self.rules.policy, &mut self.pool);
+        let now = self.now_ms();
+        let Some(conn) = place(&mut self.places, token) else {
+            return;
+        };
+        match progress {
+            Progress::Ready => {
+                conn.deadline = u64::MAX;
+                self.ready.push_back(token);
+            }
+            Progress::Again => self.again.push(token),
+            Progress::Close => self.close(token),
+            Progress::Refuse(refusal) => self.refuse(token, &refusal),
+            Progress::Wait => {
+                match conn.state {
+                    State::Head if !was_head => {
+                        conn.deadline = now + ms(self.rules.deadlines.head);
+                    }
+                    State::Body(_) => conn.deadline = now + ms(self.rules.deadlines.body),
+                    State::Idle => {
+                        if let Some(exchange) = conn.exchange.take() {
+                            self.pool.give(exchange);
+                        }
+                    }
+                    _ => {}
+                }
+                self.settle(token);
+            }
+        }
+    }
+
+    /// Makes sure that epoll and the timers know a connection that has to wait.
+    pub(super) fn settle(&mut self, token: Token) {
+        let epoll = &self.epoll;
+        let Some(conn) = place(&mut self.places, token) else {
+            return;
+        };
+        let watch_out = !conn.out.is_empty() && !conn.dirty;
+        if !conn.registered || watch_out != conn.watch_out {
+            let mut interest = Interest::EPOLLIN | Interest::EPOLLRDHUP | Interest::EPOLLET;
+            interest.set(Interest::EPOLLOUT, watch_out);
+            let result = if conn.registered {
+                epoll.modify(&*conn.fd, token.as_u64(), interest)
+            } else {
+                epoll.add(&*conn.fd, token.as_u64(), interest)
+            };
+            conn.broken |= result.is_err();
+            conn.registered = true;
+            conn.watch_out = watch_out;
+        }
+        if conn.deadline < conn.armed {
+            conn.armed = conn.deadline;
+            self.timers.push(Reverse((conn.deadline, token)));
+        }
+    }
+
+    /// Takes the request of a ready connection; it belongs to the caller until [`Self::finish`].
+    pub fn take(&mut self, token: Token) -> Option<Box<Exchange>> {
+        let conn = self.get_mut(token)?;
+        conn.state = State::Running;
+        conn.exchange.take()
+    }
+
+    /// The application is done with a request. `keep`: its answer leaves the connection usable.
+    pub fn finish(&mut self, token: Token, mut exchange: Box<Exchange>, keep: bool) {
+        let keepalive = self.rules.deadlines.keepalive;
+        let deadline = self.now_ms() + ms(keepalive);
+        let draining = self.draining;
+        let Some(conn) = place(&mut self.places, token) else {
+            return self.pool.give(exchange);
+        };
+        if !keep || conn.broken {
+            let unread = exchange.end < exchange.buf.len();
+            conn.state = State::Closing;
+            conn.readable |= unread;
+            self.pool.give(exchange);
+            return self.after_last(token);
+        }
+        conn.state = State::Idle;
+        conn.deadline = deadline;
+        exchange.next();
+        let more = !exchange.pending().is_empty();
+        conn.exchange = Some(exchange);
+        if more || conn.readable {
+            self.advance(token);
+        } else {
+            if let Some(exchange) = conn.exchange.take() {
+                self.pool.give(exchange);
+            }
+            self.settle(token);
+        }
+        if draining {
+            self.drain_one(token);
+        }
+    }
+
+    /// A connection whose last answer is in its outbox.
+    fn after_last(&mut self, token: Token) {
+        let Some(conn) = place(&mut self.places, token) else {
+            return;
+        };
+        if conn.broken {
+            self.close(token);
+        } else if conn.out.is_empty() {
+            self.close_gently(token);
+        } else {
+            self.mark_dirty(token);
+        }
+    }
+
+    /// Remembers that `token` has something to send at the end of the batch.
+    pub fn mark_dirty(&mut self, token: Token) {
+        let Some(conn) = place(&mut self.places, token) else {
+            return;
+        };
+        if !conn.dirty && !conn.out.is_empty() {
+            conn.dirty = true;
+            self.dirty.push(token);
+        }
+    }
+
+    /// Sends what the batch has produced.
+    pub fn flush_dirty(&mut self) {
+        let mut dirty = std::mem::take(&mut self.dirty);
+        for token in dirty.drain(..) {
+            self.flush(token);
+        }
+        if self.dirty.is_empty() {
+            self.dirty = dirty;
+        }
+    }
+
+    /// Sends what waits on one connection.
+    pub(super) fn flush(&mut self, token: Token) {
+        let now = self.now_ms();
+        let deadline = now + ms(self.rules.deadlines.send);
+        let idle = now + ms(self.rules.deadlines.keepalive);
+        let Some(conn) = place(&mut self.places, token) else {
+            return;
+        };
+        conn.dirty = false;
+        let waiting = (conn.out.waiting(), conn.out.has_file());
+        match conn.out.flush(&*conn.fd) {
+            Ok(Sent::All) => {
+                conn.out.shrink(PIPELINE_BYTES);
+                if conn.watch_out {
+                    // The deadline was for sending.
+                    conn.deadline = if matches!(conn.state, State::Running) {
+                        u64::MAX
+                    } else {
+                        idle
+                    };
+                }
+                match conn.state {
+                    State::Closing => self.close_gently(token),
+                    // What came while the answer waited was left alone.
+                    State::Idle if conn.readable || conn.exchange.is_some() => self.advance(token),
+                    State::Running if !conn.watch_out => {}
+                    _ => self.settle(token),
+                }
+            }
+            Ok(Sent::Blocked) => {
+                if waiting != (conn.out.waiting(), conn.out.has_file())
+                    || !conn.watch_out
+                    || waiting.1
+                {
+                    conn.deadline = deadline;
+                }
+                self.settle(token);
+            }
+            Err(_) => {
+                conn.broken = true;
+                match conn.state {
+                    State::Running => {}
+                    _ => self.close(token),
+                }
+            }
+        }
+    }
+
+    /// Answers without the application and closes.
+    fn refuse(&mut self, token: Token, refusal: &Refusal) {
+        let Some(conn) = place(&mut self.places, token) else {
+            return;
+        };
+        let peer = if conn.peer.addr.is_empty() {
+            "unix"
+        } else {
+            conn.peer.addr.as_str()
+        };
+        tracing::warn!("Invalid request from ip={peer}: {}", refusal.text);
+        let reason = default_reason(refusal.status);
+        let page = error_page(
+            refusal.version,
+            refusal.status,
+            reason,
+            &refusal.text,
+            false,
+        );
+        conn.out.bytes().extend_from_slice(&page);
+        conn.state = State::Closing;
+        conn.readable = true;
+        self.mark_dirty(token);
+    }
+
+    /// Closes so that the client can still read what was sent, if it has sent us more than we have read.
+    fn close_gently(&mut self, token: Token) {
+        let deadline = self.now_ms() + ms(self.rules.deadlines.linger);
+        let Some(conn) = place(&mut self.places, token) else {
+            return;
+        };
+        if !conn.readable || conn.ended || net::shutdown(&*conn.fd, Shutdown::Write).is_err() {
+            return self.close(token);
+        }
+        conn.state = State::Lingering;
+        conn.deadline = deadline;
+        self.linger(token);
+    }
+
+    fn linger(&mut self, token: Token) {
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let more = self
+            .get_mut(token)
+            .is_some_and(|conn| conn.discard(&mut scratch));
+        self.scratch = scratch;
+        if more {
+            self.settle(token);
+        } else {
+            self.close(token);
+        }
+    }
+
+    /// Drops a connection. One that the application is at is only marked, and goes when that is done.
+    pub(super) fn close(&mut self, token: Token) {
+        let Some(conn) = self.get_mut(token) else {
+            return;
+        };
+        if matches!(conn.state, State::Running) {
+            conn.broken = true;
+            return;
+        }
+        let Some(place) = self.places.get_mut(token.index as usize) else {
+            return;
+        };
+        let conn = place.conn.take();
+        place.generation = place.generation.wrapping_add(1) & 0x7fff_ffff;
+        self.free.push(token.index);
+        self.open -= 1;
+        if let Some(exchange) = conn.and_then(|mut conn| conn.exchange.take()) {
+            self.pool.give(exchange);
+        }
+        if !self.accepting && !self.draining && self.open < self.rules.max_connections {
+            let _ = self.accept_more(true);
+        }
+    }
+
+    fn expire(&mut self) {
+        let now = self.now_ms();
+        while let Some(Reverse((at, token))) = self.timers.peek().copied() {
+            if at > now {
+                break;
+            }
+            self.timers.pop();
+            let Some(conn) = self.get_mut(token) else {
+                continue;
+            };
+            if conn.armed == at {
+                conn.armed = u64::MAX;
+            }
+            if conn.deadline > now {
+                if conn.deadline < conn.armed {
+                    self.settle(token);
+                }
+                continue;
+            }
+            match conn.state {
+                State::Head | State::Body(_) => self.refuse(token, &Refusal::timeout()),
+                State::Running => conn.broken = true,
+                State::Idle | State::Ready | State::Closing | State::Lingering => self.close(token),
+            }
+        }
+    }
+
+    fn insert(&mut self, conn: Conn) -> Token {
+        self.open += 1;
+        if let Some(index) = self.free.pop()
+            && let Some(place) = self.places.get_mut(index as usize)
+        {
+            place.conn = Some(conn);
+            return Token {
+                index,
+                generation: place.generation,
+            };
+        }
+        let index = self.places.len() as u32;
+        self.places.push(Place {
+            generation: 0,
+            conn: Some(conn),
+        });
+        Token {
+            index,
+            generation: 0,
+        }
+    }
+
+    pub(super) fn get(&self, token: Token) -> Option<&Conn> {
+        let place = self.places.get(token.index as usize)?;
+        (place.generation == token.generation).then_some(())?;
+        place.conn.as_ref()
+    }
+
+    pub(super) fn get_mut(&mut self, token: Token) -> Option<&mut Conn> {
+        place(&mut self.places, token)
+    }
+
+    /// All connections of now.
+    pub(super) fn tokens(&self) -> Vec<Token> {
+        let live = self
+            .places
+            .iter()
+            .enumerate()
+            .filter(|(_, place)| place.conn.is_some());
+        live.map(|(index, place)| Token {
+            index: index as u32,
+            generation: place.generation,
+        })
+        .collect()
+    }
+
+    #[must_use]
+    pub fn open(&self) -> usize {
+        self.open
+    }
+
+    #[must_use]
+    pub fn date(&mut self) -> &[u8; 29] {
+        self.date.at(self.now)
+    }
+
+    pub(super) fn now_ms(&self) -> u64 {
+        ms(self.now.duration_since(self.base))
+    }
+
+    /// Where the answer of the request that `token` is at is gathered.
+    pub fn out(&mut self, token: Token) -> &mut Vec<u8> {
+        match place(&mut self.places, token) {
+            Some(conn) => conn.out.bytes(),
+            None => {
+                // Only when a caller goes on after its connection is gone, which `finish` alone does.
+                self.scratch.clear();
+                &mut self.scratch
+            }
+        }
+    }
+
+    /// Sends now what is gathered, then `data` and `tail`.
+    pub fn write(&mut self, token: Token, data: &[u8], tail: &[u8]) -> io::Result<Sent> {
+        let deadline = self.now_ms() + ms(self.rules.deadlines.send);
+        let Some(conn) = place(&mut self.places, token) else {
+            return Err(io::ErrorKind::NotConnected.into());
+        };
+        if conn.broken {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        let sent = conn.out.write(&*conn.fd, data, tail);
+        conn.broken |= sent.is_err();
+        if matches!(sent, Ok(Sent::Blocked)) {
+            conn.deadline = deadline;
+        }
+        sent
+    }
+
+    /// Ends the answer with a part of a file.
+    pub fn set_file(&mut self, token: Token, span: FileSpan) {
+        if let Some(conn) = place(&mut self.places, token) {
+            conn.out.set_file(span);
+        }
+    }
+
+    /// Waits, serving others, until everything in the outbox of `token` is with the kernel. `false`: the client is gone.
+    pub fn drive_until_sent(&mut self, token: Token) -> bool {
+        loop {
+            match self.get_mut(token) {
+                Some(conn) if conn.broken => return false,
+                Some(conn) if conn.out.is_empty() => return true,
+                Some(_) => {}
+                None => return false,
+            }
+            self.flush_dirty();
+            self.absorb();
+            self.settle(token);
+            // Requests that became complete wait for the application, which is busy with this one.
+            let timeout = self.timeout_ms(None);
+            match self.epoll.wait(&mut self.events, timeout) {
+                Ok(count) => (self.count, self.seen) = (count, 0),
+                Err(_) => return false,
+            }
+            self.now = Instant::now();
+            self.expire();
+            self.absorb();
+        }
+    }
+}
+
+fn place(places: &mut [Place], token: Token) -> Option<&mut Conn> {
+    let place = places.get_mut(token.index as usize)?;
+    if place.generation != token.generation {
+        return None;
+    }
+    place.conn.as_mut()
+}
+
+fn ms(duration: Duration) -> u64 {
+    duration
+        .as_millis()
+        .try_into()
+        .unwrap_or(u64::MAX / 4)
+        .min(u64::MAX / 4)
+}

@@ -1,0 +1,289 @@
+//! The life of a worker process, from the fork to its exit code.
+//!
+//! Not here: the loop (`io`), calling the application (`inline`, `threads`).
+
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use trine_service::logging::LogHandle;
+use trine_service::signals::{Signal, SignalPipe};
+use trine_sys::{file, process, signals};
+
+use crate::access_log::{AccessLog, Record};
+use crate::arbiter::{SAYS_FAILED, SAYS_READY};
+use crate::config::Settings;
+use crate::python::{self, App, Caller, Gil, Site, Verdict};
+use crate::slots::{Slots, Stage};
+
+use super::exchange::Exchange;
+use super::inline::Inline;
+use super::io::{Io, Listening};
+
+/// What a worker gets from the arbiter.
+#[derive(Debug)]
+pub struct Boot {
+    pub settings: Arc<Settings>,
+    pub sites: Vec<Site>,
+    pub listeners: Vec<Listening>,
+    pub preloaded: Option<App>,
+    pub slots: Rc<Slots>,
+    pub slot: usize,
+    pub generation: u64,
+    /// Where it says that it serves, or why it does not.
+    pub say: OwnedFd,
+    /// Ends when the arbiter does.
+    pub lifeline: Option<OwnedFd>,
+    pub arbiter: process::Pid,
+    /// The signals to let through again.
+    pub mask: signals::Mask,
+    pub log: LogHandle,
+}
+
+/// gunicorn's code for a worker that cannot boot.
+const BOOT_FAILED: i32 = 3;
+/// How long Python may take to run exit handlers and join the application's threads.
+const FINALIZE_SECONDS: u32 = 10;
+
+const SIGNALS: u8 = 0;
+const LIFELINE: u8 = 1;
+
+/// The worker's whole life; returns its exit code.
+pub fn run(gil: Gil<'_>, boot: Boot) -> i32 {
+    let caught = [
+        Signal::SIGTERM,
+        Signal::SIGINT,
+        Signal::SIGQUIT,
+        Signal::SIGUSR1,
+    ];
+    let mut pipe = match SignalPipe::new(&caught) {
+        Ok(pipe) => pipe,
+        Err(error) => return refuse(&boot, &error.to_string(), BOOT_FAILED),
+    };
+    let _ = signals::restore(&boot.mask);
+    let _ = process::set_parent_death_signal(Some(Signal::SIGTERM));
+    tracing::info!("Booting worker with pid: {}", process::getpid());
+    gil.enable_faulthandler();
+    let app = match &boot.preloaded {
+        Some(app) => app.share(gil),
+        None => match python::load(gil, &boot.settings.app) {
+            Ok(app) => app,
+            Err(error) => return refuse(&boot, &tell(&error), error.exit_code().into()),
+        },
+    };
+    let (code, finalize) = match Worker::new(gil, &app, boot) {
+        Ok(mut worker) => {
+            let clean = worker.serve(gil, &mut pipe);
+            (0, clean)
+        }
+        Err(NotBooted) => (BOOT_FAILED, false),
+    };
+    tracing::info!("Worker exiting (pid: {})", process::getpid());
+    if finalize {
+        // The alarm's default action ends the process, should an exit handler or a thread not come to its end.
+        nix::unistd::alarm::set(FINALIZE_SECONDS);
+        gil.finalize();
+    }
+    code
+}
+
+/// Tells log and arbiter why there is no application.
+fn tell(error: &python::LoadError) -> String {
+    match error {
+        python::LoadError::Import { traceback, summary } => {
+            tracing::error!("Exception in worker process\n{traceback}");
+            let last = traceback.lines().last().unwrap_or(summary);
+            last.to_owned()
+        }
+        python::LoadError::Unusable { summary } => {
+            tracing::error!("{summary}");
+            summary.clone()
+        }
+    }
+}
+
+fn refuse(boot: &Boot, why: &str, code: i32) -> i32 {
+    let mut text = vec![SAYS_FAILED];
+    text.extend_from_slice(&why.as_bytes()[..why.len().min(4000)]);
+    let _ = file::write(&boot.say, &text);
+    code
+}
+
+/// The reason was told already.
+struct NotBooted;
+
+struct Worker {
+    io: Io,
+    inline: Inline,
+    boot: Boot,
+    access: Option<AccessLog>,
+}
+
+impl Worker {
+    fn new(gil: Gil<'_>, app: &App, mut boot: Boot) -> Result<Self, NotBooted> {
+        let failed = |boot: &Boot, why: String| {
+            tracing::error!("Exception in worker process: {why}");
+            let _ = refuse(boot, &why, BOOT_FAILED);
+            NotBooted
+        };
+        let caller = match Caller::new(gil, app, &boot.sites) {
+            Ok(caller) => caller,
+            Err(error) => return Err(failed(&boot, error.to_string())),
+        };
+        let listeners = std::mem::take(&mut boot.listeners);
+        let io = match Io::new(boot.settings.rules(), listeners) {
+            Ok(io) => io,
+            Err(error) => {
+                return Err(failed(
+                    &boot,
+                    format!("cannot watch the listeners: {error}"),
+                ));
+            }
+        };
+        let access = match open_access_log(&boot.settings) {
+            Ok(access) => access,
+            Err((path, error)) => {
+                return Err(failed(
+                    &boot,
+                    format!("cannot open {}: {error}", path.display()),
+                ));
+            }
+        };
+        Ok(Self {
+            io,
+            inline: Inline::new(caller),
+            boot,
+            access,
+        })
+    }
+
+    /// Serves until it is told to end, or the arbiter is gone. `true`: everything was finished.
+    fn serve(&mut self, gil: Gil<'_>, pipe: &mut SignalPipe) -> bool {
+        let watched =
+            self.io
+                .watch(pipe.as_fd(), SIGNALS)
+                .and_then(|()| match &self.boot.lifeline {
+                    Some(lifeline) => self.io.watch(lifeline, LIFELINE),
+                    None => Ok(()),
+                });
+        if let Err(error) = watched {
+            tracing::error!("Exception in worker process: {error}");
+            return false;
+        }
+        let slots = Rc::clone(&self.boot.slots);
+        let slot = self.boot.slot;
+        slots.worker(slot).set_stage(Stage::Serving);
+        let _ = file::write(&self.boot.say, &[SAYS_READY]);
+        if process::getppid() != self.boot.arbiter {
+            self.arbiter_gone();
+        }
+        loop {
+            slots.set_turn(slot, None);
+            let io = &mut self.io;
+            if let Err(error) = gil.detached(|| io.wait(None)) {
+                tracing::error!("Exception in worker process: {error}");
+                return false;
+            }
+            slots.set_turn(slot, Some(Instant::now()));
+            gil.run_signal_handlers();
+            if self.io.take_notice(SIGNALS) {
+                for signal in pipe.drain() {
+                    match signal {
+                        Signal::SIGTERM if process::getppid() != self.boot.arbiter => {
+                            self.arbiter_gone()
+                        }
+                        Signal::SIGTERM => self.drain(),
+                        Signal::SIGUSR1 => self.reopen_logs(),
+                        _ => return false,
+                    }
+                }
+            }
+            if self.io.take_notice(LIFELINE) {
+                self.arbiter_gone();
+            }
+            self.serve_ready(gil);
+            let shared = slots.worker(slot);
+            shared
+                .connections
+                .store(self.io.open() as u32, std::sync::atomic::Ordering::Relaxed);
+            shared
+                .accepted
+                .store(self.io.accepted, std::sync::atomic::Ordering::Relaxed);
+            if self.io.is_drained() {
+                return true;
+            }
+        }
+    }
+
+    fn serve_ready(&mut self, gil: Gil<'_>) {
+        let Self {
+            io,
+            inline,
+            boot,
+            access,
+        } = self;
+        let slots = &*boot.slots;
+        let slot = slots.worker(boot.slot);
+        let running = slots.running(boot.slot).first();
+        let started = |exchange: &Exchange| {
+            if let Some(running) = running {
+                let request = exchange.request();
+                running.begin(slots.now(), request.method(), request.target());
+            }
+        };
+        let done = |exchange: &Exchange, verdict: &Verdict, caller: &Caller, took: Duration| {
+            if let Some(running) = running {
+                running.end();
+            }
+            slot.count(verdict.status, took.as_micros() as u64);
+            if let Some(access) = access.as_mut() {
+                access.log(&Record {
+                    request: exchange.request(),
+                    remote_addr: &exchange.peer.addr,
+                    status: verdict.status,
+                    body_bytes: verdict.body_bytes,
+                    answer: caller.reply().head(),
+                    took,
+                });
+            }
+        };
+        inline.serve_ready(gil, io, started, done);
+        if let Some(access) = access.as_mut() {
+            access.flush();
+        }
+    }
+
+    fn drain(&mut self) {
+        self.boot
+            .slots
+            .worker(self.boot.slot)
+            .set_stage(Stage::Draining);
+        self.io.start_drain(self.boot.slots.stopping());
+    }
+
+    fn arbiter_gone(&mut self) {
+        if let Some(lifeline) = self.boot.lifeline.take() {
+            self.io.unwatch(lifeline.as_fd());
+            tracing::warn!("Parent changed, shutting down: the arbiter is gone");
+        }
+        self.boot.slots.set_stopping();
+        self.drain();
+    }
+
+    fn reopen_logs(&mut self) {
+        let _ = self.boot.log.reopen();
+        if let Some(access) = &mut self.access {
+            access.reopen();
+        }
+    }
+}
+
+fn open_access_log(settings: &Settings) -> Result<Option<AccessLog>, (PathBuf, std::io::Error)> {
+    let Some(path) = &settings.accesslog else {
+        return Ok(None);
+    };
+    let log = AccessLog::open(path, settings.access_log_format.clone());
+    log.map(Some).map_err(|error| (path.clone(), error))
+}
