@@ -1,0 +1,177 @@
+//! Answers of the proxy's own: heads, short error pages, redirects.
+//!
+//! Not here: answers of upstreams (`upstream::relay`) and files (`files`).
+
+use trine_http1::{Version, default_reason, write_header, write_status_line};
+
+use crate::time::WallClock;
+
+/// Tells a client to go on with its body.
+pub(crate) const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
+/// What becomes of the connection after an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Closing {
+    Keep,
+    Close,
+}
+
+/// An answer without a file or an upstream behind it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    /// One more field.
+    pub(crate) field: Option<(&'static str, Vec<u8>)>,
+}
+
+impl Reply {
+    pub(crate) fn status(status: u16) -> Self {
+        Self {
+            status,
+            field: None,
+        }
+    }
+
+    pub(crate) fn with(status: u16, name: &'static str, value: impl Into<Vec<u8>>) -> Self {
+        Self {
+            status,
+            field: Some((name, value.into())),
+        }
+    }
+
+    /// Writes all of it. `head_only` for HEAD. Returns the length of the body.
+    pub(crate) fn write(
+        &self,
+        out: &mut Vec<u8>,
+        time: &WallClock,
+        version: Version,
+        closing: Closing,
+        head_only: bool,
+    ) -> u64 {
+        out.clear();
+        start_head(out, time, self.status);
+        if let Some((name, value)) = &self.field {
+            write_header(out, name.as_bytes(), value);
+        }
+        let bodiless = matches!(self.status, 204 | 304);
+        let page = if bodiless {
+            String::new()
+        } else {
+            page(self.status)
+        };
+        if !bodiless {
+            out.extend_from_slice(b"Content-Type: text/html; charset=utf-8\r\n");
+            write_number(out, b"Content-Length", page.len() as u64);
+        }
+        write_connection(out, closing, version);
+        out.extend_from_slice(b"\r\n");
+        if head_only {
+            return 0;
+        }
+        out.extend_from_slice(page.as_bytes());
+        page.len() as u64
+    }
+}
+
+fn page(status: u16) -> String {
+    let reason = default_reason(status);
+    format!(
+        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>{status} {reason}</title></head>\n\
+         <body><h1>{status} {reason}</h1></body></html>\n"
+    )
+}
+
+/// Appends the status line and the fields that every answer has.
+pub(crate) fn start_head(out: &mut Vec<u8>, time: &WallClock, status: u16) {
+    write_status_line(
+        out,
+        Version::Http11,
+        status,
+        default_reason(status).as_bytes(),
+    );
+    write_server(out);
+    time.write_date(out);
+}
+
+/// Appends the `Server` line.
+pub(crate) fn write_server(out: &mut Vec<u8>) {
+    out.extend_from_slice(b"Server: trine\r\n");
+}
+
+/// Appends what the client has to be told about the connection's future.
+pub(crate) fn write_connection(out: &mut Vec<u8>, closing: Closing, version: Version) {
+    match (closing, version) {
+        (Closing::Keep, Version::Http11) => {}
+        (Closing::Keep, Version::Http10) => out.extend_from_slice(b"Connection: keep-alive\r\n"),
+        (Closing::Close, _) => out.extend_from_slice(b"Connection: close\r\n"),
+    }
+}
+
+/// Appends a field whose value is a number.
+pub(crate) fn write_number(out: &mut Vec<u8>, name: &[u8], number: u64) {
+    out.extend_from_slice(name);
+    out.extend_from_slice(b": ");
+    push_number(out, number);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Appends decimal digits, without the formatting machinery.
+pub(crate) fn push_number(out: &mut Vec<u8>, number: u64) {
+    let mut digits = [0; 20];
+    let mut at = digits.len();
+    let mut left = number;
+    loop {
+        at -= 1;
+        digits[at] = b'0' + u8::try_from(left % 10).unwrap_or(0);
+        left /= 10;
+        if left == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(&digits[at..]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages() {
+        let time = WallClock::new();
+        let mut out = b"old".to_vec();
+        let body = Reply::with(405, "Allow", "GET").write(
+            &mut out,
+            &time,
+            Version::Http11,
+            Closing::Close,
+            false,
+        );
+        let text = String::from_utf8(out.clone()).unwrap();
+        let (head, page) = text.split_once("\r\n\r\n").unwrap();
+        assert!(
+            head.starts_with("HTTP/1.1 405 Method Not Allowed\r\nServer: trine\r\nDate: "),
+            "{head}"
+        );
+        assert!(
+            head.contains("\r\nAllow: GET\r\n") && head.ends_with("\r\nConnection: close"),
+            "{head}"
+        );
+        assert!(head.contains(&format!("\r\nContent-Length: {}\r\n", page.len())));
+        assert_eq!(body, page.len() as u64);
+
+        let body = Reply::status(404).write(&mut out, &time, Version::Http10, Closing::Keep, true);
+        let text = String::from_utf8(out.clone()).unwrap();
+        assert!(text.ends_with("\r\nConnection: keep-alive\r\n\r\n") && body == 0);
+        Reply::status(204).write(&mut out, &time, Version::Http11, Closing::Keep, false);
+        assert!(!String::from_utf8(out).unwrap().contains("Content-"));
+    }
+
+    #[test]
+    fn numbers() {
+        for number in [0, 9, 10, 1_700_000_000, u64::MAX] {
+            let mut out = Vec::new();
+            push_number(&mut out, number);
+            assert_eq!(String::from_utf8(out).unwrap(), number.to_string());
+        }
+    }
+}

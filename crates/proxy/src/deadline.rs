@@ -1,0 +1,257 @@
+//! Deadlines of one core's connections: a table of cells and one sleeping task, not a timer per wait.
+//!
+//! Setting a deadline is storing a value. The sleeper wakes at the earliest one it has seen; a deadline before
+//! that wakes it earlier. Not here: which wait has which timeout.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
+
+/// The deadlines of one core.
+#[derive(Debug)]
+pub(crate) struct Deadlines {
+    slots: RefCell<Vec<Rc<Slot>>>,
+    /// When the sleeper will look again.
+    next: Cell<Instant>,
+    earlier: Notify,
+}
+
+/// One task's place in the table.
+pub(crate) struct Slot {
+    /// Its index in the table.
+    index: Cell<usize>,
+    deadline: Cell<Option<Instant>>,
+    fired: Cell<bool>,
+    /// Waits between requests: may be asked to leave.
+    idle: Cell<bool>,
+    leave: Cell<bool>,
+    waker: RefCell<Option<Waker>>,
+}
+
+/// Keeps a task's place; dropping it gives the place back.
+#[derive(Debug)]
+pub(crate) struct Place {
+    slot: Rc<Slot>,
+    table: Rc<Deadlines>,
+}
+
+/// Why a wait is to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Call {
+    /// The deadline passed.
+    Late,
+    /// The connection is idle and should go: a drain, or descriptors are short.
+    Leave,
+}
+
+/// Far enough not to come.
+const FAR: Duration = Duration::from_secs(24 * 3600);
+
+impl Deadlines {
+    pub(crate) fn new() -> Rc<Self> {
+        Rc::new(Self {
+            slots: RefCell::default(),
+            next: Cell::new(Instant::now() + FAR),
+            earlier: Notify::new(),
+        })
+    }
+
+    /// A place for the running task.
+    pub(crate) fn place(self: &Rc<Self>) -> Place {
+        let mut slots = self.slots.borrow_mut();
+        let slot = Rc::new(Slot {
+            index: Cell::new(slots.len()),
+            deadline: Cell::new(None),
+            fired: Cell::new(false),
+            idle: Cell::new(false),
+            leave: Cell::new(false),
+            waker: RefCell::new(None),
+        });
+        slots.push(Rc::clone(&slot));
+        Place {
+            slot,
+            table: Rc::clone(self),
+        }
+    }
+
+    /// How many tasks have a place.
+    pub(crate) fn len(&self) -> usize {
+        self.slots.borrow().len()
+    }
+
+    /// How many of them wait between requests.
+    pub(crate) fn idle(&self) -> usize {
+        self.slots
+            .borrow()
+            .iter()
+            .filter(|slot| slot.idle.get())
+            .count()
+    }
+
+    /// Asks at most `count` idle connections to go. Returns how many were asked.
+    pub(crate) fn dismiss_idle(&self, count: usize) -> usize {
+        let slots = self.slots.borrow();
+        let idle = slots
+            .iter()
+            .filter(|slot| slot.idle.get() && !slot.leave.get())
+            .take(count);
+        idle.inspect(|slot| {
+            slot.leave.set(true);
+            slot.wake();
+        })
+        .count()
+    }
+
+    /// Wakes whoever is late, for as long as it is polled.
+    pub(crate) async fn watch(self: Rc<Self>) {
+        loop {
+            let next = self.sweep(Instant::now());
+            self.next.set(next);
+            tokio::select! {
+                () = tokio::time::sleep_until(next.into()) => {}
+                () = self.earlier.notified() => {}
+            }
+        }
+    }
+
+    /// Fires what is due at `now`, and says when the next one is.
+    fn sweep(&self, now: Instant) -> Instant {
+        let mut next = now + FAR;
+        for slot in self.slots.borrow().iter() {
+            match slot.deadline.get() {
+                Some(at) if at <= now => {
+                    slot.deadline.set(None);
+                    slot.fired.set(true);
+                    slot.wake();
+                }
+                Some(at) => next = next.min(at),
+                None => {}
+            }
+        }
+        next
+    }
+}
+
+impl Slot {
+    fn wake(&self) {
+        if let Some(waker) = self.waker.borrow().as_ref() {
+            waker.wake_by_ref();
+        }
+    }
+}
+
+impl Place {
+    /// From now on the wait is late at `at`; `None`: never.
+    pub(crate) fn set(&self, at: Option<Instant>) {
+        self.slot.deadline.set(at);
+        self.slot.fired.set(false);
+        if let Some(at) = at
+            && at < self.table.next.get()
+        {
+            self.table.next.set(at);
+            self.table.earlier.notify_one();
+        }
+    }
+
+    /// Whether the task waits between requests and may be told to [leave](Call::Leave).
+    pub(crate) fn set_idle(&self, idle: bool) {
+        self.slot.idle.set(idle);
+    }
+
+    /// Ready when the deadline has passed, or when an idle task should leave. Poll it in every wait.
+    pub(crate) fn poll(&self, cx: &mut Context<'_>) -> Poll<Call> {
+        if self.slot.fired.get() {
+            return Poll::Ready(Call::Late);
+        }
+        if self.slot.idle.get() && self.slot.leave.get() {
+            return Poll::Ready(Call::Leave);
+        }
+        let mut waker = self.slot.waker.borrow_mut();
+        match waker.as_ref() {
+            Some(old) if old.will_wake(cx.waker()) => {}
+            _ => *waker = Some(cx.waker().clone()),
+        }
+        Poll::Pending
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut slots = self.table.slots.borrow_mut();
+        let index = self.slot.index.get();
+        slots.swap_remove(index);
+        if let Some(moved) = slots.get(index) {
+            moved.index.set(index);
+        }
+    }
+}
+
+impl fmt::Debug for Slot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Slot")
+            .field("deadline", &self.deadline)
+            .field("idle", &self.idle)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::future::poll_fn;
+
+    fn run(test: impl Future<Output = ()>) {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap();
+        runtime.block_on(test);
+    }
+
+    #[test]
+    fn fires_in_order_and_wakes_early_enough() {
+        run(async {
+            let table = Deadlines::new();
+            let (first, second) = (table.place(), table.place());
+            let start = Instant::now();
+            second.set(Some(start + Duration::from_secs(3600)));
+            let wait = async {
+                first.set(Some(start + Duration::from_millis(5)));
+                assert_eq!(poll_fn(|cx| first.poll(cx)).await, Call::Late);
+                assert!(start.elapsed() >= Duration::from_millis(5));
+                first.set(Some(Instant::now() + Duration::from_millis(5)));
+                assert_eq!(poll_fn(|cx| first.poll(cx)).await, Call::Late);
+            };
+            tokio::select! {
+                () = wait => {}
+                () = Rc::clone(&table).watch() => unreachable!(),
+            }
+            assert!(second.slot.deadline.get().is_some());
+        });
+    }
+
+    #[test]
+    fn only_idle_ones_leave() {
+        run(async {
+            let table = Deadlines::new();
+            let (busy, idle, gone) = (table.place(), table.place(), table.place());
+            idle.set_idle(true);
+            drop(gone);
+            assert_eq!((table.len(), table.idle()), (2, 1));
+            assert_eq!(table.dismiss_idle(10), 1);
+            assert_eq!(poll_fn(|cx| idle.poll(cx)).await, Call::Leave);
+            assert!(poll_fn(|cx| Poll::Ready(busy.poll(cx).is_pending())).await);
+            drop(busy);
+            assert_eq!(table.len(), 1);
+            assert_eq!(
+                poll_fn(|cx| idle.poll(cx)).await,
+                Call::Leave,
+                "the place survives another one's removal"
+            );
+        });
+    }
+}

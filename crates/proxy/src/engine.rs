@@ -1,0 +1,206 @@
+//! One core: a thread with a runtime of its own, and everything that its connections share.
+//!
+//! Nothing here is shared with another core but the configuration, which is read-only. Orders come by a channel from
+//! the control thread (see `cores`). Not here: what a connection does.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::access_log;
+use crate::config::{Config, Listen, PeerAddr};
+use crate::conn::record::Record;
+use crate::deadline::Deadlines;
+use crate::files::cache::Cache;
+use crate::time::{Ids, WallClock};
+use crate::upstream::Group;
+use crate::upstream::pool::{Peer, add};
+use crate::workbench::Store;
+
+/// How often idle upstream connections are looked through.
+const SWEEP_EVERY: Duration = Duration::from_secs(10);
+
+/// What the connections of one core share.
+#[derive(Debug)]
+pub(crate) struct Engine {
+    pub(crate) store: Store,
+    pub(crate) deadlines: Rc<Deadlines>,
+    pub(crate) files: Cache,
+    pub(crate) time: WallClock,
+    pub(crate) ids: Ids,
+    pub(crate) log: access_log::Writer,
+    pub(crate) figures: Figures,
+    /// Connections under way.
+    pub(crate) conns: TaskTracker,
+    /// Ends the accept loops.
+    pub(crate) stop: CancellationToken,
+    draining: Cell<bool>,
+    generation: RefCell<Rc<Generation>>,
+    peers: RefCell<HashMap<PeerAddr, Rc<Peer>>>,
+}
+
+/// A configuration in effect on one core. Requests hold on to the one they began with.
+#[derive(Debug)]
+pub(crate) struct Generation {
+    pub(crate) config: Arc<Config>,
+    /// In the order of [`Config::upstreams`].
+    pub(crate) groups: Vec<Rc<Group>>,
+    doors: Doors,
+}
+
+/// For each door (a listening socket, by its number) the index in [`Config::listens`], if it is still listed.
+pub(crate) type Doors = Arc<[Option<usize>]>;
+
+/// What happened on one core so far.
+#[derive(Debug, Default)]
+pub(crate) struct Figures {
+    pub(crate) connections: Cell<u64>,
+    pub(crate) requests: Cell<u64>,
+    /// By the hundreds of the status: 1xx to 5xx.
+    pub(crate) statuses: [Cell<u64>; 5],
+    pub(crate) body_bytes: Cell<u64>,
+    pub(crate) upstream_failures: Cell<u64>,
+    pub(crate) accept_failures: Cell<u64>,
+    /// Switched connections that are open now.
+    pub(crate) tunnels: Cell<u64>,
+}
+
+impl Figures {
+    pub(crate) fn count(&self, record: &Record) {
+        add(&self.requests, 1);
+        add(&self.body_bytes, record.body_bytes);
+        if let Some(class) = usize::from(record.status / 100)
+            .checked_sub(1)
+            .and_then(|class| self.statuses.get(class))
+        {
+            add(class, 1);
+        }
+    }
+}
+
+impl Generation {
+    /// What the door is configured to be, unless it was removed.
+    pub(crate) fn listen(&self, door: usize) -> Option<&Listen> {
+        let index = (*self.doors.get(door)?)?;
+        self.config.listens.get(index)
+    }
+}
+
+impl Engine {
+    pub(crate) fn new(config: Arc<Config>, doors: Doors, log: access_log::Writer) -> Rc<Self> {
+        let empty = Generation {
+            config: Arc::clone(&config),
+            groups: Vec::new(),
+            doors: Arc::clone(&doors),
+        };
+        let engine = Rc::new(Self {
+            store: Store::default(),
+            deadlines: Deadlines::new(),
+            files: Cache::default(),
+            time: WallClock::new(),
+            ids: Ids::new(),
+            log,
+            figures: Figures::default(),
+            conns: TaskTracker::new(),
+            stop: CancellationToken::new(),
+            draining: Cell::new(false),
+            generation: RefCell::new(Rc::new(empty)),
+            peers: RefCell::default(),
+        });
+        engine.apply(config, doors);
+        engine
+    }
+
+    /// The newest configuration.
+    pub(crate) fn generation(&self) -> Rc<Generation> {
+        Rc::clone(&self.generation.borrow())
+    }
+
+    /// Puts a configuration into effect for requests to come. Servers that stay keep their connections.
+    pub(crate) fn apply(&self, config: Arc<Config>, doors: Doors) {
+        let mut peers = self.peers.borrow_mut();
+        let mut keeps: HashMap<PeerAddr, usize> = HashMap::new();
+        for upstream in &config.upstreams {
+            for addr in &upstream.peers {
+                let keep = keeps.entry(addr.clone()).or_default();
+                *keep = upstream.keepalive.max(*keep);
+            }
+        }
+        peers.retain(|addr, peer| {
+            let stays = keeps.contains_key(addr);
+            if !stays {
+                // A link still in use must not come back to it.
+                peer.set_keep(0);
+            }
+            stays
+        });
+        for (addr, keep) in keeps {
+            peers
+                .entry(addr.clone())
+                .or_insert_with(|| Rc::new(Peer::new(addr)))
+                .set_keep(keep);
+        }
+        let groups = config.upstreams.iter().map(|upstream| {
+            let servers = upstream
+                .peers
+                .iter()
+                .filter_map(|addr| peers.get(addr))
+                .map(Rc::clone)
+                .collect();
+            Rc::new(Group::new(Arc::clone(upstream), servers))
+        });
+        let groups = groups.collect();
+        *self.generation.borrow_mut() = Rc::new(Generation {
+            config,
+            groups,
+            doors,
+        });
+    }
+
+    /// Whether the daemon takes no more work.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.get()
+    }
+
+    /// From now on connections end with the request they have, and idle ones at once.
+    pub(crate) fn begin_drain(&self) {
+        self.draining.set(true);
+        self.deadlines.dismiss_idle(usize::MAX);
+    }
+
+    /// Closes connections to upstreams that nobody uses.
+    pub(crate) fn close_idle_links(&self) {
+        self.peers
+            .borrow()
+            .values()
+            .for_each(|peer| peer.close_idle());
+    }
+
+    /// All upstream servers.
+    pub(crate) fn peers(&self) -> Vec<Rc<Peer>> {
+        self.peers.borrow().values().map(Rc::clone).collect()
+    }
+
+    /// Makes room when descriptors are short: open files first, then connections that nobody waits on.
+    pub(crate) fn shed(&self) -> usize {
+        self.files.clear();
+        self.close_idle_links();
+        self.deadlines.dismiss_idle(32)
+    }
+
+    /// Looks through idle upstream connections from time to time, for as long as it is polled.
+    pub(crate) async fn sweep(&self) {
+        loop {
+            tokio::time::sleep(SWEEP_EVERY).await;
+            let now = Instant::now();
+            for peer in self.peers.borrow().values() {
+                peer.sweep(now);
+            }
+        }
+    }
+}

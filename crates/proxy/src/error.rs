@@ -1,0 +1,89 @@
+//! What can keep the proxy from running, named after what failed.
+//!
+//! Not here: what goes wrong with a single request (`upstream::fault`).
+
+use std::io;
+use std::path::PathBuf;
+
+use trine_config::Problems;
+use trine_service::{Exit, ExitStatus};
+
+/// Why the daemon ends, or does not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The file has problems.
+    #[error("cannot use the configuration")]
+    Config(#[source] Problems),
+    /// Another process has the address.
+    #[error(
+        "cannot listen on {addr}: another process does; stop it, or change `listen` ({source})"
+    )]
+    InUse {
+        /// Where.
+        addr: trine_config::ListenAddr,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+    /// Listeners, signals, log or pid file.
+    #[error(transparent)]
+    Service(#[from] trine_service::Error),
+    /// The control socket failed.
+    #[error("cannot serve the control socket")]
+    Control(#[source] io::Error),
+    /// The access log cannot be opened.
+    #[error("cannot open access log {}", path.display())]
+    AccessLog {
+        /// The file.
+        path: PathBuf,
+        /// The kernel's answer.
+        #[source]
+        source: io::Error,
+    },
+    /// A runtime or thread could not be made.
+    #[error("cannot start core {number}")]
+    Core {
+        /// Which one, from 0.
+        number: usize,
+        /// The kernel's answer.
+        #[source]
+        source: io::Error,
+    },
+    /// The control thread's runtime could not be made.
+    #[error("cannot start the runtime")]
+    Runtime(#[source] io::Error),
+    /// A core ended by itself.
+    #[error("a core has failed")]
+    CoreFailed(#[source] io::Error),
+}
+
+impl Error {
+    /// Tells an address in use from all else that can be wrong with listening.
+    pub(crate) fn listen(error: trine_service::Error) -> Self {
+        match error {
+            trine_service::Error::Listen { addr, source }
+                if source.kind() == io::ErrorKind::AddrInUse =>
+            {
+                Self::InUse { addr, source }
+            }
+            other => Self::Service(other),
+        }
+    }
+}
+
+impl ExitStatus for Error {
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Config(_) => Exit::Config,
+            Self::Service(error) => error.exit(),
+            Self::AccessLog { source, .. } => match source.kind() {
+                io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied => Exit::Config,
+                _ => Exit::TryAgain,
+            },
+            Self::InUse { .. } | Self::Control(_) | Self::Core { .. } | Self::Runtime(_) => {
+                Exit::TryAgain
+            }
+            Self::CoreFailed(_) => Exit::Bug,
+        }
+    }
+}

@@ -1,0 +1,422 @@
+//! Open files of one core, with their heads ready-made; looked at again after a second at most.
+//!
+//! Everything is opened beneath its folder by the kernel's own rules (openat2), so that neither `..` nor a link
+//! leads out. The folder itself is opened by its path each time: a link to it may be switched by a deploy.
+//! Not here: answering with what was found.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::rc::Rc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use nix::fcntl::OFlag;
+use trine_http1::write_header;
+use trine_sys::file::{open_beneath, open_dir, pread};
+
+use super::kind::content_type;
+use crate::config::Files;
+use crate::conn::reply::write_number;
+
+/// How long what was found is believed.
+const FRESH: Duration = Duration::from_secs(1);
+/// Files kept open by each core.
+const MOST_FILES: usize = 512;
+/// Up to this size a file is read into memory and goes out together with its head.
+pub(crate) const SMALL: u64 = 32 * 1024;
+/// Contents of small files kept in memory by each core.
+const MOST_BYTES: usize = 4 * 1024 * 1024;
+/// A file that was changed this recently may change again without a sign: its clock ticks slowly.
+const SETTLED: Duration = Duration::from_secs(2);
+
+/// The open files of one core.
+#[derive(Debug, Default)]
+pub(crate) struct Cache {
+    entries: RefCell<HashMap<Vec<u8>, Rc<Entry>>>,
+    key: RefCell<Vec<u8>>,
+    bytes: Cell<usize>,
+    uses: Cell<u64>,
+}
+
+/// An open file, as it was when it was looked at.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) fd: OwnedFd,
+    pub(crate) size: u64,
+    pub(crate) modified: SystemTime,
+    pub(crate) etag: Vec<u8>,
+    pub(crate) content_type: String,
+    /// Last-Modified, ETag and Accept-Ranges: what a 304 also tells.
+    pub(crate) validators: Vec<u8>,
+    /// Content-Type, Content-Length and the validators: what a 200 has.
+    pub(crate) fields: Vec<u8>,
+    /// All of a small file, once it has been read.
+    body: RefCell<Option<Rc<[u8]>>>,
+    identity: Identity,
+    checked: Cell<Instant>,
+    used: Cell<u64>,
+}
+
+/// What changes when the file or its content does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Identity {
+    device: u64,
+    inode: u64,
+    size: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+/// What there is at a path.
+#[derive(Debug)]
+pub(crate) enum Look {
+    File(Rc<Entry>),
+    /// A folder that was asked for without a slash at the end.
+    Folder,
+    /// A folder without any of its index files.
+    NoIndex,
+    Missing,
+    Forbidden,
+    /// Something is wrong on our side.
+    Trouble(io::Error),
+}
+
+impl Cache {
+    /// What `rest`, a path beneath the folder, stands for.
+    pub(crate) fn look(&self, files: &Files, rest: &[u8], now: Instant) -> Look {
+        let mut key = self.key.borrow_mut();
+        key.clear();
+        key.extend_from_slice(files.root.as_os_str().as_bytes());
+        key.push(0);
+        key.extend_from_slice(rest);
+        let known = self.entries.borrow().get(key.as_slice()).cloned();
+        if let Some(entry) = &known {
+            self.uses.set(self.uses.get() + 1);
+            entry.used.set(self.uses.get());
+            if now.saturating_duration_since(entry.checked.get()) < FRESH {
+                return Look::File(Rc::clone(entry));
+            }
+        }
+        match find(files, rest) {
+            Ok((fd, name, meta)) => {
+                if let Some(entry) = known
+                    && entry.identity == Identity::of(&meta)
+                {
+                    entry.checked.set(now);
+                    return Look::File(entry);
+                }
+                let entry = Rc::new(Entry::new(fd, &name, &meta, now));
+                entry.used.set(self.uses.get());
+                self.keep(key.clone(), Rc::clone(&entry));
+                Look::File(entry)
+            }
+            Err(look) => {
+                if known.is_some() {
+                    self.forget(&key);
+                }
+                look
+            }
+        }
+    }
+
+    /// All of a small file.
+    pub(crate) fn body(&self, entry: &Entry) -> io::Result<Rc<[u8]>> {
+        if let Some(body) = entry.body.borrow().as_ref() {
+            return Ok(Rc::clone(body));
+        }
+        let mut bytes = vec![0; usize::try_from(entry.size).map_err(io::Error::other)?];
+        let mut filled = 0;
+        while filled < bytes.len() {
+            match pread(&entry.fd, &mut bytes[filled..], filled as u64)? {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                count => filled += count,
+            }
+        }
+        let body: Rc<[u8]> = bytes.into();
+        let room = self.bytes.get() + body.len() <= MOST_BYTES;
+        if room && entry.is_settled() {
+            self.bytes.set(self.bytes.get() + body.len());
+            *entry.body.borrow_mut() = Some(Rc::clone(&body));
+        }
+        Ok(body)
+    }
+
+    /// How many files are open.
+    pub(crate) fn len(&self) -> usize {
+        self.entries.borrow().len()
+    }
+
+    /// Closes everything, when descriptors are short.
+    pub(crate) fn clear(&self) {
+        self.entries.borrow_mut().clear();
+        self.bytes.set(0);
+    }
+
+    fn keep(&self, key: Vec<u8>, entry: Rc<Entry>) {
+        let mut entries = self.entries.borrow_mut();
+        if entries.len() >= MOST_FILES
+            && let Some(oldest) = entries
+                .iter()
+                .min_by_key(|(_, entry)| entry.used.get())
+                .map(|(key, _)| key.clone())
+            && let Some(gone) = entries.remove(&oldest)
+        {
+            self.release(&gone);
+        }
+        if let Some(gone) = entries.insert(key, entry) {
+            self.release(&gone);
+        }
+    }
+
+    fn forget(&self, key: &[u8]) {
+        if let Some(gone) = self.entries.borrow_mut().remove(key) {
+            self.release(&gone);
+        }
+    }
+
+    fn release(&self, gone: &Entry) {
+        let held = gone.body.borrow().as_ref().map_or(0, |body| body.len());
+        self.bytes.set(self.bytes.get().saturating_sub(held));
+    }
+}
+
+/// Opens what `rest` stands for: a file, or a folder's index file.
+fn find(files: &Files, rest: &[u8]) -> Result<(File, Vec<u8>, std::fs::Metadata), Look> {
+    let root = open_dir(&*files.root).map_err(look_at)?;
+    if !rest.is_empty() && !rest.ends_with(b"/") {
+        let (file, meta) = open(&root, rest)?;
+        return if meta.is_file() {
+            Ok((file, rest.to_vec(), meta))
+        } else if meta.is_dir() {
+            Err(Look::Folder)
+        } else {
+            // Pipes, sockets and devices are nobody's business.
+            Err(Look::Missing)
+        };
+    }
+    for index in &files.index {
+        let name = [rest, index.as_bytes()].concat();
+        match open(&root, &name) {
+            Ok((file, meta)) if meta.is_file() => return Ok((file, name, meta)),
+            Ok(_) | Err(Look::Missing) => {}
+            Err(look) => return Err(look),
+        }
+    }
+    let folder = if rest.is_empty() {
+        Ok(())
+    } else {
+        open(&root, rest).map(drop)
+    };
+    Err(folder.err().unwrap_or(Look::NoIndex))
+}
+
+fn open(root: &OwnedFd, rest: &[u8]) -> Result<(File, std::fs::Metadata), Look> {
+    // Without O_NONBLOCK a pipe without a writer would hold up the whole core; `open_beneath` sees to that.
+    let fd = open_beneath(
+        root,
+        OsStr::from_bytes(rest),
+        OFlag::O_RDONLY | OFlag::O_NOCTTY,
+    )
+    .map_err(look_at)?;
+    let file = File::from(fd);
+    let meta = file.metadata().map_err(Look::Trouble)?;
+    Ok((file, meta))
+}
+
+fn look_at(error: io::Error) -> Look {
+    use nix::errno::Errno;
+    match error.raw_os_error().map(Errno::from_raw) {
+        // EXDEV and ELOOP: a link leads out of the folder, or round in circles. ENXIO: a socket.
+        Some(
+            Errno::ENOENT
+            | Errno::ENOTDIR
+            | Errno::EXDEV
+            | Errno::ELOOP
+            | Errno::ENAMETOOLONG
+            | Errno::ENXIO
+            | Errno::EINVAL,
+        ) => Look::Missing,
+        Some(Errno::EACCES | Errno::EPERM) => Look::Forbidden,
+        _ => Look::Trouble(error),
+    }
+}
+
+impl Entry {
+    fn new(file: File, name: &[u8], meta: &std::fs::Metadata, now: Instant) -> Self {
+        // Whole seconds, as HTTP dates are; a time before 1970 is as good as none.
+        let seconds = u64::try_from(meta.mtime()).unwrap_or(0);
+        let modified = UNIX_EPOCH + Duration::from_secs(seconds);
+        let mut etag = String::new();
+        // Writing to a String cannot fail. The form is nginx's.
+        let _ = write!(etag, "\"{seconds:x}-{:x}\"", meta.size());
+        let content_type = content_type(name);
+        let mut validators = Vec::new();
+        write_header(
+            &mut validators,
+            b"Last-Modified",
+            httpdate::fmt_http_date(modified).as_bytes(),
+        );
+        write_header(&mut validators, b"ETag", etag.as_bytes());
+        validators.extend_from_slice(b"Accept-Ranges: bytes\r\n");
+        let mut fields = Vec::new();
+        write_header(&mut fields, b"Content-Type", content_type.as_bytes());
+        write_number(&mut fields, b"Content-Length", meta.size());
+        fields.extend_from_slice(&validators);
+        Self {
+            fd: file.into(),
+            size: meta.size(),
+            modified,
+            etag: etag.into_bytes(),
+            content_type,
+            validators,
+            fields,
+            body: RefCell::new(None),
+            identity: Identity::of(meta),
+            checked: Cell::new(now),
+            used: Cell::new(0),
+        }
+    }
+
+    /// Whether a change from now on would show in the file's times.
+    fn is_settled(&self) -> bool {
+        let (seconds, nanos) = self.identity.changed;
+        let changed = Duration::new(
+            u64::try_from(seconds).unwrap_or(0),
+            u32::try_from(nanos).unwrap_or(0),
+        );
+        SystemTime::now()
+            .duration_since(UNIX_EPOCH + changed)
+            .is_ok_and(|age| age > SETTLED)
+    }
+}
+
+impl Identity {
+    fn of(meta: &std::fs::Metadata) -> Self {
+        Self {
+            device: meta.dev(),
+            inode: meta.ino(),
+            size: meta.size(),
+            modified: (meta.mtime(), meta.mtime_nsec()),
+            changed: (meta.ctime(), meta.ctime_nsec()),
+        }
+    }
+}
+
+/// The path of a file as a person would write it, for logs.
+pub(crate) fn shown(root: &Path, rest: &[u8]) -> std::path::PathBuf {
+    root.join(std::ffi::OsString::from_vec(rest.to_vec()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    fn check(cache: &Cache, files: &Files, rest: &str, later: u64, want: &str) {
+        let now = Instant::now() + Duration::from_secs(later);
+        let got = match cache.look(files, rest.as_bytes(), now) {
+            Look::File(entry) => String::from_utf8_lossy(&cache.body(&entry).unwrap()).into_owned(),
+            Look::Trouble(error) => format!("Trouble {error}"),
+            look => format!("{look:?}"),
+        };
+        assert_eq!(got, want, "{rest}");
+    }
+
+    #[test]
+    fn looks() {
+        let temp = tempfile::tempdir().unwrap();
+        let root = temp.path().join("root");
+        fs::create_dir_all(root.join("dir/empty")).unwrap();
+        fs::write(temp.path().join("secret"), "secret").unwrap();
+        fs::write(root.join("a.txt"), "a").unwrap();
+        fs::write(root.join("dir/index.html"), "index").unwrap();
+        symlink("../secret", root.join("out")).unwrap();
+        symlink("/etc", root.join("etc")).unwrap();
+        symlink("a.txt", root.join("in")).unwrap();
+        symlink("loop", root.join("loop")).unwrap();
+        nix::unistd::mkfifo(&root.join("pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let files = Files {
+            root: root.into(),
+            strip: 1,
+            index: vec!["index.html".to_owned()],
+        };
+        let cache = Cache::default();
+        let check = |rest: &str, want: &str| check(&cache, &files, rest, 0, want);
+        check("a.txt", "a");
+        check("in", "a");
+        check("dir/", "index");
+        check("dir", "Folder");
+        check("dir/empty/", "NoIndex");
+        check("dir/none/", "Missing");
+        check("", "NoIndex");
+        check("none", "Missing");
+        check("a.txt/", "Missing");
+        check("a.txt/x", "Missing");
+        check("out", "Missing");
+        check("etc/passwd", "Missing");
+        check("loop", "Missing");
+        check("pipe", "Missing");
+        check("../secret", "Missing");
+        check(&"x".repeat(300), "Missing");
+        assert_eq!(cache.len(), 3);
+    }
+
+    #[test]
+    fn changes_show_after_a_second() {
+        let temp = tempfile::tempdir().unwrap();
+        fs::write(temp.path().join("a"), "one").unwrap();
+        let files = Files {
+            root: temp.path().into(),
+            strip: 1,
+            index: vec![],
+        };
+        let cache = Cache::default();
+        check(&cache, &files, "a", 0, "one");
+        fs::write(temp.path().join("b"), "three").unwrap();
+        fs::rename(temp.path().join("b"), temp.path().join("a")).unwrap();
+        check(&cache, &files, "a", 2, "three");
+        fs::remove_file(temp.path().join("a")).unwrap();
+        check(&cache, &files, "a", 4, "Missing");
+        assert_eq!(cache.len(), 0);
+    }
+
+    #[test]
+    fn the_oldest_goes_first() {
+        let temp = tempfile::tempdir().unwrap();
+        let files = Files {
+            root: temp.path().into(),
+            strip: 1,
+            index: vec![],
+        };
+        let cache = Cache::default();
+        for number in 0..=MOST_FILES {
+            let name = number.to_string();
+            fs::write(temp.path().join(&name), &name).unwrap();
+            check(&cache, &files, &name, 0, &name);
+            check(&cache, &files, "0", 0, "0");
+        }
+        assert_eq!(cache.len(), MOST_FILES);
+        assert!(
+            cache
+                .entries
+                .borrow()
+                .keys()
+                .any(|key| key.ends_with(b"\x000"))
+        );
+        assert!(
+            !cache
+                .entries
+                .borrow()
+                .keys()
+                .any(|key| key.ends_with(b"\x001"))
+        );
+    }
+}

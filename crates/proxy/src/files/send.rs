@@ -1,0 +1,246 @@
+//! Brings a file to the client: small ones in one piece with their head, larger ones by sendfile.
+//!
+//! Not here: what is to be sent (see the parent module).
+
+use std::future::poll_fn;
+use std::io;
+use std::ops::Range;
+use std::os::fd::AsFd;
+use std::task::Poll;
+
+use trine_http1::{Version, write_header};
+
+use super::Plan;
+use super::cache::{Entry, SMALL};
+use crate::conn::Conn;
+use crate::conn::record::Record;
+use crate::conn::reply::{self, Closing, push_number, write_number};
+use crate::range::Ranges;
+use crate::upstream::fault::Fault;
+use crate::workbench::Workbench;
+
+/// The most that one call hands to the kernel, so that a fast client does not keep the core to itself.
+const CHUNK: u64 = 1024 * 1024;
+
+/// Why a file did not come through. The connection cannot be used any more.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Broken {
+    #[error("the client's fault: {0}")]
+    Client(Fault),
+    #[error("the file became shorter while it was sent")]
+    Shrunk,
+    #[error("cannot read the file: {0}")]
+    Read(io::Error),
+}
+
+/// Sends the head and what the plan says.
+pub(crate) async fn send(
+    conn: &Conn,
+    bench: &mut Workbench,
+    record: &mut Record,
+    entry: &Entry,
+    plan: &Plan,
+    closing: Closing,
+) -> Result<(), Broken> {
+    let Workbench {
+        input, head, out, ..
+    } = bench;
+    let request = head.on(input.all());
+    let job = Job {
+        conn,
+        entry,
+        closing,
+        version: request.version(),
+        head_only: request.method() == "HEAD",
+    };
+    out.clear();
+    match plan {
+        Plan::NotModified => {
+            record.status = 304;
+            reply::start_head(out, &conn.engine.time, 304);
+            out.extend_from_slice(&entry.validators);
+            job.end_head(out);
+            conn.send(out).await.map_err(Broken::Client)
+        }
+        Plan::Whole | Plan::Parts(Ranges::Whole | Ranges::Unsatisfiable) => {
+            record.status = 200;
+            reply::start_head(out, &conn.engine.time, 200);
+            out.extend_from_slice(&entry.fields);
+            job.end_head(out);
+            job.part(out, 0..entry.size, record).await
+        }
+        Plan::Parts(Ranges::One(range)) => {
+            record.status = 206;
+            reply::start_head(out, &conn.engine.time, 206);
+            write_header(out, b"Content-Type", entry.content_type.as_bytes());
+            write_number(out, b"Content-Length", range.end - range.start);
+            content_range(out, range, entry.size);
+            out.extend_from_slice(&entry.validators);
+            job.end_head(out);
+            job.part(out, range.clone(), record).await
+        }
+        Plan::Parts(Ranges::Many(ranges)) => {
+            record.status = 206;
+            job.parts(out, ranges, record).await
+        }
+    }
+}
+
+struct Job<'a> {
+    conn: &'a Conn,
+    entry: &'a Entry,
+    closing: Closing,
+    version: Version,
+    head_only: bool,
+}
+
+impl Job<'_> {
+    fn end_head(&self, out: &mut Vec<u8>) {
+        reply::write_connection(out, self.closing, self.version);
+        out.extend_from_slice(b"\r\n");
+    }
+
+    /// Sends what is in `out`, then a part of the file.
+    async fn part(
+        &self,
+        out: &mut Vec<u8>,
+        range: Range<u64>,
+        record: &mut Record,
+    ) -> Result<(), Broken> {
+        let length = range.end - range.start;
+        if self.head_only || length == 0 {
+            return self.conn.send(out).await.map_err(Broken::Client);
+        }
+        if self.entry.size <= SMALL {
+            let body = self
+                .conn
+                .engine
+                .files
+                .body(self.entry)
+                .map_err(Broken::from_read)?;
+            let part = usize::try_from(range.start)
+                .ok()
+                .zip(usize::try_from(range.end).ok());
+            let part = part
+                .and_then(|(start, end)| body.get(start..end))
+                .ok_or(Broken::Shrunk)?;
+            out.extend_from_slice(part);
+            self.conn.send(out).await.map_err(Broken::Client)?;
+            record.body_bytes += length;
+            return Ok(());
+        }
+        self.conn
+            .send_part(out, true)
+            .await
+            .map_err(Broken::Client)?;
+        self.sendfile(range, record).await
+    }
+
+    /// Sends several parts, each with a small head of its own (RFC 9110 section 14.6).
+    async fn parts(
+        &self,
+        out: &mut Vec<u8>,
+        ranges: &[Range<u64>],
+        record: &mut Record,
+    ) -> Result<(), Broken> {
+        let boundary = self.conn.engine.ids.next();
+        let heads: Vec<Vec<u8>> = ranges
+            .iter()
+            .map(|range| {
+                let mut head = b"\r\n--".to_vec();
+                head.extend_from_slice(&boundary);
+                head.extend_from_slice(b"\r\n");
+                write_header(
+                    &mut head,
+                    b"Content-Type",
+                    self.entry.content_type.as_bytes(),
+                );
+                content_range(&mut head, range, self.entry.size);
+                head.extend_from_slice(b"\r\n");
+                head
+            })
+            .collect();
+        let end = [b"\r\n--", &boundary[..], b"--\r\n"].concat();
+        let content: u64 = ranges.iter().map(|range| range.end - range.start).sum();
+        let framing: usize = heads.iter().map(Vec::len).sum();
+
+        reply::start_head(out, &self.conn.engine.time, 206);
+        write_header(
+            out,
+            b"Content-Type",
+            &[b"multipart/byteranges; boundary=", &boundary[..]].concat(),
+        );
+        write_number(
+            out,
+            b"Content-Length",
+            content + (framing + end.len()) as u64,
+        );
+        out.extend_from_slice(&self.entry.validators);
+        self.end_head(out);
+        if self.head_only {
+            return self.conn.send(out).await.map_err(Broken::Client);
+        }
+        for (head, range) in heads.iter().zip(ranges) {
+            out.extend_from_slice(head);
+            self.part(out, range.clone(), record).await?;
+            record.body_bytes += head.len() as u64;
+            out.clear();
+        }
+        record.body_bytes += end.len() as u64;
+        self.conn.send(&end).await.map_err(Broken::Client)
+    }
+
+    async fn sendfile(&self, range: Range<u64>, record: &mut Record) -> Result<(), Broken> {
+        let mut offset = range.start;
+        let mut seen = u64::MAX;
+        poll_fn(|cx| {
+            while offset < range.end {
+                let count = usize::try_from((range.end - offset).min(CHUNK)).unwrap_or(usize::MAX);
+                match self
+                    .conn
+                    .stream
+                    .poll_sendfile(cx, self.entry.fd.as_fd(), &mut offset, count)
+                {
+                    Poll::Ready(Ok(0)) => return Poll::Ready(Err(Broken::Shrunk)),
+                    Poll::Ready(Ok(sent)) => record.body_bytes += sent as u64,
+                    Poll::Ready(Err(error)) => {
+                        let fault = Fault::ClientGone {
+                            while_: "it got a file",
+                            source: Some(error),
+                        };
+                        return Poll::Ready(Err(Broken::Client(fault)));
+                    }
+                    Poll::Pending => {
+                        let moved = std::mem::replace(&mut seen, offset) != offset;
+                        return self
+                            .conn
+                            .poll_send_late(cx, moved)
+                            .map(|fault| Err(Broken::Client(fault)));
+                    }
+                }
+            }
+            Poll::Ready(Ok(()))
+        })
+        .await
+    }
+}
+
+impl Broken {
+    fn from_read(error: io::Error) -> Self {
+        if error.kind() == io::ErrorKind::UnexpectedEof {
+            Self::Shrunk
+        } else {
+            Self::Read(error)
+        }
+    }
+}
+
+fn content_range(out: &mut Vec<u8>, range: &Range<u64>, size: u64) {
+    out.extend_from_slice(b"Content-Range: bytes ");
+    push_number(out, range.start);
+    out.push(b'-');
+    push_number(out, range.end - 1);
+    out.push(b'/');
+    push_number(out, size);
+    out.extend_from_slice(b"\r\n");
+}

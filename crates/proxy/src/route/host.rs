@@ -1,0 +1,102 @@
+//! Host names: which server answers for the name in a request.
+//!
+//! Not here: whether a `Host` field is valid at all (`trine_http1` refuses those that are not).
+
+use crate::config::{Config, HostPattern};
+
+/// The name in a `Host` field or an authority: without port and final dot. Case is left as it is.
+pub(crate) fn name_of(authority: &[u8]) -> &[u8] {
+    let end = match authority.first() {
+        Some(b'[') => memchr::memchr(b']', authority).map_or(authority.len(), |close| close + 1),
+        _ => memchr::memchr(b':', authority).unwrap_or(authority.len()),
+    };
+    let name = &authority[..end];
+    name.strip_suffix(b".").unwrap_or(name)
+}
+
+/// The index of the server for `authority` among `servers` (indices into the configuration, the default first):
+/// an exact name, else the longest wildcard, else the default.
+pub(crate) fn find(config: &Config, servers: &[usize], authority: Option<&[u8]>) -> Option<usize> {
+    let (&default, others) = servers.split_first()?;
+    if others.is_empty() {
+        return Some(default);
+    }
+    let Some(name) = authority.map(name_of) else {
+        return Some(default);
+    };
+    let mut best: Option<(usize, usize)> = None;
+    for &index in servers {
+        for pattern in &config.servers[index].names {
+            match pattern {
+                HostPattern::Exact(exact) if name.eq_ignore_ascii_case(exact.as_bytes()) => {
+                    return Some(index);
+                }
+                HostPattern::Suffix(suffix)
+                    if ends_with(name, suffix.as_bytes())
+                        && best.is_none_or(|(length, _)| length < suffix.len()) =>
+                {
+                    best = Some((suffix.len(), index));
+                }
+                HostPattern::Exact(_) | HostPattern::Suffix(_) => {}
+            }
+        }
+    }
+    Some(best.map_or(default, |(_, index)| index))
+}
+
+/// `suffix` starts with a dot, and at least one byte has to stand before it.
+fn ends_with(name: &[u8], suffix: &[u8]) -> bool {
+    name.len() > suffix.len() && name[name.len() - suffix.len()..].eq_ignore_ascii_case(suffix)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::testing::config;
+
+    #[test]
+    fn names() {
+        for (authority, want) in [
+            ("example.org", "example.org"),
+            ("example.org.", "example.org"),
+            ("Example.org:8080", "Example.org"),
+            ("example.org.:80", "example.org"),
+            ("[::1]:80", "[::1]"),
+            ("[::1]", "[::1]"),
+            ("", ""),
+        ] {
+            assert_eq!(
+                name_of(authority.as_bytes()),
+                want.as_bytes(),
+                "{authority}"
+            );
+        }
+    }
+
+    #[test]
+    fn servers() {
+        let config = config(
+            "servers:\n\
+             - { listen: 8000, names: [first.example], locations: [{path: /, proxy: '127.0.0.1:1'}] }\n\
+             - { listen: 8000, names: ['*.example.org'], locations: [{path: /, proxy: '127.0.0.1:1'}] }\n\
+             - { listen: 8000, names: ['*.b.example.org', exact.example.org], locations: [{path: /, proxy: '127.0.0.1:1'}] }\n",
+        );
+        let find =
+            |name: &str| super::find(&config, &config.listens[0].servers, Some(name.as_bytes()));
+        assert_eq!(find("first.example"), Some(0));
+        assert_eq!(find("unknown"), Some(0));
+        assert_eq!(
+            find("example.org"),
+            Some(0),
+            "the wildcard wants a label in front"
+        );
+        assert_eq!(find("a.example.org"), Some(1));
+        assert_eq!(find("A.EXAMPLE.ORG.:8000"), Some(1));
+        assert_eq!(find("a.b.example.org"), Some(2), "the longest wildcard");
+        assert_eq!(find("EXACT.example.org"), Some(2));
+        assert_eq!(
+            super::find(&config, &config.listens[0].servers, None),
+            Some(0)
+        );
+    }
+}

@@ -1,0 +1,159 @@
+//! One byte stream to a client or an upstream: TCP or Unix, later TLS as well.
+//!
+//! Every operation takes `&self`, so that one task can read and write at once; each returns what the kernel
+//! said, and none holds a buffer while it waits. Not here: deadlines (see `deadline`) and framing.
+
+use std::io::{self, IoSlice};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::task::{Context, Poll, ready};
+
+use tokio::io::Interest;
+use tokio::net::{TcpStream, UnixStream};
+use trine_sys::file::sendfile;
+use trine_sys::net;
+
+/// A connected socket, registered with the runtime of one core.
+#[derive(Debug)]
+pub(crate) enum Stream {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+/// What a look at a connection nobody reads from shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Glance {
+    /// Open, and nothing has come.
+    Quiet,
+    /// Bytes wait to be read.
+    Bytes,
+    /// The peer closed its side, or the connection is broken.
+    Closed,
+}
+
+macro_rules! either {
+    ($self:expr, $stream:ident => $call:expr) => {
+        match $self {
+            Stream::Tcp($stream) => $call,
+            Stream::Unix($stream) => $call,
+        }
+    };
+}
+
+impl Stream {
+    pub(crate) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        either!(self, stream => stream.poll_read_ready(cx))
+    }
+
+    fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        either!(self, stream => stream.poll_write_ready(cx))
+    }
+
+    /// Runs `call` if the socket is known to be ready; on `WouldBlock` it is known not to be.
+    fn try_io<R>(&self, interest: Interest, call: impl FnOnce() -> io::Result<R>) -> io::Result<R> {
+        either!(self, stream => stream.try_io(interest, call))
+    }
+
+    /// Reads what is there; 0 is the end.
+    pub(crate) fn poll_read(
+        &self,
+        cx: &mut Context<'_>,
+        buf: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            ready!(self.poll_readable(cx))?;
+            match self.try_io(Interest::READABLE, || net::recv(self, buf)) {
+                Ok(count) => {
+                    if count > 0 && count < buf.len() {
+                        // All was taken: the next byte brings a new event, so no read has to fail first.
+                        let _: io::Result<()> = self
+                            .try_io(Interest::READABLE, || Err(io::ErrorKind::WouldBlock.into()));
+                    }
+                    return Poll::Ready(Ok(count));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+    }
+
+    /// Writes some of `slices`; never returns 0 unless there is nothing to write. `more` says that more follows
+    /// at once, so that the kernel may wait with a packet that is not full.
+    pub(crate) fn poll_write(
+        &self,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+        more: bool,
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            ready!(self.poll_writable(cx))?;
+            let write = || match (slices, more) {
+                ([one], false) => net::send(self, one),
+                ([one], true) => net::send_more(self, one),
+                (_, false) => net::writev(self, slices),
+                (_, true) => net::writev_more(self, slices),
+            };
+            match self.try_io(Interest::WRITABLE, write) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                done => return Poll::Ready(done),
+            }
+        }
+    }
+
+    /// Sends part of a file from `offset`, which moves on; 0 means that the file has ended.
+    pub(crate) fn poll_sendfile(
+        &self,
+        cx: &mut Context<'_>,
+        file: BorrowedFd<'_>,
+        offset: &mut u64,
+        count: usize,
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            ready!(self.poll_writable(cx))?;
+            let mut position = i64::try_from(*offset).map_err(io::Error::other)?;
+            match self.try_io(Interest::WRITABLE, || {
+                sendfile(self, file, &mut position, count)
+            }) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Poll::Ready(Err(error)),
+                Ok(sent) => {
+                    *offset += sent as u64;
+                    return Poll::Ready(Ok(sent));
+                }
+            }
+        }
+    }
+
+    /// Looks without reading and without waiting. Costs a system call only if the socket became readable.
+    pub(crate) fn glance(&self) -> Glance {
+        let mut byte = [0];
+        match self.try_io(Interest::READABLE, || net::peek(self, &mut byte)) {
+            Ok(0) => Glance::Closed,
+            Ok(_) => Glance::Bytes,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Glance::Quiet,
+            Err(_) => Glance::Closed,
+        }
+    }
+
+    /// Tells the peer that nothing more will be sent.
+    pub(crate) fn shutdown_write(&self) {
+        // A connection that is already gone has nothing to be told.
+        let _ = net::shutdown(self, std::net::Shutdown::Write);
+    }
+
+    /// Makes the close that follows a reset, so that a cut answer cannot be taken for a complete one.
+    pub(crate) fn reset_when_closed(&self) {
+        if let Self::Tcp(stream) = self {
+            // If this fails the connection is already broken.
+            let _ = stream.set_zero_linger();
+        }
+    }
+}
+
+impl AsFd for Stream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        either!(self, stream => stream.as_fd())
+    }
+}

@@ -1,0 +1,309 @@
+//! One request on one upstream connection: sends it, body and all, and reads the head of the answer.
+//!
+//! Both happen at once, because an upstream may answer before it has read everything. Not here: what the client gets
+//! (see `relay`), or trying again (see `forward`).
+
+use std::future::poll_fn;
+use std::ops::Range;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use trine_http1::{BodyLength, CHUNK_END, LAST_CHUNK, Limits, ResponseHead, write_chunk_head};
+
+use super::fault::Fault;
+use super::pool::Link;
+use crate::config::Upstream;
+use crate::conn::Conn;
+use crate::conn::body::{ClientBody, Intake};
+use crate::conn::frame::Frame;
+use crate::workbench::{Input, Workbench};
+
+/// What an application may send: its cookies can be long.
+pub(crate) const ANSWER_LIMITS: Limits = Limits {
+    request_line: 8190,
+    header_line: 32 * 1024,
+    header_count: 200,
+    head: 64 * 1024,
+};
+
+/// A request under way, with the workbench it is done at.
+pub(crate) struct Exchange<'a> {
+    pub(crate) conn: &'a Conn,
+    pub(crate) link: &'a Link,
+    pub(crate) config: &'a Upstream,
+    pub(crate) body: &'a mut ClientBody,
+    pub(crate) bench: &'a mut Workbench,
+    pub(crate) upload: Upload,
+    pub(crate) clock: Clock,
+    /// Where the head of the answer begins in its buffer.
+    pub(crate) head_at: usize,
+    /// How long that head is.
+    pub(crate) head_len: usize,
+}
+
+/// How far the request has been sent.
+#[derive(Debug)]
+pub(crate) struct Upload {
+    frame: Frame,
+    state: UploadState,
+    /// The kernel took at least one byte.
+    touched: bool,
+    chunked: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum UploadState {
+    /// More of the body will follow what the frame holds.
+    More,
+    /// The frame holds the rest.
+    Last,
+    Done,
+    /// The upstream does not take any more.
+    Abandoned,
+}
+
+/// What the exchange waits for, and since when.
+#[derive(Debug)]
+pub(crate) struct Clock {
+    waiting: Wait,
+    moved: bool,
+    /// When the request as a whole is too late, and how long it was given.
+    pub(crate) limit: Option<(Instant, Duration)>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wait {
+    Nothing,
+    UpstreamWrite,
+    ClientRead,
+    UpstreamRead,
+    ClientWrite,
+}
+
+impl Upload {
+    /// The head is in `request`. `held` is the whole body, if it is there.
+    pub(crate) fn new(
+        request: &mut Vec<u8>,
+        input: &Input,
+        held: Option<Range<usize>>,
+        length: BodyLength,
+    ) -> Self {
+        let mut frame = Frame::default();
+        let state = if held.is_some() {
+            UploadState::Last
+        } else {
+            UploadState::More
+        };
+        frame.load(request, input.all(), held.unwrap_or(0..0), b"");
+        Self {
+            frame,
+            state,
+            touched: false,
+            chunked: length == BodyLength::Chunked,
+        }
+    }
+
+    /// Nothing more will be sent.
+    pub(crate) fn is_over(&self) -> bool {
+        matches!(self.state, UploadState::Done | UploadState::Abandoned)
+    }
+
+    pub(crate) fn is_complete(&self) -> bool {
+        self.state == UploadState::Done
+    }
+}
+
+impl Clock {
+    pub(crate) fn new(limit: Option<(Instant, Duration)>) -> Self {
+        Self {
+            waiting: Wait::Nothing,
+            moved: true,
+            limit,
+        }
+    }
+
+    /// Something was read or written: the wait begins anew.
+    pub(crate) fn moved(&mut self) {
+        self.moved = true;
+    }
+}
+
+impl Exchange<'_> {
+    /// Sends the request until the head of a final answer, or of an interim one that matters, is there.
+    pub(crate) async fn answer(&mut self) -> Result<(), Fault> {
+        poll_fn(|cx| self.poll_answer(cx)).await
+    }
+
+    fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
+        if let Poll::Ready(Err(fault)) = self.poll_upload(cx) {
+            return Poll::Ready(Err(fault));
+        }
+        if let Poll::Ready(done) = self.poll_head(cx) {
+            return Poll::Ready(done);
+        }
+        let wait = if self.upload.is_over() {
+            if let Poll::Ready(source) = self.conn.poll_gone(cx) {
+                return Poll::Ready(Err(Fault::ClientGone {
+                    while_: "its request was answered",
+                    source,
+                }));
+            }
+            Wait::UpstreamRead
+        } else if self.upload.frame.is_sent() {
+            Wait::ClientRead
+        } else {
+            Wait::UpstreamWrite
+        };
+        self.poll_late(cx, wait).map(Err)
+    }
+
+    /// Sends what is to be sent; ready when that is over.
+    pub(crate) fn poll_upload(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
+        loop {
+            if self.upload.is_over() {
+                return Poll::Ready(Ok(()));
+            }
+            let Workbench {
+                input,
+                request,
+                bulk,
+                ..
+            } = &mut *self.bench;
+            if !self.upload.frame.is_sent() {
+                let buffer = self.body.buffer(input, bulk);
+                match ready!(
+                    self.upload
+                        .frame
+                        .poll_write(cx, self.link.stream(), request, buffer)
+                ) {
+                    Ok(_) => {
+                        self.upload.touched = true;
+                        self.clock.moved();
+                    }
+                    Err(error) if !self.upload.touched && self.link.reused => {
+                        return Poll::Ready(Err(Fault::Unsent(error)));
+                    }
+                    // It may have answered before it stopped reading, or without reading at all.
+                    Err(_) => self.upload.state = UploadState::Abandoned,
+                }
+                continue;
+            }
+            if self.upload.state == UploadState::Last {
+                self.upload.state = UploadState::Done;
+                continue;
+            }
+            let mut intake = Intake {
+                stream: &self.conn.stream,
+                store: &self.conn.engine.store,
+                input,
+                bulk,
+            };
+            let piece = ready!(self.body.poll_piece(cx, &mut intake))?;
+            self.clock.moved();
+            request.clear();
+            match piece {
+                Some(piece) if self.upload.chunked => {
+                    write_chunk_head(request, piece.len());
+                    self.upload.frame.load(
+                        request,
+                        self.body.buffer(input, bulk),
+                        piece,
+                        CHUNK_END,
+                    );
+                }
+                Some(piece) => {
+                    self.upload
+                        .frame
+                        .load(request, self.body.buffer(input, bulk), piece, b"")
+                }
+                None => {
+                    self.upload.state = UploadState::Last;
+                    let tail: &'static [u8] = if self.upload.chunked { LAST_CHUNK } else { b"" };
+                    self.upload.frame.load(request, b"", 0..0, tail);
+                }
+            }
+        }
+    }
+
+    /// Reads the head of an answer.
+    fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
+        let Workbench {
+            answer,
+            answer_head,
+            ..
+        } = &mut *self.bench;
+        loop {
+            if !answer.is_empty() {
+                match answer_head.parse(answer.unread(), &ANSWER_LIMITS) {
+                    Ok(Some(length)) => {
+                        self.head_at = answer.start();
+                        self.head_len = length;
+                        answer.consume(length);
+                        return Poll::Ready(Ok(()));
+                    }
+                    Ok(None) => {}
+                    Err(error) => return Poll::Ready(Err(Fault::Head(error))),
+                }
+            }
+            if !answer.make_room(ANSWER_LIMITS.head + 1024) {
+                answer.compact();
+            }
+            match ready!(self.link.stream().poll_read(cx, answer.space())) {
+                Ok(0) if answer.is_empty() => return Poll::Ready(Err(Fault::Unanswered(None))),
+                Ok(0) => return Poll::Ready(Err(Fault::CutHead)),
+                Ok(count) => {
+                    answer.filled(count);
+                    self.clock.moved();
+                }
+                Err(error) if answer.is_empty() => {
+                    return Poll::Ready(Err(Fault::Unanswered(Some(error))));
+                }
+                Err(_) => return Poll::Ready(Err(Fault::CutHead)),
+            }
+        }
+    }
+
+    /// Sees to it that the wait ends in time.
+    pub(crate) fn poll_late(&mut self, cx: &mut Context<'_>, wait: Wait) -> Poll<Fault> {
+        let timeout = match wait {
+            Wait::Nothing => None,
+            Wait::UpstreamWrite => Some(self.config.send_timeout),
+            Wait::UpstreamRead => Some(self.config.read_timeout),
+            Wait::ClientRead => Some(self.conn.timeouts().body),
+            Wait::ClientWrite => Some(self.conn.timeouts().send),
+        };
+        if self.clock.moved || self.clock.waiting != wait {
+            self.clock.moved = false;
+            self.clock.waiting = wait;
+            let at = timeout.map(|timeout| Instant::now() + timeout);
+            let limit = self.clock.limit.map(|(limit, _)| limit);
+            self.conn.place.set(at.into_iter().chain(limit).min());
+        }
+        ready!(self.conn.place.poll(cx));
+        if let Some((at, given)) = self.clock.limit
+            && at <= Instant::now()
+        {
+            return Poll::Ready(Fault::Total(given));
+        }
+        let timeout = timeout.unwrap_or_default();
+        Poll::Ready(match wait {
+            Wait::UpstreamWrite => Fault::SendTimeout(timeout),
+            Wait::Nothing | Wait::UpstreamRead => Fault::ReadTimeout(timeout),
+            Wait::ClientRead => Fault::BodyTimeout(timeout),
+            Wait::ClientWrite => Fault::ClientSendTimeout(timeout),
+        })
+    }
+
+    /// The head that was read last.
+    pub(crate) fn head(&self) -> trine_http1::Response<'_> {
+        self.bench
+            .answer_head
+            .on(&self.bench.answer.all()[self.head_at..])
+    }
+}
+
+/// Starts to look for the head of an answer in an empty buffer.
+pub(crate) fn clear_answer(answer: &mut Input, head: &mut ResponseHead) {
+    answer.clear();
+    head.clear();
+}

@@ -1,0 +1,129 @@
+//! Why a request could not be forwarded, whose fault that was, and what the client is told.
+//!
+//! Not here: writing the answer or the log line.
+
+use std::io;
+use std::time::Duration;
+
+use trine_http1::{BodyError, ResponseError};
+
+use crate::conn::body::BodyFault;
+
+/// What went wrong between a request and its answer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Fault {
+    #[error("the client went away while {while_}")]
+    ClientGone {
+        while_: &'static str,
+        #[source]
+        source: Option<io::Error>,
+    },
+    #[error("the client sent nothing of its body for {0:?}")]
+    BodyTimeout(Duration),
+    #[error("the client took nothing of the answer for {0:?}")]
+    ClientSendTimeout(Duration),
+    #[error("the request's body cannot be read")]
+    Body(#[source] BodyError),
+    #[error("the request's body is larger than {limit} bytes")]
+    BodyTooLarge { limit: u64 },
+    #[error("the request took longer than {0:?} in all")]
+    Total(Duration),
+    #[error("cannot connect")]
+    Connect(#[source] io::Error),
+    #[error("it did not accept a connection within {0:?}")]
+    ConnectTimeout(Duration),
+    #[error("it is busy: its backlog stayed full for {0:?}")]
+    Busy(Duration),
+    #[error("it closed the connection before the request was sent")]
+    Unsent(#[source] io::Error),
+    #[error("it closed the connection without an answer")]
+    Unanswered(#[source] Option<io::Error>),
+    #[error("it took nothing of the request for {0:?}")]
+    SendTimeout(Duration),
+    #[error("it sent nothing for {0:?}")]
+    ReadTimeout(Duration),
+    #[error("its answer is not HTTP")]
+    Head(#[source] ResponseError),
+    #[error("it closed the connection within the head of its answer")]
+    CutHead,
+    #[error("it switched protocols without being asked")]
+    UnaskedUpgrade,
+    #[error("the body of its answer is malformed")]
+    AnswerBody(#[source] BodyError),
+    #[error("it closed the connection within the body of its answer")]
+    CutBody(#[source] Option<io::Error>),
+}
+
+/// Who has to look into it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Blame {
+    Client,
+    Upstream,
+    /// Nobody did anything wrong, or it cannot be told.
+    Limits,
+}
+
+impl Fault {
+    /// What the client is told, or what is logged if nobody is there to be told (499, as nginx has it).
+    pub(crate) fn status(&self) -> u16 {
+        match self {
+            Self::ClientGone { .. } => 499,
+            Self::BodyTimeout(_) | Self::ClientSendTimeout(_) => 408,
+            Self::Body(error) => error.status(),
+            Self::BodyTooLarge { .. } => 413,
+            Self::Busy(_) => 503,
+            Self::Total(_)
+            | Self::ConnectTimeout(_)
+            | Self::SendTimeout(_)
+            | Self::ReadTimeout(_) => 504,
+            Self::Connect(_)
+            | Self::Unsent(_)
+            | Self::Unanswered(_)
+            | Self::Head(_)
+            | Self::CutHead
+            | Self::UnaskedUpgrade
+            | Self::AnswerBody(_)
+            | Self::CutBody(_) => 502,
+        }
+    }
+
+    pub(crate) fn blame(&self) -> Blame {
+        match self {
+            Self::ClientGone { .. }
+            | Self::BodyTimeout(_)
+            | Self::ClientSendTimeout(_)
+            | Self::Body(_)
+            | Self::BodyTooLarge { .. } => Blame::Client,
+            Self::Total(_) => Blame::Limits,
+            Self::Connect(_)
+            | Self::ConnectTimeout(_)
+            | Self::Busy(_)
+            | Self::Unsent(_)
+            | Self::Unanswered(_)
+            | Self::SendTimeout(_)
+            | Self::ReadTimeout(_)
+            | Self::Head(_)
+            | Self::CutHead
+            | Self::UnaskedUpgrade
+            | Self::AnswerBody(_)
+            | Self::CutBody(_) => Blame::Upstream,
+        }
+    }
+}
+
+impl From<BodyFault> for Fault {
+    fn from(fault: BodyFault) -> Self {
+        match fault {
+            BodyFault::Gone(source) => Self::ClientGone {
+                while_: "it sent its body",
+                source: Some(source),
+            },
+            BodyFault::Cut => Self::ClientGone {
+                while_: "it sent its body",
+                source: None,
+            },
+            BodyFault::Malformed(error) => Self::Body(error),
+            BodyFault::TooLarge { limit } => Self::BodyTooLarge { limit },
+        }
+    }
+}

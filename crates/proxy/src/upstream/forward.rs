@@ -1,0 +1,337 @@
+//! Forwards one request: connects, sends, tries again where that is safe, and passes the answer on.
+//!
+//! Not here: the rules for trying again (see `retry`), and answers of our own when all fails (see `conn`).
+
+use std::ops::Range;
+use std::time::Instant;
+
+use trine_http1::{BodyLength, Version, write_header, write_status_line};
+
+use super::Group;
+use super::connect::{self, connect};
+use super::exchange::{Clock, Exchange, Upload, clear_answer};
+use super::fault::Fault;
+use super::head::{self, Facts};
+use super::pool::{Link, add};
+use super::relay::Relay;
+use super::retry::{Lost, Retries};
+use super::tunnel;
+use crate::conn::body::ClientBody;
+use crate::conn::record::Record;
+use crate::conn::reply::{self, Closing};
+use crate::conn::{Conn, Ending};
+use crate::engine::Generation;
+use crate::headers::response_field_passes;
+use crate::workbench::Workbench;
+
+/// Forwards the request whose head is on the bench to a server of `group`. An error leaves the client without an
+/// answer, unless `record` says that its status went out.
+pub(crate) async fn forward(
+    conn: &Conn,
+    bench: &mut Workbench,
+    generation: &Generation,
+    group: &Group,
+    max_body: u64,
+    record: &mut Record,
+) -> Result<Ending, Fault> {
+    let request = bench.head.on(bench.input.all());
+    let length = request.body();
+    let expects_continue = request.expects_continue();
+    if let BodyLength::Known(length) = length
+        && length > max_body
+    {
+        return Err(Fault::BodyTooLarge { limit: max_body });
+    }
+    let mut body = ClientBody::new(length, max_body);
+    if !expects_continue {
+        conn.collect_small(bench, length).await?;
+    }
+    let held = body.take_held(&mut bench.input)?;
+    let sent_as = match (&held, length) {
+        (Some(held), BodyLength::Chunked) => BodyLength::Known(held.len() as u64),
+        _ => length,
+    };
+    let retries = {
+        let Workbench {
+            input,
+            head,
+            request: out,
+            ..
+        } = &mut *bench;
+        let request = head.on(input.all());
+        write_request(conn, generation, group, out, &request, sent_as, record);
+        Retries::new(request.method(), held.is_some())
+    };
+    let job = Job {
+        conn,
+        group,
+        held,
+        expects_continue,
+        sent_as,
+    };
+    job.run(bench, &mut body, retries, record).await
+}
+
+/// What stays the same over all attempts.
+struct Job<'a> {
+    conn: &'a Conn,
+    group: &'a Group,
+    /// The whole body, if it came together with the head.
+    held: Option<Range<usize>>,
+    expects_continue: bool,
+    sent_as: BodyLength,
+}
+
+impl Job<'_> {
+    async fn run(
+        &self,
+        bench: &mut Workbench,
+        body: &mut ClientBody,
+        mut retries: Retries,
+        record: &mut Record,
+    ) -> Result<Ending, Fault> {
+        let Self { conn, group, .. } = *self;
+        let limit = self.limit(record);
+        let head_length = bench.request.len();
+        let mut asked_for_body = !self.expects_continue || self.held.is_some();
+        let mut fresh = false;
+        loop {
+            let link = connect(conn, group, limit.map(|limit| limit.0), fresh)
+                .await
+                .map_err(|fault| match (fault, limit) {
+                    (Fault::Total(_), Some((_, given))) => Fault::Total(given),
+                    (fault, _) => fault,
+                })?;
+            connect::count(&link);
+            record.upstream = Some(link.peer().clone());
+            record.connected = Some(Instant::now());
+            if !asked_for_body {
+                asked_for_body = true;
+                conn.send(reply::CONTINUE).await?;
+            }
+            bench.request.truncate(head_length);
+            clear_answer(&mut bench.answer, &mut bench.answer_head);
+            let upload = Upload::new(
+                &mut bench.request,
+                &bench.input,
+                self.held.clone(),
+                self.sent_as,
+            );
+            let mut exchange = Exchange {
+                conn,
+                link: &link,
+                config: &group.config,
+                body: &mut *body,
+                bench: &mut *bench,
+                upload,
+                clock: Clock::new(limit),
+                head_at: 0,
+                head_len: 0,
+            };
+            let lost = match exchange.answer().await {
+                Ok(()) => {
+                    let (ending, reusable) = self.answered(exchange, &link, record).await?;
+                    if reusable {
+                        link.give_back(Instant::now());
+                    }
+                    return Ok(ending);
+                }
+                Err(fault) => {
+                    add(&link.peer().figures.failures, 1);
+                    match fault {
+                        Fault::Unsent(_) => (Lost::Unsent, fault),
+                        Fault::Unanswered(_) => (Lost::Unanswered, fault),
+                        fault => return Err(fault),
+                    }
+                }
+            };
+            if !retries.again(lost.0, link.reused) {
+                return Err(lost.1);
+            }
+            // What may have been seen once is not entrusted to another old connection.
+            fresh |= lost.0 == Lost::Unanswered;
+            tracing::debug!(upstream = %link.peer().name, reused = link.reused, "trying again: {}", lost.1);
+        }
+    }
+
+    /// The earlier one of the client's and the upstream's limit for all of it.
+    fn limit(&self, record: &Record) -> Option<(Instant, std::time::Duration)> {
+        let client = self
+            .conn
+            .timeouts()
+            .total
+            .map(|total| (record.started + total, total));
+        let upstream = self
+            .group
+            .config
+            .total_timeout
+            .map(|total| (Instant::now() + total, total));
+        client
+            .into_iter()
+            .chain(upstream)
+            .min_by_key(|limit| limit.0)
+    }
+
+    /// The first head is there: passes on what it announces. Also tells whether the upstream's connection can be used
+    /// again.
+    async fn answered(
+        &self,
+        mut exchange: Exchange<'_>,
+        link: &Link,
+        record: &mut Record,
+    ) -> Result<(Ending, bool), Fault> {
+        let conn = self.conn;
+        let version = exchange.bench.head.on(exchange.bench.input.all()).version();
+        while exchange.head().is_interim() {
+            if exchange.head().status() == 103 && version == Version::Http11 {
+                write_interim(&mut exchange);
+                conn.send(&exchange.bench.out).await?;
+            }
+            exchange.answer().await.map_err(|fault| match fault {
+                Fault::Unsent(_) | Fault::Unanswered(_) => Fault::CutHead,
+                fault => fault,
+            })?;
+        }
+        record.first_byte = Some(Instant::now());
+        let status = exchange.head().status();
+        if status == 101 {
+            return self
+                .switch(exchange, link, record)
+                .await
+                .map(|ending| (ending, false));
+        }
+        let keep = conn.may_keep(&exchange.bench.head.on(exchange.bench.input.all()));
+        let upload_complete = exchange.upload.is_complete();
+        let closing = if keep && upload_complete {
+            Closing::Keep
+        } else {
+            Closing::Close
+        };
+        let reusable = exchange.head().keep_alive();
+        let (mut relay, closing) = Relay::new(&mut exchange, closing)?;
+        record.status = status;
+        let done = relay.run(&mut exchange).await;
+        record.body_bytes = relay.body_bytes;
+        let reusable = reusable && relay.is_clean(&exchange) && exchange.upload.is_complete();
+        relay.finish(&mut exchange);
+        let upload_complete = exchange.upload.is_complete();
+        done?;
+        let ending = match closing {
+            Closing::Keep => Ending::Keep,
+            Closing::Close if upload_complete => Ending::Close,
+            Closing::Close => Ending::Linger,
+        };
+        Ok((ending, reusable))
+    }
+
+    /// The upstream has switched protocols: from here on only bytes are copied.
+    async fn switch(
+        &self,
+        exchange: Exchange<'_>,
+        link: &Link,
+        record: &mut Record,
+    ) -> Result<Ending, Fault> {
+        let conn = self.conn;
+        let asked =
+            head::wanted_upgrade(&exchange.bench.head.on(exchange.bench.input.all())).is_some();
+        if !asked || exchange.head().upgrade().is_none() || !exchange.upload.is_complete() {
+            return Err(Fault::UnaskedUpgrade);
+        }
+        let Exchange {
+            bench,
+            body,
+            head_at,
+            ..
+        } = exchange;
+        write_switch(bench, head_at, conn);
+        record.status = 101;
+        conn.send(&bench.out).await?;
+        let early_up = body.early_bytes(&bench.input, &bench.bulk).to_vec();
+        let early_down = bench.answer.unread().to_vec();
+        bench.slim();
+        let tunnels = &conn.engine.figures.tunnels;
+        add(tunnels, 1);
+        let (bytes, end) = tunnel::run(
+            conn,
+            link.stream(),
+            &early_up,
+            &early_down,
+            self.group.config.read_timeout,
+        )
+        .await;
+        tunnels.set(tunnels.get().saturating_sub(1));
+        record.body_bytes = bytes;
+        tracing::debug!(upstream = %link.peer().name, bytes, "the tunnel ended: {end}");
+        Ok(Ending::Close)
+    }
+}
+
+/// Writes the head that the upstream gets.
+fn write_request(
+    conn: &Conn,
+    generation: &Generation,
+    group: &Group,
+    out: &mut Vec<u8>,
+    request: &trine_http1::Request<'_>,
+    body: BodyLength,
+    record: &mut Record,
+) {
+    let real_ip = record.real_ip.map(|addr| addr.to_string());
+    let facts = Facts {
+        peer: &conn.peer_text,
+        real_ip: real_ip.as_deref().unwrap_or(&conn.peer_text),
+        trusted: conn.peer.is_trusted(&generation.config.trusted),
+        port: conn.port,
+        id: record.id(&conn.engine),
+        now: conn.engine.time.now(),
+        body,
+        upgrade: head::wanted_upgrade(request),
+        close: group.config.keepalive == 0,
+    };
+    head::write(out, request, &facts);
+}
+
+/// The head of an interim answer, for the client.
+fn write_interim(exchange: &mut Exchange<'_>) {
+    let Workbench {
+        out,
+        answer,
+        answer_head,
+        ..
+    } = &mut *exchange.bench;
+    let answer = answer_head.on(&answer.all()[exchange.head_at..]);
+    out.clear();
+    write_status_line(out, Version::Http11, answer.status(), answer.reason());
+    for (name, value) in answer
+        .headers()
+        .filter(|(name, _)| response_field_passes(name))
+    {
+        write_header(out, name, value);
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// The head of a 101, for the client.
+fn write_switch(bench: &mut Workbench, head_at: usize, conn: &Conn) {
+    let Workbench {
+        out,
+        answer,
+        answer_head,
+        ..
+    } = bench;
+    let answer = answer_head.on(&answer.all()[head_at..]);
+    out.clear();
+    write_status_line(out, Version::Http11, 101, answer.reason());
+    for (name, value) in answer
+        .headers()
+        .filter(|(name, _)| response_field_passes(name))
+    {
+        write_header(out, name, value);
+    }
+    out.extend_from_slice(b"Connection: upgrade\r\n");
+    write_header(out, b"Upgrade", answer.upgrade().unwrap_or_default());
+    if answer.get("date").is_none() {
+        conn.engine.time.write_date(out);
+    }
+    out.extend_from_slice(b"\r\n");
+}

@@ -1,0 +1,286 @@
+//! Passes an upstream's answer on to the client, as it comes.
+//!
+//! The body is taken out of the upstream's framing and put into the client's. What is left of the request's body
+//! goes on meanwhile. Not here: reading the answer's head (see `exchange`), or protocols after an upgrade.
+
+use std::future::poll_fn;
+use std::ops::Range;
+use std::task::{Context, Poll, ready};
+
+use trine_http1::{
+    BodyDecoder, BodyLength, CHUNK_END, Version, write_chunk_head, write_header, write_status_line,
+};
+
+use super::exchange::{Exchange, Wait};
+use super::fault::Fault;
+use crate::conn::frame::Frame;
+use crate::conn::reply::{self, Closing, write_number};
+use crate::headers::{Listed, response_field_passes};
+use crate::workbench::{Input, Workbench};
+
+/// What follows the content of the last chunk that has content.
+const LAST_CHUNK_END: &[u8] = b"\r\n0\r\n\r\n";
+
+/// An answer on its way to the client.
+#[derive(Debug)]
+pub(crate) struct Relay {
+    decoder: BodyDecoder,
+    frame: Frame,
+    chunked: bool,
+    /// All of the answer is in the frame, or went out before.
+    complete: bool,
+    /// Content bytes taken from the upstream so far.
+    pub(crate) body_bytes: u64,
+    /// The buffer for heads, while a large one is in its place.
+    small: Option<Input>,
+}
+
+/// How the client learns where the body ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Framing {
+    /// There is none; a length may be told all the same.
+    NoBody(Option<u64>),
+    Length(u64),
+    Chunked,
+    Close,
+}
+
+/// Writes the head of the answer for the client. Returns how the body is framed, and whether the connection closes.
+fn write_head(
+    exchange: &mut Exchange<'_>,
+    length: BodyLength,
+    closing: Closing,
+) -> (Framing, Closing) {
+    let Workbench {
+        answer,
+        answer_head,
+        out,
+        head,
+        input,
+        ..
+    } = &mut *exchange.bench;
+    let request = head.on(input.all());
+    let answer = answer_head.on(&answer.all()[exchange.head_at..]);
+    let status = answer.status();
+    let framing = match length {
+        BodyLength::Empty if matches!(status, ..200 | 204) => Framing::NoBody(None),
+        BodyLength::Empty => Framing::NoBody(answer.content_length()),
+        BodyLength::Known(length) => Framing::Length(length),
+        BodyLength::Chunked | BodyLength::UntilClose if request.version() == Version::Http11 => {
+            Framing::Chunked
+        }
+        BodyLength::Chunked | BodyLength::UntilClose => Framing::Close,
+    };
+    let closing = if framing == Framing::Close {
+        Closing::Close
+    } else {
+        closing
+    };
+
+    out.clear();
+    write_status_line(out, Version::Http11, status, answer.reason());
+    let listed = Listed::new(answer.get_all("connection"));
+    let mut dated = false;
+    for (name, value) in answer.headers() {
+        if response_field_passes(name) && !listed.contains(name) {
+            dated |= name.eq_ignore_ascii_case(b"date");
+            write_header(out, name, value);
+        }
+    }
+    reply::write_server(out);
+    if !dated {
+        exchange.conn.engine.time.write_date(out);
+    }
+    match framing {
+        Framing::NoBody(Some(length)) | Framing::Length(length) => {
+            write_number(out, b"Content-Length", length)
+        }
+        Framing::Chunked => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
+        Framing::NoBody(None) | Framing::Close => {}
+    }
+    reply::write_connection(out, closing, request.version());
+    out.extend_from_slice(b"\r\n");
+    (framing, closing)
+}
+
+impl Relay {
+    /// Begins with the head that `exchange` has read. `closing` is what the client is told, unless the framing needs
+    /// the connection's end.
+    pub(crate) fn new(
+        exchange: &mut Exchange<'_>,
+        closing: Closing,
+    ) -> Result<(Self, Closing), Fault> {
+        let length = {
+            let request = exchange.bench.head.on(exchange.bench.input.all());
+            exchange.head().body(request.method())
+        };
+        let (framing, closing) = write_head(exchange, length, closing);
+        let mut relay = Self {
+            decoder: BodyDecoder::new(length),
+            frame: Frame::default(),
+            chunked: framing == Framing::Chunked,
+            complete: false,
+            body_bytes: 0,
+            small: None,
+        };
+        // What has already come goes out together with the head.
+        let piece = relay.take(exchange)?;
+        relay.load(exchange, piece.unwrap_or(0..0), true);
+        Ok((relay, closing))
+    }
+
+    /// Sends all of the answer.
+    pub(crate) async fn run(&mut self, exchange: &mut Exchange<'_>) -> Result<(), Fault> {
+        poll_fn(|cx| self.poll(cx, exchange)).await
+    }
+
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        exchange: &mut Exchange<'_>,
+    ) -> Poll<Result<(), Fault>> {
+        let wait = loop {
+            if !self.frame.is_sent() {
+                let Workbench { out, answer, .. } = &mut *exchange.bench;
+                match self
+                    .frame
+                    .poll_write(cx, &exchange.conn.stream, out, answer.all())
+                {
+                    Poll::Ready(Ok(_)) => exchange.clock.moved(),
+                    Poll::Ready(Err(source)) => {
+                        return Poll::Ready(Err(Fault::ClientGone {
+                            while_: "it got its answer",
+                            source: Some(source),
+                        }));
+                    }
+                    Poll::Pending => break Wait::ClientWrite,
+                }
+                if !self.frame.is_sent() {
+                    continue;
+                }
+            }
+            if self.complete {
+                return Poll::Ready(Ok(()));
+            }
+            match self.poll_piece(cx, exchange) {
+                Poll::Ready(Ok(piece)) => self.load(exchange, piece.unwrap_or(0..0), false),
+                Poll::Ready(Err(fault)) => return Poll::Ready(Err(fault)),
+                Poll::Pending => break Wait::UpstreamRead,
+            }
+        };
+        match exchange.poll_upload(cx) {
+            Poll::Ready(Err(fault)) => return Poll::Ready(Err(fault)),
+            Poll::Ready(Ok(())) if wait == Wait::UpstreamRead => {
+                if let Poll::Ready(source) = exchange.conn.poll_gone(cx) {
+                    return Poll::Ready(Err(Fault::ClientGone {
+                        while_: "it got its answer",
+                        source,
+                    }));
+                }
+            }
+            Poll::Ready(Ok(())) | Poll::Pending => {}
+        }
+        exchange.poll_late(cx, wait).map(Err)
+    }
+
+    /// More of the body; `None` at its end.
+    fn poll_piece(
+        &mut self,
+        cx: &mut Context<'_>,
+        exchange: &mut Exchange<'_>,
+    ) -> Poll<Result<Option<Range<usize>>, Fault>> {
+        loop {
+            if let Some(piece) = self.take(exchange)? {
+                return Poll::Ready(Ok(Some(piece)));
+            }
+            if self.decoder.is_done() {
+                return Poll::Ready(Ok(None));
+            }
+            let answer = &mut exchange.bench.answer;
+            if self.small.is_none() {
+                ready!(exchange.link.stream().poll_readable(cx))
+                    .map_err(|error| Fault::CutBody(Some(error)))?;
+                self.small = Some(std::mem::replace(answer, exchange.conn.engine.store.bulk()));
+            }
+            answer.clear();
+            match ready!(exchange.link.stream().poll_read(cx, answer.space())) {
+                Ok(0) => {
+                    self.decoder.eof().map_err(|_| Fault::CutBody(None))?;
+                    return Poll::Ready(Ok(None));
+                }
+                Ok(count) => {
+                    answer.filled(count);
+                    exchange.clock.moved();
+                }
+                Err(error) => return Poll::Ready(Err(Fault::CutBody(Some(error)))),
+            }
+        }
+    }
+
+    /// All content that has come, packed into one range. `None` if there is none.
+    fn take(&mut self, exchange: &mut Exchange<'_>) -> Result<Option<Range<usize>>, Fault> {
+        let answer = &mut exchange.bench.answer;
+        let begin = answer.start();
+        let mut packed: Option<Range<usize>> = None;
+        while !self.decoder.is_done() && !answer.is_empty() {
+            let base = answer.start();
+            let decoded = match self.decoder.decode(answer.unread()) {
+                Ok(decoded) => decoded,
+                // What came before the fault goes out first.
+                Err(_) if packed.is_some() => break,
+                Err(error) => return Err(Fault::AnswerBody(error)),
+            };
+            answer.consume(decoded.consumed);
+            let data = base + decoded.data.start..base + decoded.data.end;
+            if data.is_empty() {
+                if decoded.consumed == 0 {
+                    break;
+                }
+                continue;
+            }
+            self.body_bytes += data.len() as u64;
+            packed = Some(match packed {
+                None => data,
+                Some(before) => {
+                    let end = before.end + data.len();
+                    answer.all_mut().copy_within(data, before.end);
+                    before.start..end
+                }
+            });
+        }
+        debug_assert!(packed.as_ref().is_none_or(|range| range.start >= begin));
+        Ok(packed)
+    }
+
+    /// Makes the frame that is sent next. At the `start` the head is in the output buffer already.
+    fn load(&mut self, exchange: &mut Exchange<'_>, piece: Range<usize>, start: bool) {
+        let Workbench { out, answer, .. } = &mut *exchange.bench;
+        if !start {
+            out.clear();
+        }
+        self.complete = self.decoder.is_done();
+        let tail: &'static [u8] = match (self.chunked, piece.is_empty(), self.complete) {
+            (false, _, _) | (true, true, false) => b"",
+            (true, true, true) => trine_http1::LAST_CHUNK,
+            (true, false, false) => CHUNK_END,
+            (true, false, true) => LAST_CHUNK_END,
+        };
+        if self.chunked && !piece.is_empty() {
+            write_chunk_head(out, piece.len());
+        }
+        self.frame.load(out, answer.all(), piece, tail);
+    }
+
+    /// Whether the upstream's connection has nothing left of this answer on it.
+    pub(crate) fn is_clean(&self, exchange: &Exchange<'_>) -> bool {
+        self.complete && exchange.bench.answer.is_empty()
+    }
+
+    /// Takes the buffers back.
+    pub(crate) fn finish(&mut self, exchange: &mut Exchange<'_>) {
+        if let Some(small) = self.small.take() {
+            let bulk = std::mem::replace(&mut exchange.bench.answer, small);
+            exchange.conn.engine.store.give_back_bulk(bulk);
+        }
+    }
+}

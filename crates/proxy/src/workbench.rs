@@ -1,0 +1,283 @@
+//! Buffers, lent to a connection while it has a request and to nobody while it is idle.
+//!
+//! Each core keeps those that are free, so a request allocates nothing. Not here: what the bytes mean.
+
+use std::cell::RefCell;
+
+use trine_http1::{RequestHead, ResponseHead};
+
+/// Large enough for nearly every head, and for a small body behind it.
+const HEAD_BYTES: usize = 16 * 1024;
+/// For bodies that stream: fewer, larger system calls.
+const BULK_BYTES: usize = 64 * 1024;
+/// What grew beyond this is not kept.
+const KEEP_BYTES: usize = 64 * 1024;
+/// Free ones kept by each core.
+const KEEP_COUNT: usize = 256;
+
+/// Everything one request needs to be read, forwarded and answered.
+#[derive(Debug)]
+pub(crate) struct Workbench {
+    /// From the client: the head at its front, then body, then perhaps the next request.
+    pub(crate) input: Input,
+    pub(crate) head: RequestHead,
+    /// To the client: heads and chunk lines.
+    pub(crate) out: Vec<u8>,
+    /// To the upstream: the head, then chunk lines.
+    pub(crate) request: Vec<u8>,
+    /// From the upstream.
+    pub(crate) answer: Input,
+    pub(crate) answer_head: ResponseHead,
+    /// From the client, once its body does not fit behind its head.
+    pub(crate) bulk: Input,
+}
+
+impl Workbench {
+    fn new() -> Self {
+        Self {
+            input: Input::new(HEAD_BYTES),
+            head: RequestHead::default(),
+            out: Vec::with_capacity(HEAD_BYTES),
+            request: Vec::with_capacity(2048),
+            answer: Input::new(HEAD_BYTES),
+            answer_head: ResponseHead::default(),
+            bulk: Input::new(0),
+        }
+    }
+
+    /// Gives up all buffers but the request's head, for a connection that goes on for long without HTTP.
+    pub(crate) fn slim(&mut self) {
+        self.input.shrink();
+        self.answer = Input::new(0);
+        self.out = Vec::new();
+        self.request = Vec::new();
+    }
+
+    fn tidy(&mut self) {
+        self.input.reset(HEAD_BYTES);
+        self.answer.reset(HEAD_BYTES);
+        self.head.clear();
+        self.answer_head.clear();
+        self.out.clear();
+        self.out.shrink_to(KEEP_BYTES);
+        self.request.clear();
+        self.request.shrink_to(KEEP_BYTES);
+    }
+}
+
+/// The free workbenches and large buffers of one core.
+#[derive(Debug, Default)]
+pub(crate) struct Store {
+    #[expect(
+        clippy::vec_box,
+        reason = "a bench is lent to a connection's future, which stays small by holding a pointer"
+    )]
+    benches: RefCell<Vec<Box<Workbench>>>,
+    bulk: RefCell<Vec<Input>>,
+}
+
+impl Store {
+    pub(crate) fn bench(&self) -> Box<Workbench> {
+        self.benches
+            .borrow_mut()
+            .pop()
+            .unwrap_or_else(|| Box::new(Workbench::new()))
+    }
+
+    pub(crate) fn give_back(&self, mut bench: Box<Workbench>) {
+        self.give_back_bulk(std::mem::replace(&mut bench.bulk, Input::new(0)));
+        let mut benches = self.benches.borrow_mut();
+        if benches.len() < KEEP_COUNT && bench.answer.capacity() > 0 {
+            bench.tidy();
+            benches.push(bench);
+        }
+    }
+
+    /// After a request whose body was read with the large buffer: puts what came behind it where the next request is
+    /// looked for.
+    pub(crate) fn reunite(&self, bench: &mut Workbench) {
+        if bench.bulk.capacity() > 0 {
+            bench.input.clear();
+            bench.input.append(bench.bulk.unread());
+            self.give_back_bulk(std::mem::replace(&mut bench.bulk, Input::new(0)));
+        }
+    }
+
+    /// A large buffer.
+    pub(crate) fn bulk(&self) -> Input {
+        self.bulk
+            .borrow_mut()
+            .pop()
+            .unwrap_or_else(|| Input::new(BULK_BYTES))
+    }
+
+    pub(crate) fn give_back_bulk(&self, mut input: Input) {
+        let mut bulk = self.bulk.borrow_mut();
+        if input.capacity() == BULK_BYTES && bulk.len() < KEEP_COUNT / 4 {
+            input.clear();
+            bulk.push(input);
+        }
+    }
+}
+
+/// Bytes that were read and not yet used, in a buffer of fixed size.
+#[derive(Debug)]
+pub(crate) struct Input {
+    /// Initialised to its full length, so that a read needs no unsafe code.
+    bytes: Vec<u8>,
+    start: usize,
+    end: usize,
+}
+
+impl Input {
+    pub(crate) fn new(capacity: usize) -> Self {
+        Self {
+            bytes: vec![0; capacity],
+            start: 0,
+            end: 0,
+        }
+    }
+
+    pub(crate) fn capacity(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// All bytes of the buffer, so that positions in it stay good while `start` moves.
+    pub(crate) fn all(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    pub(crate) fn all_mut(&mut self) -> &mut [u8] {
+        &mut self.bytes
+    }
+
+    /// What has not been used yet.
+    pub(crate) fn unread(&self) -> &[u8] {
+        &self.bytes[self.start..self.end]
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.start == self.end
+    }
+
+    pub(crate) fn start(&self) -> usize {
+        self.start
+    }
+
+    /// Where the next read goes.
+    pub(crate) fn space(&mut self) -> &mut [u8] {
+        &mut self.bytes[self.end..]
+    }
+
+    /// `count` bytes were read into [`space`](Self::space).
+    pub(crate) fn filled(&mut self, count: usize) {
+        self.end = (self.end + count).min(self.bytes.len());
+    }
+
+    pub(crate) fn consume(&mut self, count: usize) {
+        self.start = (self.start + count).min(self.end);
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.start = 0;
+        self.end = 0;
+    }
+
+    /// Moves what is unread to the front.
+    pub(crate) fn compact(&mut self) {
+        if self.start > 0 {
+            self.bytes.copy_within(self.start..self.end, 0);
+            self.end -= self.start;
+            self.start = 0;
+        }
+    }
+
+    /// Makes room for more, up to `most` bytes in all. Returns false if there is none to be had.
+    pub(crate) fn make_room(&mut self, most: usize) -> bool {
+        if self.end < self.bytes.len() {
+            return true;
+        }
+        if self.bytes.len() >= most {
+            return false;
+        }
+        self.bytes
+            .resize((self.bytes.len() * 2).clamp(HEAD_BYTES, most), 0);
+        true
+    }
+
+    /// Puts unread bytes of another buffer behind what is unread here.
+    pub(crate) fn append(&mut self, bytes: &[u8]) {
+        self.compact();
+        let end = self.end + bytes.len();
+        if self.bytes.len() < end {
+            self.bytes.resize(end, 0);
+        }
+        self.bytes[self.end..end].copy_from_slice(bytes);
+        self.end = end;
+    }
+
+    /// Keeps only what lies before the unread bytes.
+    fn shrink(&mut self) {
+        self.end = self.start;
+        self.bytes.truncate(self.end);
+        self.bytes.shrink_to_fit();
+    }
+
+    fn reset(&mut self, capacity: usize) {
+        self.clear();
+        if self.bytes.len() > capacity {
+            self.bytes.truncate(capacity);
+            self.bytes.shrink_to_fit();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn put(input: &mut Input, bytes: &[u8]) {
+        input.space()[..bytes.len()].copy_from_slice(bytes);
+        input.filled(bytes.len());
+    }
+
+    #[test]
+    fn input() {
+        let mut input = Input::new(8);
+        put(&mut input, b"abcdef");
+        input.consume(4);
+        assert_eq!(input.unread(), b"ef");
+        assert_eq!(input.space().len(), 2);
+        input.append(b"ghijklmnop");
+        assert_eq!(input.unread(), b"efghijklmnop");
+        input.consume(100);
+        assert!(input.is_empty());
+        input.clear();
+        assert_eq!(input.space().len(), 12);
+    }
+
+    #[test]
+    fn room_is_bounded() {
+        let mut input = Input::new(0);
+        assert!(input.make_room(HEAD_BYTES + 1));
+        input.filled(HEAD_BYTES);
+        assert!(input.make_room(HEAD_BYTES + 1));
+        assert_eq!(input.space().len(), 1);
+        input.filled(1);
+        assert!(!input.make_room(HEAD_BYTES + 1));
+    }
+
+    #[test]
+    fn the_store_lends_the_same_bench_again() {
+        let store = Store::default();
+        let mut bench = store.bench();
+        put(&mut bench.input, b"GET");
+        bench.bulk = store.bulk();
+        let address = std::ptr::from_ref(&*bench);
+        store.give_back(bench);
+        let again = store.bench();
+        assert_eq!(std::ptr::from_ref(&*again), address);
+        assert!(again.input.is_empty() && again.bulk.capacity() == 0);
+        assert_eq!(store.bulk().capacity(), BULK_BYTES);
+    }
+}
