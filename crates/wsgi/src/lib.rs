@@ -18,6 +18,7 @@ use trine_config::ListenAddr;
 use trine_service::listeners::{BindOptions, Inherited, Listener, Origin, bind, inherited};
 use trine_service::logging;
 use trine_service::pidfile::PidFile;
+use trine_sys::fdpass::set_nonblocking;
 use trine_sys::net::local_addr;
 
 pub use cli::Cli;
@@ -120,6 +121,8 @@ fn listeners(settings: &Settings) -> Result<Vec<Listener>, Error> {
 }
 
 fn inherited_listener(fd: std::os::fd::OwnedFd) -> Result<Listener, Error> {
+    // systemd and others hand down blocking sockets; two workers wake for one connection, and one must come back.
+    set_nonblocking(&fd, true).map_err(Error::Arbiter)?;
     let addr = local_addr(&fd).map_err(Error::Arbiter)?;
     Ok(Listener {
         fd,
