@@ -241,12 +241,16 @@ upstreams:
             wrong(11, "keepalive"),
         ],
     );
-    refusal::check(
-        "trine-proxy",
-        &["-t", "-c", "proxy.yaml"],
-        "proxy.yaml",
-        "servers:\n  - listen: ['127.0.0.1:0'\n",
-        &[wrong(3, "")],
+    let folder = Folder::new();
+    folder.write("proxy.yaml", "servers:\n  - listen: ['127.0.0.1:0'\n");
+    let (code, output) = daemon::run(
+        Launch::trine("trine-proxy").args(["-t", "-c", "proxy.yaml"]),
+        &folder,
+    );
+    assert_eq!(code, 78, "{output}");
+    assert!(
+        output.contains("proxy.yaml:2:13: "),
+        "where the bracket was opened: {output}"
     );
     refusal::check_missing("trine-proxy", &["-c", "none.yaml"], "none.yaml");
 }

@@ -85,7 +85,8 @@ redirect_stderr=true
         answers().filter(|reply| reply.status == 200)
     });
     assert_ne!(pid_of("proxy"), proxy);
-    let status = ctl(&["status"]);
-    assert_eq!(status.matches("RUNNING").count(), 2, "{status}");
+    wait::until("both RUNNING", || {
+        (ctl(&["status"]).matches("RUNNING").count() == 2).then_some(())
+    });
     supervisord.stop();
 }
