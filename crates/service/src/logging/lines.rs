@@ -83,7 +83,8 @@ impl Lines {
     }
 }
 
-/// `message` and ` key=value …`. Control characters are escaped: what a client sent cannot forge a line.
+/// `message` and ` key=value …`. Control characters are escaped, and the further lines of a message (a
+/// traceback) are indented: what a client sent cannot forge a line.
 #[derive(Default)]
 struct TextFields {
     message: String,
@@ -93,7 +94,7 @@ struct TextFields {
 impl Visit for TextFields {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         if field.name() == "message" {
-            push_safe(&mut self.message, &format!("{value:?}"));
+            push_message(&mut self.message, &format!("{value:?}"));
         } else {
             let _ = write!(self.rest, " {}=", field.name());
             push_safe(&mut self.rest, &format!("{value:?}"));
@@ -105,7 +106,7 @@ impl Visit for TextFields {
         if field.name() != "message" && !value.is_empty() && value.chars().all(plain) {
             let _ = write!(self.rest, " {}={value}", field.name());
         } else if field.name() == "message" {
-            push_safe(&mut self.message, value);
+            push_message(&mut self.message, value);
         } else {
             self.record_debug(field, &value);
         }
@@ -113,6 +114,13 @@ impl Visit for TextFields {
 
     fn record_error(&mut self, field: &Field, value: &(dyn std::error::Error + 'static)) {
         self.record_debug(field, &format_args!("{:?}", crate::exit::chain(value)));
+    }
+}
+
+fn push_message(out: &mut String, text: &str) {
+    for (number, line) in text.split('\n').enumerate() {
+        out.push_str(if number > 0 { "\n  " } else { "" });
+        push_safe(out, line);
     }
 }
 

@@ -40,8 +40,8 @@ fn text() {
     );
     check_text(|| tracing::error!(worker = 1), "ERROR proxy: worker=1\n");
     check_text(
-        || tracing::info!("a\nforged {}", "line\u{1b}"),
-        "INFO proxy: a\\nforged line\\u{1b}\n",
+        || tracing::info!(name = "c\nd", "a\nforged {}", "line\u{1b}"),
+        "INFO proxy: a\n  forged line\\u{1b} name=\"c\\nd\"\n",
     );
     let error: &(dyn std::error::Error + 'static) = &io::Error::other("too slow");
     check_text(
