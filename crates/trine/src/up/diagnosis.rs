@@ -161,40 +161,56 @@ fn missing_attribute(output: &str, app: &AppRef) -> Option<String> {
         return Some(format!("the module `{}` has no `{name}`", app.module));
     }
     let not_callable = output.lines().any(|line| {
-        line.contains("Application object must be callable")
+        line.contains("Failed to find application object")
+            || line.contains("Application object must be callable")
             || line.contains("object is not callable: ")
     });
     not_callable.then(|| format!("`{app}` is not a WSGI application: it cannot be called"))
 }
 
-/// The last traceback in the output, with the causes it was chained to, and without log prefixes.
+/// The last traceback in the output, with the causes it was chained to, as Python wrote it: the log
+/// indents what follows the first line of a message.
 fn last_traceback(output: &str) -> Option<String> {
     let lines: Vec<&str> = output.lines().collect();
     let last = lines.iter().rposition(|line| line.contains(TRACEBACK))?;
+    let indent = lines[last].len() - lines[last].trim_start().len();
+    let (indent, _) = lines[last].split_at(indent);
+    let bare = |line: &'_ str| line.strip_prefix(indent).map(str::to_owned);
     // A chained traceback stands in one block: go back over "During handling of …" to where it began.
     let mut first = last;
     while let Some(earlier) = lines[..first]
         .iter()
         .rposition(|line| line.contains(TRACEBACK))
     {
-        let chained = lines[earlier..first].iter().any(|line| {
-            line.starts_with("During handling of the above")
-                || line.starts_with("The above exception was the direct")
-        });
-        if !chained {
+        if !lines[earlier..first]
+            .iter()
+            .any(|line| is_chain(line.trim_start()))
+        {
             break;
         }
         first = earlier;
     }
-    // It ends after its first unindented line, the exception; a SyntaxError's text may have several.
-    let mut end = last + 1;
-    while end < lines.len() && (lines[end].starts_with([' ', '\t']) || lines[end].is_empty()) {
-        end += 1;
+    // It ends with its first line that is not indented, the exception.
+    let mut block = vec![TRACEBACK.to_owned()];
+    for (number, line) in lines.iter().enumerate().skip(first + 1) {
+        let line = if line.is_empty() {
+            Some(String::new())
+        } else {
+            bare(line)
+        };
+        let Some(line) = line else { break };
+        let is_frame = line.is_empty() || line.starts_with([' ', '\t']);
+        block.push(line);
+        if number > last && !is_frame {
+            break;
+        }
     }
-    let end = (end + 1).min(lines.len());
-    let mut block = vec![TRACEBACK];
-    block.extend(&lines[first + 1..end]);
     Some(block.join("\n"))
+}
+
+fn is_chain(line: &str) -> bool {
+    line.starts_with("During handling of the above")
+        || line.starts_with("The above exception was the direct")
 }
 
 /// `FILE:LINE` of the innermost frame that a traceback names.

@@ -3,8 +3,13 @@ use std::path::PathBuf;
 use super::super::python::FoundBy;
 use super::*;
 
-/// A log as the WSGI server writes it: a line of its own, then the worker's traceback.
+/// A log as the WSGI server writes it: a line of its own, then the worker's traceback, indented.
 fn log(traceback: &str) -> String {
+    let traceback = traceback
+        .lines()
+        .map(|line| format!("  {line}"))
+        .collect::<Vec<_>>()
+        .join("\n");
     format!(
         "2026-11-23T10:00:00.123Z ERROR wsgi: the worker failed to boot pid=7\n{traceback}\n2026-11-23T10:00:00.200Z INFO wsgi: shutting down\n"
     )
@@ -91,6 +96,18 @@ fn the_attribute_is_missing() {
     let python =
         "Traceback (most recent call last):\nAttributeError: module 'app' has no attribute 'web'";
     check("app:web", &log(python), want.0, want.1);
+}
+
+#[test]
+fn what_is_no_application() {
+    let said = "2026-11-23T10:54:35.583Z ERROR wsgi: Failed to find application object: 'app'\n";
+    let want = "`none:app` is not a WSGI application: it cannot be called";
+    check(
+        "none:app",
+        said,
+        want,
+        "name what none calls its application: trine up none:NAME",
+    );
 }
 
 #[test]
