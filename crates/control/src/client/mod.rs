@@ -68,7 +68,7 @@ pub enum ClientError {
         /// The socket.
         path: PathBuf,
         /// Why.
-        problem: ProblemDocument,
+        problem: Box<ProblemDocument>,
     },
     /// The answer is not what this version of the API says.
     #[error("cannot read the answer of {} to {call}", path.display())]
@@ -243,7 +243,8 @@ impl Client {
             return Ok(answer);
         }
         let bytes = self.whole(answer).await?;
-        let problem = serde_json::from_slice(&bytes).ok().filter(|_| is_problem);
+        let problem: Option<ProblemDocument> =
+            serde_json::from_slice(&bytes).ok().filter(|_| is_problem);
         let problem = problem.unwrap_or_else(|| {
             ProblemDocument::new(
                 head.status.as_u16(),
@@ -252,7 +253,7 @@ impl Client {
         });
         Err(ClientError::Refused {
             path: self.path.clone(),
-            problem,
+            problem: Box::new(problem),
         })
     }
 
