@@ -174,7 +174,7 @@ impl Arbiter {
 
     /// A thread that is stuck while others of its worker are not: told once, nothing done.
     fn tell_long_requests(&mut self, now: u64, limit_ms: u64) {
-        let slots = std::rc::Rc::clone(&self.slots);
+        let slots = std::sync::Arc::clone(&self.slots);
         for (pid, child) in self.children.iter_mut() {
             let threads = slots.running(child.slot);
             if threads.len() < 2 {

@@ -72,7 +72,7 @@ pub struct Arbiter {
     /// In force; the workers of a generation are forked with those of their own.
     settings: BTreeMap<u64, Arc<Settings>>,
     listeners: Vec<Listener>,
-    slots: Rc<Slots>,
+    slots: Arc<Slots>,
     epoll: Rc<Epoll>,
     /// `None` in a forked worker, on its way to its own life.
     signals: Option<SignalPipe>,
@@ -137,7 +137,7 @@ impl Arbiter {
             policy: policy_of(&settings),
             settings: BTreeMap::from([(state.generation(), Arc::new(settings))]),
             listeners,
-            slots: Rc::new(slots),
+            slots: Arc::new(slots),
             epoll,
             signals: Some(signals),
             lifeline: (read, Some(write)),

@@ -138,7 +138,7 @@ impl Arbiter {
             sites,
             listeners: listeners.into_iter().map(listening).collect(),
             preloaded: self.preloaded.take(),
-            slots: std::rc::Rc::clone(&self.slots),
+            slots: Arc::clone(&self.slots),
             slot,
             generation,
             say,

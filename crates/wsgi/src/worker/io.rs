@@ -19,7 +19,7 @@ use trine_sys::net;
 use super::conn::{Conn, Progress, Refusal, State};
 use super::date::DateCache;
 use super::exchange::{Exchange, Peer, Pool};
-use super::outbox::{FileSpan, Sent};
+use super::outbox::{FileSpan, Outbox, Sent};
 use super::reply::error_page;
 use super::trust::TrustedPeers;
 
@@ -68,6 +68,11 @@ pub struct Token {
 }
 
 impl Token {
+    /// The place, which later connections take over.
+    pub(super) fn index(self) -> usize {
+        self.index as usize
+    }
+
     fn as_u64(self) -> u64 {
         u64::from(self.generation) << 32 | u64::from(self.index)
     }
@@ -102,7 +107,9 @@ pub struct Io {
     again: Vec<Token>,
     dirty: Vec<Token>,
     /// Connections that have something while the application is at their last request.
-    pub(super) touched: Vec<Token>,
+    touched: Vec<(Token, bool)>,
+    /// Requests are answered by other threads; see `threads`.
+    pub(super) hands_over: bool,
     notices: u8,
     timers: BinaryHeap<Reverse<(u64, Token)>>,
     pool: Pool,
@@ -133,6 +140,7 @@ impl Io {
             again: Vec::new(),
             dirty: Vec::new(),
             touched: Vec::new(),
+            hands_over: false,
             notices: 0,
             timers: BinaryHeap::new(),
             pool: Pool::default(),
@@ -165,6 +173,11 @@ impl Io {
         seen
     }
 
+    /// Whether any watched descriptor was readable and was not asked for.
+    pub(super) fn has_notice(&self) -> bool {
+        self.notices != 0
+    }
+
     /// Starts or stops taking new connections.
     pub(super) fn accept_more(&mut self, on: bool) -> io::Result<()> {
         if self.accepting == on {
@@ -184,7 +197,7 @@ impl Io {
     }
 
     /// Sleeps until something happens or the next deadline, at most `limit`. Call it detached from Python.
-    pub fn wait(&mut self, limit: Option<Duration>) -> io::Result<()> {
+    pub fn wait(&mut self, limit: Option<Duration>) -> io::Result<usize> {
         debug_assert!(self.seen >= self.count, "events would be lost");
         let busy = !self.ready.is_empty() || !self.again.is_empty();
         let timeout = if busy { 0 } else { self.timeout_ms(limit) };
@@ -192,7 +205,7 @@ impl Io {
         self.seen = 0;
         self.now = Instant::now();
         self.expire();
-        Ok(())
+        Ok(self.count)
     }
 
     fn timeout_ms(&self, limit: Option<Duration>) -> i32 {
@@ -254,6 +267,7 @@ impl Io {
     }
 
     fn connection_event(&mut self, token: Token, event: &Event) {
+        let hands_over = self.hands_over;
         let Some(conn) = self.get_mut(token) else {
             return;
         };
@@ -270,7 +284,8 @@ impl Io {
         match conn.state {
             State::Idle | State::Head | State::Body(_) if conn.readable => self.advance(token),
             State::Lingering => self.linger(token),
-            State::Running => self.touched.push(token),
+            State::Running if hands_over => self.touched.push((token, false)),
+            State::Running => {}
             State::Idle | State::Head | State::Body(_) | State::Ready | State::Closing => {}
         }
     }
@@ -584,7 +599,7 @@ impl Io {
     }
 
     fn expire(&mut self) {
-        let now = self.now_ms();
+        let (now, hands_over) = (self.now_ms(), self.hands_over);
         while let Some(Reverse((at, token))) = self.timers.peek().copied() {
             if at > now {
                 break;
@@ -604,6 +619,7 @@ impl Io {
             }
             match conn.state {
                 State::Head | State::Body(_) => self.refuse(token, &Refusal::timeout()),
+                State::Running if hands_over => self.touched.push((token, true)),
                 State::Running => conn.broken = true,
                 State::Idle | State::Ready | State::Closing | State::Lingering => self.close(token),
             }
@@ -703,6 +719,71 @@ impl Io {
     pub fn set_file(&mut self, token: Token, span: FileSpan) {
         if let Some(conn) = place(&mut self.places, token) {
             conn.out.set_file(span);
+        }
+    }
+
+    /// Connections that something happened on while a thread is at their request, and whether that is a deadline.
+    pub(super) fn take_touched(&mut self) -> Vec<(Token, bool)> {
+        std::mem::take(&mut self.touched)
+    }
+
+    /// Whether an answer of now may leave its connection open.
+    pub(super) fn may_keep(&self) -> bool {
+        !self.draining && !self.rules.deadlines.keepalive.is_zero()
+    }
+
+    /// A request is with a thread: looks after it once in a while, since the thread may not tell of its end.
+    pub(super) fn expect_back(&mut self, token: Token) {
+        let deadline = self.now_ms() + ms(self.rules.deadlines.keepalive).max(1000);
+        if let Some(conn) = place(&mut self.places, token) {
+            conn.deadline = deadline;
+        }
+        self.settle(token);
+    }
+
+    /// A thread's answer waits for the client to take some of it.
+    pub(super) fn expect_room(&mut self, token: Token) {
+        let deadline = self.now_ms() + ms(self.rules.deadlines.send);
+        let epoll = &self.epoll;
+        if let Some(conn) = place(&mut self.places, token) {
+            conn.deadline = deadline;
+            if !conn.watch_out {
+                let interest = Interest::EPOLLIN
+                    | Interest::EPOLLRDHUP
+                    | Interest::EPOLLET
+                    | Interest::EPOLLOUT;
+                conn.broken |= epoll.modify(&*conn.fd, token.as_u64(), interest).is_err();
+                conn.watch_out = true;
+            }
+            if conn.deadline < conn.armed {
+                conn.armed = conn.deadline;
+                self.timers.push(Reverse((conn.deadline, token)));
+            }
+        }
+    }
+
+    /// What waits to be sent moves to a thread's answer, and back.
+    pub(super) fn take_out(&mut self, token: Token) -> Outbox {
+        place(&mut self.places, token)
+            .map(|conn| conn.out.take())
+            .unwrap_or_default()
+    }
+
+    pub(super) fn put_out(&mut self, token: Token, out: Outbox) {
+        if let Some(conn) = place(&mut self.places, token) {
+            conn.out = out;
+        }
+    }
+
+    /// The connection has been idle since then, if it still is.
+    pub(super) fn idle_since(&mut self, token: Token, at: Instant) {
+        let deadline =
+            ms(at.saturating_duration_since(self.base)) + ms(self.rules.deadlines.keepalive);
+        if let Some(conn) = place(&mut self.places, token)
+            && conn.is_idle()
+        {
+            conn.deadline = deadline.max(1);
+            self.settle(token);
         }
     }
 

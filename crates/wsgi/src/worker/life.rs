@@ -4,7 +4,6 @@
 
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::PathBuf;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -21,6 +20,7 @@ use crate::slots::{Slots, Stage};
 use super::exchange::Exchange;
 use super::inline::Inline;
 use super::io::{Io, Listening};
+use super::threads::{Shared, Threads};
 
 /// What a worker gets from the arbiter.
 #[derive(Debug)]
@@ -29,7 +29,7 @@ pub struct Boot {
     pub sites: Vec<Site>,
     pub listeners: Vec<Listening>,
     pub preloaded: Option<App>,
-    pub slots: Rc<Slots>,
+    pub slots: Arc<Slots>,
     pub slot: usize,
     pub generation: u64,
     /// Where it says that it serves, or why it does not.
@@ -116,9 +116,14 @@ struct NotBooted;
 
 struct Worker {
     io: Io,
-    inline: Inline,
+    mode: Mode,
     boot: Boot,
-    access: Option<AccessLog>,
+}
+
+/// Who calls the application.
+enum Mode {
+    Inline(Box<Inline>, Option<AccessLog>),
+    Threads(Threads),
 }
 
 impl Worker {
@@ -128,12 +133,8 @@ impl Worker {
             let _ = refuse(boot, &why, BOOT_FAILED);
             NotBooted
         };
-        let caller = match Caller::new(gil, app, &boot.sites) {
-            Ok(caller) => caller,
-            Err(error) => return Err(failed(&boot, error.to_string())),
-        };
         let listeners = std::mem::take(&mut boot.listeners);
-        let io = match Io::new(boot.settings.rules(), listeners) {
+        let mut io = match Io::new(boot.settings.rules(), listeners) {
             Ok(io) => io,
             Err(error) => {
                 return Err(failed(
@@ -151,12 +152,24 @@ impl Worker {
                 ));
             }
         };
-        Ok(Self {
-            io,
-            inline: Inline::new(caller),
-            boot,
-            access,
-        })
+        let threads = boot.settings.threads;
+        let mode = if threads > 1 {
+            let shared = Shared {
+                slots: Arc::clone(&boot.slots),
+                slot: boot.slot,
+                access,
+                polite: boot.settings.workers > 1,
+            };
+            Threads::start(gil, &mut io, app, &boot.sites, threads, shared).map(Mode::Threads)
+        } else {
+            Caller::new(gil, app, &boot.sites)
+                .map(|caller| Mode::Inline(Box::new(Inline::new(caller)), access))
+                .map_err(std::io::Error::other)
+        };
+        match mode {
+            Ok(mode) => Ok(Self { io, mode, boot }),
+            Err(error) => Err(failed(&boot, error.to_string())),
+        }
     }
 
     /// Serves until it is told to end, or the arbiter is gone. `true`: everything was finished.
@@ -172,7 +185,7 @@ impl Worker {
             tracing::error!("Exception in worker process: {error}");
             return false;
         }
-        let slots = Rc::clone(&self.boot.slots);
+        let slots = Arc::clone(&self.boot.slots);
         let slot = self.boot.slot;
         slots.worker(slot).set_stage(Stage::Serving);
         let _ = file::write(&self.boot.say, &[SAYS_READY]);
@@ -180,13 +193,11 @@ impl Worker {
             self.arbiter_gone();
         }
         loop {
-            slots.set_turn(slot, None);
-            let io = &mut self.io;
-            if let Err(error) = gil.detached(|| io.wait(None)) {
+            let turned = self.turn(gil);
+            if let Err(error) = turned {
                 tracing::error!("Exception in worker process: {error}");
                 return false;
             }
-            slots.set_turn(slot, Some(Instant::now()));
             gil.run_signal_handlers();
             if self.io.take_notice(SIGNALS) {
                 for signal in pipe.drain() {
@@ -203,7 +214,7 @@ impl Worker {
             if self.io.take_notice(LIFELINE) {
                 self.arbiter_gone();
             }
-            self.serve_ready(gil);
+            self.serve_inline(gil);
             let shared = slots.worker(slot);
             shared
                 .connections
@@ -212,18 +223,34 @@ impl Worker {
                 .accepted
                 .store(self.io.accepted, std::sync::atomic::Ordering::Relaxed);
             if self.io.is_drained() {
-                return true;
+                return match &mut self.mode {
+                    Mode::Inline(..) => true,
+                    Mode::Threads(threads) => threads.end(gil),
+                };
             }
         }
     }
 
-    fn serve_ready(&mut self, gil: Gil<'_>) {
-        let Self {
-            io,
-            inline,
-            boot,
-            access,
-        } = self;
+    /// Sleeps until there is something to do. With threads, does it too, unless it is ours.
+    fn turn(&mut self, gil: Gil<'_>) -> std::io::Result<()> {
+        let io = &mut self.io;
+        match &mut self.mode {
+            Mode::Inline(..) => {
+                let (slots, slot) = (&self.boot.slots, self.boot.slot);
+                slots.set_turn(slot, None);
+                gil.detached(|| io.wait(None))?;
+                slots.set_turn(slot, Some(Instant::now()));
+                Ok(())
+            }
+            Mode::Threads(threads) => gil.detached(|| threads.turn(io)),
+        }
+    }
+
+    fn serve_inline(&mut self, gil: Gil<'_>) {
+        let Self { io, mode, boot } = self;
+        let Mode::Inline(inline, access) = mode else {
+            return;
+        };
         let slots = &*boot.slots;
         let slot = slots.worker(boot.slot);
         let running = slots.running(boot.slot).first();
@@ -260,6 +287,9 @@ impl Worker {
             .slots
             .worker(self.boot.slot)
             .set_stage(Stage::Draining);
+        if let Mode::Threads(threads) = &mut self.mode {
+            threads.recall(&mut self.io);
+        }
         self.io.start_drain(self.boot.slots.stopping());
     }
 
@@ -274,8 +304,10 @@ impl Worker {
 
     fn reopen_logs(&mut self) {
         let _ = self.boot.log.reopen();
-        if let Some(access) = &mut self.access {
-            access.reopen();
+        match &mut self.mode {
+            Mode::Inline(_, Some(access)) => access.reopen(),
+            Mode::Inline(_, None) => {}
+            Mode::Threads(threads) => threads.reopen_log(),
         }
     }
 }

@@ -17,6 +17,7 @@ pub mod io;
 mod life;
 pub mod outbox;
 pub mod reply;
+pub mod threads;
 pub mod trust;
 
 pub use life::{Boot, run};

@@ -142,6 +142,16 @@ impl Outbox {
         std::mem::take(self)
     }
 
+    /// Puts everything of `other` behind what is here. Nothing may be behind a file.
+    pub fn append(&mut self, other: &mut Self) {
+        debug_assert!(self.file.is_none(), "bytes behind a file");
+        self.bytes
+            .extend_from_slice(other.bytes.get(other.done..).unwrap_or_default());
+        self.file = other.file.take();
+        other.bytes.clear();
+        other.done = 0;
+    }
+
     /// Gives memory back that an idle connection does not need.
     pub fn shrink(&mut self, keep: usize) {
         if self.is_empty() && self.bytes.capacity() > keep {

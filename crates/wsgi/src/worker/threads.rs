@@ -1,0 +1,241 @@
+//! The worker with several threads: the loop owns the sockets and reads whole requests, the threads only ever see
+//! complete ones. A request changes threads once, on its way in; its answer is written by the thread that made it, and
+//! only what the client does not take at once goes back to the loop.
+//!
+//! A thread that is done does not wake the loop unless there is something to do: the next bytes of the client will.
+//! Invariant: while a request is with a thread, the loop neither reads nor closes its connection.
+//! Not here: the loop itself (`io`), Python's side of the threads (`python::threads`).
+
+mod answer;
+mod hall;
+
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use trine_sys::epoll;
+
+use crate::access_log::AccessLog;
+use crate::python::{self, App, Caller, CallerThread, Gil, Site};
+use crate::slots::Slots;
+
+use super::conn::State;
+use super::io::{Io, Token};
+use super::outbox::Sent;
+
+use answer::serve;
+use hall::{Finished, Hall, Job, Link};
+
+/// The notice of the threads' wake-up in the loop.
+const WAKE: u8 = 7;
+/// How long threads may take to end when there is nothing left to do.
+const JOIN_SECONDS: f64 = 5.0;
+
+#[derive(Debug)]
+pub struct Threads {
+    hall: Arc<Hall>,
+    threads: Vec<CallerThread>,
+    /// By place of the connection; the token tells whether it is still the same one.
+    links: Vec<Option<(Token, Arc<Link>)>>,
+    count: usize,
+    /// Other workers wait for the same listeners, so we only accept while a thread is free.
+    polite: bool,
+}
+
+/// What the threads share beside their work.
+#[derive(Debug)]
+pub struct Shared {
+    pub slots: Arc<Slots>,
+    pub slot: usize,
+    pub access: Option<AccessLog>,
+    pub polite: bool,
+}
+
+impl Threads {
+    /// Starts `count` threads.
+    pub fn start(
+        gil: Gil<'_>,
+        io: &mut Io,
+        app: &App,
+        sites: &[Site],
+        count: usize,
+        shared: Shared,
+    ) -> io::Result<Self> {
+        let Shared {
+            slots,
+            slot,
+            access,
+            polite,
+        } = shared;
+        let hall = Arc::new(Hall::new(access)?);
+        io.watch(hall.wake_fd(), WAKE)?;
+        io.hands_over = true;
+        let mut threads = Vec::new();
+        for index in 0..count {
+            let caller = Caller::new(gil, app, sites).map_err(io::Error::other)?;
+            let (hall, slots) = (Arc::clone(&hall), Arc::clone(&slots));
+            let work = move |gil: Gil<'_>| serve(gil, caller, &hall, &slots, slot, index);
+            let name = format!("trine-wsgi-{index}");
+            threads.push(python::spawn_thread(gil, &name, work).map_err(io::Error::other)?);
+        }
+        Ok(Self {
+            hall,
+            threads,
+            links: Vec::new(),
+            count,
+            polite,
+        })
+    }
+
+    /// Turns the loop until something comes that is the worker's business. Call it detached from Python.
+    pub fn turn(&mut self, io: &mut Io) -> io::Result<()> {
+        loop {
+            let quiet = io.wait(None)? == 0;
+            self.serve_ready(io);
+            if quiet || io.has_notice() || io.is_drained() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn serve_ready(&mut self, io: &mut Io) {
+        loop {
+            while let Some(token) = io.next_ready() {
+                self.dispatch(io, token);
+            }
+            if io.take_notice(WAKE) {
+                let _ = epoll::eventfd_take(self.hall.wake_fd());
+            }
+            let told = self.hall.told();
+            let touched = io.take_touched();
+            if told.is_empty() && touched.is_empty() {
+                break;
+            }
+            for token in told {
+                self.look(io, token, false);
+            }
+            for (token, expired) in touched {
+                self.look(io, token, expired);
+            }
+        }
+        io.flush_dirty();
+        self.mind_the_door(io);
+    }
+
+    fn dispatch(&mut self, io: &mut Io, token: Token) {
+        let Some(fd) = io.get(token).map(|conn| Arc::clone(&conn.fd)) else {
+            return;
+        };
+        let Some(exchange) = io.take(token) else {
+            return;
+        };
+        // Bytes from before (100 Continue) must not come after the answer.
+        io.flush(token);
+        let link = self.link(token);
+        link.start(io.take_out(token));
+        let keep_alive = io.may_keep();
+        io.expect_back(token);
+        self.hall.push(Job {
+            token,
+            exchange,
+            fd,
+            keep_alive,
+            link,
+        });
+    }
+
+    fn link(&mut self, token: Token) -> Arc<Link> {
+        let index = token.index();
+        if self.links.len() <= index {
+            self.links.resize_with(index + 1, || None);
+        }
+        match &mut self.links[index] {
+            Some((known, link)) if *known == token => Arc::clone(link),
+            place => {
+                let link = Arc::new(Link::default());
+                *place = Some((token, Arc::clone(&link)));
+                link
+            }
+        }
+    }
+
+    /// Something happened on a connection that a thread is at, or was.
+    fn look(&mut self, io: &mut Io, token: Token, expired: bool) {
+        let Some(Some((known, link))) = self.links.get(token.index()) else {
+            return;
+        };
+        if *known != token
+            || !io
+                .get(token)
+                .is_some_and(|conn| matches!(conn.state, State::Running))
+        {
+            return;
+        }
+        let link = Arc::clone(link);
+        if let Some(finished) = link.take_finished() {
+            return Self::back(io, token, &link, finished);
+        }
+        // Still at it: perhaps there is something of its answer to send.
+        let Some(conn) = io.get_mut(token) else {
+            return;
+        };
+        let stalled = expired && conn.watch_out;
+        if conn.broken || stalled {
+            link.break_off();
+            return;
+        }
+        match link.flush(&conn.fd) {
+            Ok(Sent::All) => io.expect_back(token),
+            Ok(Sent::Blocked) => io.expect_room(token),
+            Err(_) => {
+                conn.broken = true;
+                link.break_off();
+            }
+        }
+    }
+
+    /// A request is back from its thread.
+    fn back(io: &mut Io, token: Token, link: &Link, finished: Finished) {
+        let Finished { exchange, keep, at } = finished;
+        io.put_out(token, link.rest());
+        io.mark_dirty(token);
+        io.finish(token, exchange, keep);
+        io.idle_since(token, at);
+    }
+
+    /// Takes back everything that threads are done with and did not tell of; the others will tell.
+    pub fn recall(&mut self, io: &mut Io) {
+        for token in io.tokens() {
+            self.look(io, token, false);
+        }
+        io.flush_dirty();
+    }
+
+    /// Accepts only while a thread is free, where other workers could take the connection instead.
+    fn mind_the_door(&mut self, io: &mut Io) {
+        if !self.polite || io.draining {
+            return;
+        }
+        let free = self.hall.busy() < self.count;
+        if free != io.accepting {
+            // Told before looking again, so that a thread that becomes free in between wakes us.
+            self.hall.want_free(!free);
+            let free = self.hall.busy() < self.count;
+            let _ = io.accept_more(free);
+        }
+    }
+
+    /// Ends the threads. `false`: one is stuck.
+    pub fn end(&mut self, gil: Gil<'_>) -> bool {
+        self.hall.close();
+        let began = Instant::now();
+        self.threads.iter().all(|thread| {
+            let left = Duration::from_secs_f64(JOIN_SECONDS).saturating_sub(began.elapsed());
+            thread.join(gil, left.as_secs_f64())
+        })
+    }
+
+    pub fn reopen_log(&self) {
+        self.hall.with_access(AccessLog::reopen);
+    }
+}

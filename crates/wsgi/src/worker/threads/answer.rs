@@ -1,0 +1,172 @@
+//! A thread's side: takes requests, calls the application, writes the answer.
+//!
+//! The interpreter lock is let go once per request, for the last write and the wait for the next request together.
+//! Not here: reading requests (the loop's), meeting it (`hall`).
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::access_log::Record;
+use crate::python::{Caller, Gil, Gone, Sink};
+use crate::slots::Slots;
+use crate::worker::date::DateCache;
+use crate::worker::outbox::{FileSpan, Outbox, Sent};
+
+use super::hall::{Finished, Hall, Job, Link};
+
+/// After a call that took longer, answers go out before the application cleans up.
+const SHORT: Duration = Duration::from_millis(1);
+
+/// The life of one thread.
+pub(super) fn serve(
+    gil: Gil<'_>,
+    mut caller: Caller,
+    hall: &Hall,
+    slots: &Slots,
+    slot: usize,
+    index: usize,
+) {
+    let worker = slots.worker(slot);
+    let running = slots.running(slot).get(index);
+    let mut date = DateCache::default();
+    let mut memory = Outbox::default();
+    let mut eager = false;
+    let mut next = gil.detached(|| hall.next());
+    while let Some(job) = next {
+        let Job {
+            token,
+            mut exchange,
+            fd,
+            keep_alive,
+            link,
+        } = job;
+        let began = Instant::now();
+        if let Some(running) = running {
+            let request = exchange.request();
+            running.begin(slots.at(began), request.method(), request.target());
+        }
+        let mut sink = ThreadSink {
+            gil,
+            fd: &fd,
+            link: &link,
+            out: memory.take(),
+            date: *date.at(began),
+            told: &|| hall.tell(token),
+            eager,
+        };
+        let verdict = caller.call(gil, &mut exchange, keep_alive, &mut sink);
+        let mut out = sink.out;
+        let at = Instant::now();
+        let took = at - began;
+        eager = took > SHORT;
+        if let Some(running) = running {
+            running.end();
+        }
+        worker.count(verdict.status, took.as_micros() as u64);
+        hall.with_access(|access| {
+            access.log(&Record {
+                request: exchange.request(),
+                remote_addr: &exchange.peer.addr,
+                status: verdict.status,
+                body_bytes: verdict.body_bytes,
+                answer: caller.reply().head(),
+                took,
+            });
+            access.flush();
+        });
+        let mut keep = verdict.keep;
+        let finish = |out: &mut Outbox| {
+            if link.has_rest() {
+                link.leave(out.take());
+            } else {
+                match out.flush(&*fd) {
+                    Ok(Sent::All) => {}
+                    Ok(Sent::Blocked) => drop(link.leave(out.take())),
+                    Err(_) => {
+                        let _ = out.take();
+                        keep = false;
+                    }
+                }
+            }
+            hall.finish(token, &link, Finished { exchange, keep, at });
+        };
+        next = match hall.try_next() {
+            // Others wait: one write is cheaper than fighting for the lock twice.
+            Some(job) => {
+                finish(&mut out);
+                Some(job)
+            }
+            None => gil.detached(|| {
+                finish(&mut out);
+                hall.next()
+            }),
+        };
+        memory = out;
+    }
+}
+
+/// Where a thread's answer goes: straight to the socket, as long as that takes it.
+struct ThreadSink<'a, 'py> {
+    gil: Gil<'py>,
+    fd: &'a Arc<OwnedFd>,
+    link: &'a Link,
+    out: Outbox,
+    date: [u8; 29],
+    told: &'a (dyn Fn() + Sync),
+    eager: bool,
+}
+
+impl Sink for ThreadSink<'_, '_> {
+    fn out(&mut self) -> &mut Vec<u8> {
+        self.out.bytes()
+    }
+
+    fn push(&mut self, data: &[u8], tail: &'static [u8]) -> Result<(), Gone> {
+        if !self.link.has_rest() {
+            match self.out.write(&**self.fd, data, tail) {
+                Ok(Sent::All) => return Ok(()),
+                Ok(Sent::Blocked) => {}
+                Err(_) => {
+                    let _ = self.out.take();
+                    return Err(Gone);
+                }
+            }
+        } else {
+            self.out.bytes().extend_from_slice(data);
+            self.out.bytes().extend_from_slice(tail);
+        }
+        let alive = self.link.leave(self.out.take());
+        (self.told)();
+        if !alive {
+            return Err(Gone);
+        }
+        if self.link.needs_room() {
+            let link = self.link;
+            return self
+                .gil
+                .detached(|| link.wait_for_room())
+                .then_some(())
+                .ok_or(Gone);
+        }
+        Ok(())
+    }
+
+    fn file(&mut self, file: OwnedFd, offset: u64, len: u64) -> Result<(), Gone> {
+        let offset = i64::try_from(offset).map_err(|_| Gone)?;
+        self.out.set_file(FileSpan {
+            file,
+            offset,
+            left: len,
+        });
+        Ok(())
+    }
+
+    fn date(&mut self) -> [u8; 29] {
+        self.date
+    }
+
+    fn eager(&self) -> bool {
+        self.eager
+    }
+}
