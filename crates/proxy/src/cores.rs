@@ -239,6 +239,7 @@ impl Desk {
                     if let Some(closed) = self.open.remove(&number) {
                         closed.cancel();
                     }
+                    self.engine.deadlines.dismiss_door(number);
                 }
                 // Whoever gave the order may have left.
                 let _ = done.send(());

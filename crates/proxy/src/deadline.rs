@@ -29,6 +29,8 @@ pub(crate) struct Slot {
     /// Waits between requests: may be asked to leave.
     idle: Cell<bool>,
     leave: Cell<bool>,
+    /// The door that the task's connection came in by.
+    door: usize,
     waker: RefCell<Option<Waker>>,
 }
 
@@ -60,8 +62,8 @@ impl Deadlines {
         })
     }
 
-    /// A place for the running task.
-    pub(crate) fn place(self: &Rc<Self>) -> Place {
+    /// A place for the running task, whose connection came in by `door`.
+    pub(crate) fn place(self: &Rc<Self>, door: usize) -> Place {
         let mut slots = self.slots.borrow_mut();
         let slot = Rc::new(Slot {
             index: Cell::new(slots.len()),
@@ -69,6 +71,7 @@ impl Deadlines {
             fired: Cell::new(false),
             idle: Cell::new(false),
             leave: Cell::new(false),
+            door,
             waker: RefCell::new(None),
         });
         slots.push(Rc::clone(&slot));
@@ -104,6 +107,19 @@ impl Deadlines {
             slot.wake();
         })
         .count()
+    }
+
+    /// Asks the idle connections of a door that was closed to go.
+    pub(crate) fn dismiss_door(&self, door: usize) {
+        for slot in self
+            .slots
+            .borrow()
+            .iter()
+            .filter(|slot| slot.door == door && slot.idle.get())
+        {
+            slot.leave.set(true);
+            slot.wake();
+        }
     }
 
     /// Wakes whoever is late, for as long as it is polled.
@@ -216,7 +232,7 @@ mod tests {
     fn fires_in_order_and_wakes_early_enough() {
         run(async {
             let table = Deadlines::new();
-            let (first, second) = (table.place(), table.place());
+            let (first, second) = (table.place(0), table.place(0));
             let start = Instant::now();
             second.set(Some(start + Duration::from_secs(3600)));
             let wait = async {
@@ -238,10 +254,12 @@ mod tests {
     fn only_idle_ones_leave() {
         run(async {
             let table = Deadlines::new();
-            let (busy, idle, gone) = (table.place(), table.place(), table.place());
+            let (busy, idle, gone) = (table.place(0), table.place(1), table.place(1));
             idle.set_idle(true);
             drop(gone);
             assert_eq!((table.len(), table.idle()), (2, 1));
+            table.dismiss_door(0);
+            assert!(poll_fn(|cx| Poll::Ready(idle.poll(cx).is_pending())).await);
             assert_eq!(table.dismiss_idle(10), 1);
             assert_eq!(poll_fn(|cx| idle.poll(cx)).await, Call::Leave);
             assert!(poll_fn(|cx| Poll::Ready(busy.poll(cx).is_pending())).await);

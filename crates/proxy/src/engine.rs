@@ -162,6 +162,11 @@ impl Engine {
         });
     }
 
+    /// Whether a door is still listed.
+    pub(crate) fn knows_door(&self, door: usize) -> bool {
+        self.generation.borrow().listen(door).is_some()
+    }
+
     /// Whether the daemon takes no more work.
     pub(crate) fn is_draining(&self) -> bool {
         self.draining.get()

@@ -137,6 +137,11 @@ impl Stream {
         }
     }
 
+    /// Whether bytes wait right now, by the kernel's word and not the runtime's, which may lag behind.
+    pub(crate) fn has_bytes(&self) -> bool {
+        net::peek(self, &mut [0]).is_ok_and(|count| count > 0)
+    }
+
     /// Tells the peer that nothing more will be sent.
     pub(crate) fn shutdown_write(&self) {
         // A connection that is already gone has nothing to be told.

@@ -91,7 +91,7 @@ impl Conn {
             Peer::Unix => "unix:".to_owned(),
         };
         let generation = engine.generation().into();
-        let place = engine.deadlines.place();
+        let place = engine.deadlines.place(door);
         Self {
             engine,
             stream,
@@ -136,13 +136,11 @@ impl Conn {
         let mut armed = false;
         let call = poll_fn(|cx| {
             if let Poll::Ready(ready) = self.stream.poll_readable(cx) {
-                return Poll::Ready(if ready.is_ok() {
-                    None
-                } else {
-                    Some(Call::Leave)
-                });
+                // An error comes up again when it is read.
+                drop(ready);
+                return Poll::Ready(None);
             }
-            if self.engine.is_draining() {
+            if !self.is_welcome() {
                 return Poll::Ready(Some(Call::Leave));
             }
             if !armed {
@@ -154,7 +152,12 @@ impl Conn {
         });
         let call = call.await;
         self.place.set_idle(false);
-        call.is_none()
+        match call {
+            None => true,
+            // A request may have come in this very moment, before the runtime has noticed: it still gets its answer.
+            Some(Call::Leave) => self.stream.has_bytes(),
+            Some(Call::Late) => false,
+        }
     }
 
     /// Serves what is in the bench's input, one request after the other, until it is empty.
@@ -476,7 +479,12 @@ impl Conn {
 
     /// Whether another request may follow this one on the connection.
     pub(crate) fn may_keep(&self, request: &Request<'_>) -> bool {
-        request.keep_alive() && !self.engine.is_draining()
+        request.keep_alive() && self.is_welcome()
+    }
+
+    /// Whether the daemon goes on, and with this connection's door.
+    fn is_welcome(&self) -> bool {
+        !self.engine.is_draining() && self.engine.knows_door(self.door)
     }
 
     pub(crate) fn timeouts(&self) -> Timeouts {
@@ -484,12 +492,11 @@ impl Conn {
     }
 
     /// The configuration for a new request: the newest that still knows this connection's listener.
-    fn renew(&self) -> (Rc<Generation>, bool) {
+    fn renew(&self) -> Rc<Generation> {
         let newest = self.engine.generation();
         if newest.listen(self.door).is_some() {
-            *self.generation.borrow_mut() = Rc::clone(&newest);
-            return (newest, true);
+            *self.generation.borrow_mut() = newest;
         }
-        (Rc::clone(&self.generation.borrow()), false)
+        Rc::clone(&self.generation.borrow())
     }
 }

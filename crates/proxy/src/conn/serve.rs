@@ -41,13 +41,13 @@ enum Answer<'g> {
 
 /// Serves the request on the bench.
 pub(super) async fn serve(conn: &Conn, bench: &mut Workbench, record: &mut Record) -> Ending {
-    let (generation, current) = conn.renew();
+    let generation = conn.renew();
     let request = bench.head.on(bench.input.all());
     if conn.peer.is_trusted(&generation.config.trusted) {
         let chain: smallvec::SmallVec<[&[u8]; 2]> = request.get_all("x-forwarded-for").collect();
         record.real_ip = forwarded::real_ip(&generation.config.trusted, chain.into_iter());
     }
-    let ending = match decide(&generation, conn.door, &request) {
+    match decide(&generation, conn.door, &request) {
         Answer::Reply(reply) => answer(conn, bench, record, &reply).await,
         Answer::File { files, rest } => files::serve(conn, bench, record, files, &rest).await,
         Answer::Upstream { index, max_body } => {
@@ -57,11 +57,6 @@ pub(super) async fn serve(conn: &Conn, bench: &mut Workbench, record: &mut Recor
                 Err(fault) => fail(conn, bench, record, &group.config.name, &fault).await,
             }
         }
-    };
-    if ending == Ending::Keep && !current {
-        Ending::Close
-    } else {
-        ending
     }
 }
 

@@ -1,0 +1,16 @@
+//! The binary `trine-proxy`, its clients and its upstreams as raw bytes: who says what, and who hears it.
+//!
+//! `harness` starts the daemon and plays both sides in lockstep from one thread, so that nothing sleeps and hopes.
+//! Not here: pure rules, which have tables beside their code.
+
+mod harness;
+
+mod changes;
+mod drain;
+mod files;
+mod forwarding;
+mod limits;
+mod retries;
+mod smuggling;
+mod starting;
+mod upgrades;
