@@ -52,6 +52,10 @@ pub(crate) struct BenchOptions {
     )]
     pub(crate) nice: i32,
 
+    /// Take the release binaries as they are
+    #[arg(long)]
+    pub(crate) no_build: bool,
+
     /// Show the scenarios
     #[arg(long)]
     pub(crate) list: bool,

@@ -66,11 +66,10 @@ pub(crate) fn run(options: &BenchOptions) -> anyhow::Result<bool> {
         .iter()
         .flat_map(|scenario| &scenario.subjects)
         .any(|subject| subject.ours);
-    let binaries = if with_ours {
-        build_release(&["trine-proxy", "trine-wsgi"])?
-    } else {
-        target()
-    };
+    if with_ours && !options.no_build {
+        build_release(&["trine-proxy", "trine-wsgi"])?;
+    }
+    let binaries = target().join("release");
     for scenario in chosen {
         let field = Field::new(&binaries, options.nice)?;
         let series = measure_all(&scenario, &field, options)?;
