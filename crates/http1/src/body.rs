@@ -91,6 +91,7 @@ enum State {
     TrailerLine,
     TrailerLineFeed,
     LastLineFeed,
+    Failed(BodyError),
 }
 
 #[derive(Clone, Debug, Default)]
@@ -133,7 +134,7 @@ impl BodyDecoder {
         while let Some(&byte) = buf.get(consumed) {
             let available = buf.len() - consumed;
             let taken = match self.state {
-                State::Done => break,
+                State::Done | State::Failed(_) => break,
                 State::Known { .. } | State::UntilClose | State::Data { .. }
                     if !data.is_empty() =>
                 {
@@ -166,18 +167,23 @@ impl BodyDecoder {
                         consumed += 1;
                         continue;
                     }
-                    Err(_) if !data.is_empty() => break,
-                    Err(error) => return Err(error),
+                    Err(error) => {
+                        self.state = State::Failed(error);
+                        break;
+                    }
                 },
             };
             data = consumed..consumed + taken;
             consumed += taken;
         }
-        Ok(Decoded {
-            consumed,
-            data,
-            done: self.state == State::Done,
-        })
+        match self.state {
+            State::Failed(error) if data.is_empty() => Err(error),
+            state => Ok(Decoded {
+                consumed,
+                data,
+                done: state == State::Done,
+            }),
+        }
     }
 
     /// Whether the body has come to its end.
@@ -198,13 +204,17 @@ impl BodyDecoder {
     /// Tells that the connection was closed by the sender: the proper end of a body that lasts until then.
     ///
     /// # Errors
-    /// [`BodyError::Truncated`] when the body should have gone on.
+    /// [`BodyError::Truncated`] when the body should have gone on; the fault that was found before, if one was.
     pub fn eof(&mut self) -> Result<(), BodyError> {
-        if !matches!(self.state, State::Done | State::UntilClose) {
-            return Err(BodyError::Truncated);
+        match self.state {
+            State::Done => Ok(()),
+            State::UntilClose => {
+                self.state = State::Done;
+                Ok(())
+            }
+            State::Failed(error) => Err(error),
+            _ => Err(BodyError::Truncated),
         }
-        self.state = State::Done;
-        Ok(())
     }
 
     /// The trailer fields of a chunked body that is done; else none.
@@ -213,7 +223,7 @@ impl BodyDecoder {
         self.trailers.fields.iter(&self.trailers.section)
     }
 
-    /// What one byte of the chunked coding's framing leads to. On an error nothing has changed.
+    /// What one byte of the chunked coding's framing leads to.
     fn framing(&mut self, byte: u8) -> Result<State, BodyError> {
         Ok(match (self.state, byte) {
             (State::Size { value, digits }, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') => {
@@ -285,6 +295,7 @@ impl BodyDecoder {
                 @ (State::Done | State::Known { .. } | State::UntilClose | State::Data { .. }),
                 _,
             ) => state,
+            (State::Failed(error), _) => return Err(error),
         })
     }
 
@@ -333,35 +344,24 @@ impl Trailers {
         if self.section.is_empty() {
             return Ok(());
         }
-        let Self {
-            section,
-            count,
-            fields,
-        } = self;
-        let lines = section.len();
-        section.extend_from_slice(b"\r\n");
+        self.section.extend_from_slice(b"\r\n");
         let leniency = Leniency {
             unfold: false,
             strip_name_spaces: false,
         };
-        let parsed = fields.parse(section, section, *count, false, leniency);
-        let allowed = parsed.is_ok()
-            && !fields
-                .iter(section)
-                .any(|(name, _)| is_forbidden_trailer(name));
-        match parsed {
-            Ok(()) if allowed => Ok(()),
-            result => {
-                // Undone, so that the next call finds the same fault.
-                section.truncate(lines);
-                *fields = Fields::default();
-                Err(if result.is_ok() {
-                    BodyError::ForbiddenTrailer
-                } else {
-                    BodyError::Trailer
-                })
-            }
+        let parsed = self
+            .fields
+            .parse(&self.section, &self.section, self.count, false, leniency);
+        parsed.map_err(|_| BodyError::Trailer)?;
+        if self
+            .fields
+            .iter(&self.section)
+            .any(|(name, _)| is_forbidden_trailer(name))
+        {
+            self.fields = Fields::default();
+            return Err(BodyError::ForbiddenTrailer);
         }
+        Ok(())
     }
 }
 

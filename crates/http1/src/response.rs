@@ -9,6 +9,9 @@ use crate::limits::Limits;
 use crate::scan::Scan;
 use crate::syntax::{Version, is_field_byte};
 
+/// What every response starts with.
+const PROTOCOL: &[u8] = b"HTTP/";
+
 /// A response head as positions in the caller's buffer. Made to be used again: it then allocates no more.
 ///
 /// Folded fields are read as one line with a space for each fold (RFC 9112 section 5.2).
@@ -55,15 +58,17 @@ impl ResponseHead {
     }
 
     fn advance(&mut self, buf: &[u8], limits: &Limits) -> Result<Option<usize>, ResponseError> {
+        // Tell a peer that does not speak HTTP before it has sent a line end. Empty lines are not skipped: on an
+        // upstream connection they would be left over from the response before.
+        if !PROTOCOL
+            .iter()
+            .zip(buf)
+            .all(|(expected, byte)| expected == byte)
+        {
+            return Err(ResponseError::StatusLine);
+        }
         let Some(extent) = self.scan.advance(buf, limits, 0)? else {
-            // Tell a peer that does not speak HTTP before it has sent a line end.
-            let known = b"HTTP/";
-            let seen = buf.len().min(known.len());
-            return if buf[..seen] == known[..seen] {
-                Ok(None)
-            } else {
-                Err(ResponseError::StatusLine)
-            };
+            return Ok(None);
         };
         self.parse_status_line(buf, extent.first_line(buf))?;
         let leniency = Leniency {
