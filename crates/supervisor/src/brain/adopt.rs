@@ -1,0 +1,305 @@
+//! Taking over: what a new brain makes of the holder's table, and making the processes match a configuration.
+//! The same way is gone at the first start, after a reload, and after the death of a brain.
+//! Not here: reading configuration files, or asking for the table (see `mod`).
+
+use super::logs::Key;
+use super::logs::pump::Outlet;
+use super::logs::tap::Tap;
+use super::perform::{log_path, sinks};
+use super::process::{KEY_PREFIX, Process, Record};
+use super::supervisor::Supervisor;
+use crate::config;
+use crate::error::Error;
+use crate::group::{Rank, start_order};
+use crate::holder::wire::{Channel, Order, SlotLife};
+use crate::program::state::{Event, State};
+use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+/// A slot of the table with its descriptors.
+#[derive(Debug)]
+pub struct Row {
+    pub id: String,
+    pub generation: u64,
+    pub life: SlotLife,
+    pub channels: Vec<Channel>,
+    pub fds: Vec<OwnedFd>,
+}
+
+impl Supervisor {
+    /// Goes on with the processes of earlier brains.
+    pub fn adopt(
+        &mut self,
+        stored: &BTreeMap<String, String>,
+        rows: Vec<Row>,
+    ) -> Result<(), Error> {
+        for (key, text) in stored {
+            let Some(id) = key.strip_prefix(KEY_PREFIX) else {
+                continue;
+            };
+            let record: Record = serde_json::from_str(text).map_err(|source| Error::Stored {
+                key: key.clone(),
+                source,
+            })?;
+            self.processes.insert(id.to_owned(), Process::new(record));
+        }
+        let mut rows: BTreeMap<String, Row> =
+            rows.into_iter().map(|row| (row.id.clone(), row)).collect();
+        let ids: Vec<String> = self.processes.keys().cloned().collect();
+        for id in ids {
+            let row = rows.remove(&id);
+            self.adopt_one(&id, row)?;
+        }
+        for id in rows.into_keys() {
+            // A pipe was made, and the brain died before it wrote anything down.
+            self.link.send(&[Order::Forget { id }])?;
+        }
+        Ok(())
+    }
+
+    fn adopt_one(&mut self, id: &str, row: Option<Row>) -> Result<(), Error> {
+        let Some(process) = self.processes.get_mut(id) else {
+            return Ok(());
+        };
+        let Some(row) = row else {
+            return self.spawn_again(id);
+        };
+        let mut fds = row.fds.into_iter();
+        if let SlotLife::Alive { pid, since } = row.life {
+            process.pid = Some(pid);
+            process.since = Some(since);
+            process.pidfd = fds.next();
+        }
+        let settings = process.record.settings.clone();
+        for (channel, pipe) in row.channels.into_iter().zip(fds) {
+            let sink = sinks(&settings)
+                .into_iter()
+                .find(|(known, _)| *known == channel)
+                .and_then(|(_, sink)| sink);
+            let Some((sink, outlet)) =
+                sink.and_then(|sink| Some((sink, Outlet::open_or_retry(sink)?)))
+            else {
+                continue;
+            };
+            let tap = Arc::new(Tap::new(log_path(sink)));
+            process.taps.insert(channel, tap.clone());
+            self.pump.add(
+                Key {
+                    id: id.to_owned(),
+                    channel,
+                },
+                pipe,
+                outlet,
+                tap,
+            );
+        }
+        if !process.record.life.has_process() {
+            return Ok(());
+        }
+        if row.generation != process.record.generation {
+            return self.spawn_again(id);
+        }
+        match row.life {
+            SlotLife::Empty => Ok(()),
+            SlotLife::Alive { .. } => {
+                self.feed(id, Event::Spawned)?;
+                self.start_probe(id);
+                Ok(())
+            }
+            SlotLife::Exited { pid, at, exit, .. } => {
+                process.pid = Some(pid);
+                process.record.ended = Some(jiff::Timestamp::now());
+                self.feed(id, Event::Exited { exit, at })
+            }
+            SlotLife::Failed { failure, .. } => {
+                process.record.spawn_error = Some(failure.text);
+                self.feed(id, Event::SpawnFailed)
+            }
+        }
+    }
+
+    /// The life says that a process was ordered, but the order was never given.
+    fn spawn_again(&mut self, id: &str) -> Result<(), Error> {
+        if !self
+            .processes
+            .get(id)
+            .is_some_and(|process| process.record.life.has_process())
+        {
+            return Ok(());
+        }
+        match self.prepare_spawn(id)? {
+            Ok(order) => {
+                let store = self.processes.get(id).map(|process| process.store(id));
+                self.link
+                    .send(&store.into_iter().chain([order]).collect::<Vec<_>>())
+            }
+            Err(reason) => {
+                if let Some(process) = self.processes.get_mut(id) {
+                    process.record.spawn_error = Some(reason);
+                }
+                self.feed(id, Event::SpawnFailed)
+            }
+        }
+    }
+
+    /// Makes the processes match the configuration in force: new ones are added and started, changed ones are restarted
+    /// with their new settings, those it no longer names are stopped and removed; all others are left alone.
+    pub fn reconcile(&mut self) -> Result<(), Error> {
+        let wanted: BTreeMap<String, config::Process> = self
+            .config
+            .processes
+            .iter()
+            .map(|process| (process.id(), process.clone()))
+            .collect();
+        let known: Vec<String> = self.processes.keys().cloned().collect();
+        for id in &known {
+            if !wanted.contains_key(id) {
+                self.let_go(id)?;
+            }
+        }
+        let order = start_order(wanted.into_iter().collect(), |(id, settings)| Rank {
+            priority: settings.priority,
+            group: settings.group.clone(),
+            name: id.clone(),
+        });
+        for (id, settings) in order {
+            match self.processes.get_mut(&id) {
+                None => self.add(id, settings)?,
+                Some(process) if process.retiring => {
+                    process.retiring = false;
+                    process.next = Some(settings);
+                    self.feed(&id, Event::Start)?;
+                }
+                Some(process) if process.record.settings == settings => process.next = None,
+                Some(_) => self.change(&id, settings)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, id: String, settings: config::Process) -> Result<(), Error> {
+        let autostart = settings.autostart;
+        let process = Process::new(Record::new(settings));
+        let store = process.store(&id);
+        self.processes.insert(id.clone(), process);
+        if autostart {
+            self.feed(&id, Event::Start)
+        } else {
+            self.link.send(&[store])
+        }
+    }
+
+    fn change(&mut self, id: &str, settings: config::Process) -> Result<(), Error> {
+        let Some(process) = self.processes.get_mut(id) else {
+            return Ok(());
+        };
+        let event = match process.record.life.state {
+            State::Starting { .. }
+            | State::Running { .. }
+            | State::Stopping { .. }
+            | State::Backoff { .. } => {
+                process.next = Some(settings);
+                Event::Restart
+            }
+            // What somebody stopped stays so; what had ended or failed may do better now.
+            State::Stopped | State::Exited | State::Fatal => {
+                let again = settings.autostart && process.record.life.state != State::Stopped;
+                process.record.settings = settings;
+                let store = process.store(id);
+                self.link.send(&[store])?;
+                if !again {
+                    return Ok(());
+                }
+                Event::Start
+            }
+        };
+        tracing::info!("{id} has changed settings, starting it again");
+        self.feed(id, event)
+    }
+
+    fn let_go(&mut self, id: &str) -> Result<(), Error> {
+        let Some(process) = self.processes.get_mut(id) else {
+            return Ok(());
+        };
+        if !process.retiring {
+            process.retiring = true;
+            tracing::info!("{id} is no longer configured, removing it");
+        }
+        self.feed(id, Event::Stop)
+    }
+
+    /// Removes those that are no longer configured and have come to rest, and sockets that nobody names any more.
+    pub async fn retire(&mut self) -> Result<(), Error> {
+        let gone: Vec<String> = self
+            .processes
+            .iter()
+            .filter(|(_, process)| process.retiring && process.record.life.at_rest())
+            .map(|(id, _)| id.clone())
+            .collect();
+        if gone.is_empty() {
+            return Ok(());
+        }
+        for id in gone {
+            let Some(process) = self.processes.remove(&id) else {
+                continue;
+            };
+            for (channel, tap) in &process.taps {
+                // What it said last is moved before the holder closes the pipe.
+                let _ = self
+                    .pump
+                    .remove(Key {
+                        id: id.clone(),
+                        channel: *channel,
+                    })
+                    .await;
+                tap.close();
+            }
+            self.link.send(&[
+                Order::Store {
+                    key: format!("{KEY_PREFIX}{id}"),
+                    value: None,
+                },
+                Order::Forget { id: id.clone() },
+            ])?;
+            self.hub.push(
+                "program.removed",
+                serde_json::json!({ "name": process.record.settings.name }),
+            );
+            tracing::info!("removed {id}");
+        }
+        self.release_sockets()
+    }
+
+    fn release_sockets(&mut self) -> Result<(), Error> {
+        let named: Vec<String> = self
+            .processes
+            .values()
+            .flat_map(|process| {
+                process
+                    .record
+                    .settings
+                    .sockets
+                    .iter()
+                    .map(config::Socket::key)
+            })
+            .chain(
+                self.config
+                    .processes
+                    .iter()
+                    .flat_map(|process| process.sockets.iter().map(config::Socket::key)),
+            )
+            .collect();
+        let idle: Vec<String> = self
+            .sockets
+            .keys()
+            .filter(|key| !named.contains(key))
+            .cloned()
+            .collect();
+        for key in idle {
+            self.sockets.remove(&key);
+            self.link.send(&[Order::Release { key }])?;
+        }
+        Ok(())
+    }
+}

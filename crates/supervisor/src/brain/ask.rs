@@ -1,0 +1,129 @@
+//! What others may ask the owner of the processes for. Each request carries its own way back.
+//! Not here: HTTP (see `control`).
+
+use super::supervisor::Supervisor;
+use tokio::sync::{mpsc, oneshot};
+use trine_control::{ProgramStatus, ReloadReport};
+
+pub type Asks = mpsc::Receiver<Ask>;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Act {
+    Start,
+    Stop,
+    Restart,
+}
+
+impl Act {
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "start" => Some(Self::Start),
+            "stop" => Some(Self::Stop),
+            "restart" => Some(Self::Restart),
+            _ => None,
+        }
+    }
+}
+
+type Look = Box<dyn FnOnce(&Supervisor) + Send>;
+
+pub enum Ask {
+    /// Read something out.
+    Look {
+        look: Look,
+    },
+    /// `wait`: answer when the processes are neither starting nor stopping. `None`: there is no such program.
+    Act {
+        name: String,
+        act: Act,
+        wait: bool,
+        reply: oneshot::Sender<Option<Vec<ProgramStatus>>>,
+    },
+    Reload {
+        dry_run: bool,
+        reply: oneshot::Sender<ReloadReport>,
+    },
+    Stop {
+        reply: oneshot::Sender<()>,
+    },
+}
+
+impl std::fmt::Debug for Ask {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Look { .. } => f.write_str("Look"),
+            Self::Act { name, act, .. } => write!(f, "Act({act:?} {name})"),
+            Self::Reload { dry_run, .. } => write!(f, "Reload(dry_run: {dry_run})"),
+            Self::Stop { .. } => f.write_str("Stop"),
+        }
+    }
+}
+
+/// An answer that is owed once processes are settled.
+#[derive(Debug)]
+pub struct Waiter {
+    pub ids: Vec<String>,
+    pub wait: bool,
+    pub reply: Option<oneshot::Sender<Option<Vec<ProgramStatus>>>>,
+}
+
+/// Asks the owner. Clones ask the same one.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    inbox: mpsc::Sender<Ask>,
+}
+
+/// The owner has ended.
+#[derive(Debug, thiserror::Error)]
+#[error("the supervisor is ending")]
+pub struct Ending;
+
+impl Handle {
+    #[must_use]
+    pub fn new(capacity: usize) -> (Self, Asks) {
+        let (inbox, asks) = mpsc::channel(capacity);
+        (Self { inbox }, asks)
+    }
+
+    /// Reads something out of the owner's state. Dropping the future changes nothing.
+    pub async fn look<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&Supervisor) -> T + Send + 'static,
+    ) -> Result<T, Ending> {
+        self.ask(|reply| Ask::Look {
+            look: Box::new(move |supervisor| drop(reply.send(look(supervisor)))),
+        })
+        .await
+    }
+
+    /// Dropping the future does not call the action off.
+    pub async fn act(
+        &self,
+        name: String,
+        act: Act,
+        wait: bool,
+    ) -> Result<Option<Vec<ProgramStatus>>, Ending> {
+        self.ask(|reply| Ask::Act {
+            name,
+            act,
+            wait,
+            reply,
+        })
+        .await
+    }
+
+    pub async fn reload(&self, dry_run: bool) -> Result<ReloadReport, Ending> {
+        self.ask(|reply| Ask::Reload { dry_run, reply }).await
+    }
+
+    pub async fn stop(&self) -> Result<(), Ending> {
+        self.ask(|reply| Ask::Stop { reply }).await
+    }
+
+    async fn ask<T>(&self, ask: impl FnOnce(oneshot::Sender<T>) -> Ask) -> Result<T, Ending> {
+        let (reply, answer) = oneshot::channel();
+        self.inbox.send(ask(reply)).await.map_err(|_| Ending)?;
+        answer.await.map_err(|_| Ending)
+    }
+}

@@ -1,0 +1,130 @@
+//! The brain's end of the line to the holder.
+//! Not here: what is ordered, or what a report means to a process.
+
+use crate::error::Error;
+use crate::holder::channel::{ChannelError, Inbox, Outbox};
+use crate::holder::wire::{Failure, Order, Report, Ticket};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream as StdUnixStream;
+use tokio::io::Interest;
+use tokio::net::UnixStream;
+
+/// A report with the descriptors that came with it.
+pub type Letter = (Report, Vec<OwnedFd>);
+
+#[derive(Debug)]
+pub struct Link {
+    socket: UnixStream,
+    inbox: Inbox,
+    /// Reports that came while an answer was waited for.
+    backlog: VecDeque<Letter>,
+    tickets: Ticket,
+}
+
+impl Link {
+    /// Must be called inside a runtime.
+    pub fn new(socket: OwnedFd) -> Result<Self, Error> {
+        let failed = |source| Error::Brain {
+            doing: "listen to the holder",
+            source,
+        };
+        trine_sys::fdpass::set_nonblocking(&socket, true).map_err(failed)?;
+        let socket = UnixStream::from_std(StdUnixStream::from(socket)).map_err(failed)?;
+        Ok(Self {
+            socket,
+            inbox: Inbox::default(),
+            backlog: VecDeque::new(),
+            tickets: 0,
+        })
+    }
+
+    /// Sends orders that are carried out together, or not at all if we are killed first. When this returns they will be
+    /// carried out, whatever becomes of us.
+    pub fn send(&mut self, orders: &[Order]) -> Result<(), Error> {
+        if orders.is_empty() {
+            return Ok(());
+        }
+        let mut outbox = Outbox::default();
+        outbox.push(&orders, Vec::new()).map_err(Error::Protocol)?;
+        while !outbox.flush(&self.socket).map_err(Error::Link)? {
+            self.wait(PollFlags::POLLOUT)?; // the holder never waits for us, so it will read
+        }
+        Ok(())
+    }
+
+    /// Sends an order that is answered, and waits: the holder answers in microseconds.
+    pub fn call(
+        &mut self,
+        order: impl FnOnce(Ticket) -> Order,
+    ) -> Result<Result<(String, Vec<OwnedFd>), Failure>, Error> {
+        self.tickets += 1;
+        let mine = self.tickets;
+        self.send(&[order(mine)])?;
+        loop {
+            match self.read_waiting()? {
+                (Report::Done { ticket, text }, fds) if ticket == mine => {
+                    return Ok(Ok((text, fds)));
+                }
+                (Report::Refused { ticket, failure }, _) if ticket == mine => {
+                    return Ok(Err(failure));
+                }
+                other => self.backlog.push_back(other),
+            }
+        }
+    }
+
+    /// The next report, waiting without the runtime; passes over the backlog.
+    pub fn read_waiting(&mut self) -> Result<Letter, Error> {
+        loop {
+            if let Some(letter) = self.inbox.take().map_err(Error::Link)? {
+                return Ok(letter);
+            }
+            if !self.inbox.fill(&self.socket).map_err(Error::Link)? {
+                self.wait(PollFlags::POLLIN)?;
+            }
+        }
+    }
+
+    /// The next report. Dropping the future loses none.
+    pub async fn next(&mut self) -> Result<Letter, Error> {
+        loop {
+            if let Some(letter) = self.backlog.pop_front() {
+                return Ok(letter);
+            }
+            if let Some(letter) = self.inbox.take().map_err(Error::Link)? {
+                return Ok(letter);
+            }
+            let failed = |source| Error::Brain {
+                doing: "listen to the holder",
+                source,
+            };
+            self.socket.readable().await.map_err(failed)?;
+            let (socket, inbox) = (&self.socket, &mut self.inbox);
+            let mut outcome = Ok(true);
+            let tried = socket.try_io(Interest::READABLE, || {
+                outcome = inbox.fill(socket);
+                if matches!(outcome, Ok(false)) {
+                    Err(io::ErrorKind::WouldBlock.into())
+                } else {
+                    Ok(())
+                }
+            });
+            outcome.map_err(Error::Link)?;
+            match tried {
+                Err(err) if err.kind() != io::ErrorKind::WouldBlock => return Err(failed(err)),
+                _ => {}
+            }
+        }
+    }
+
+    fn wait(&self, what: PollFlags) -> Result<(), Error> {
+        let mut fds = [PollFd::new(self.socket.as_fd(), what)];
+        match poll(&mut fds, PollTimeout::NONE) {
+            Ok(_) | Err(nix::Error::EINTR) => Ok(()),
+            Err(errno) => Err(Error::Link(ChannelError::Io(errno.into()))),
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! One log file: opening, moving bytes from a pipe into it in single kernel steps, rotation.
+//! Not here: when to do it (see `pump`), or reading the file back (see `tail`).
+//!
+//! The brain may be killed between any two lines of this file. What keeps every byte in exactly one place: `splice`
+//! takes bytes out of the pipe and puts them into the file in one step; the place to write at is the file's end,
+//! asked for each time; and each step of a rotation can be found half done and carried on.
+
+use super::cut::{OVERRUN, cut};
+use crate::config::LogFile;
+use nix::fcntl::SpliceFFlags;
+use nix::unistd::{Whence, lseek};
+use std::ffi::OsString;
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use trine_sys::file as sys;
+
+/// Not more than this in one step, so that no stream keeps the others waiting.
+const BUDGET: usize = 1 << 20;
+
+/// What a step did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moved {
+    /// The pipe is empty.
+    Nothing,
+    Bytes(usize),
+    /// The file was full: a new one has begun.
+    Rotated,
+}
+
+#[derive(Debug)]
+pub struct LogWriter {
+    file: File,
+    settings: LogFile,
+    /// A regular file: has a size and an end. Others (`/dev/stdout`, a fifo) just take bytes.
+    regular: bool,
+}
+
+impl LogWriter {
+    /// Opens the file at its end; makes it, and the folders above it, if they are missing.
+    pub fn open(settings: LogFile) -> io::Result<Self> {
+        if let Some(folder) = settings.path.parent() {
+            fs::create_dir_all(folder)?;
+        }
+        let file = open(&settings.path)?;
+        let regular = file.metadata()?.is_file();
+        Ok(Self {
+            file,
+            settings,
+            regular,
+        })
+    }
+
+    /// Follows the path again: somebody else may have moved the file away.
+    pub fn reopen(&mut self) -> io::Result<()> {
+        *self = Self::open(self.settings.clone())?;
+        Ok(())
+    }
+
+    /// Moves what waits in `pipe` (of `capacity` bytes) into the file, up to a budget or the file's size.
+    pub fn step(&mut self, pipe: impl AsFd, capacity: usize, peek: &mut Peek) -> io::Result<Moved> {
+        if !self.regular {
+            return self.splice(pipe, BUDGET);
+        }
+        let size = self.end()?;
+        let limit = match self.settings.max_bytes {
+            0 => return self.splice(pipe, BUDGET),
+            limit => limit,
+        };
+        let room = usize::try_from(limit.saturating_sub(size)).unwrap_or(usize::MAX);
+        if room >= capacity {
+            return self.splice(pipe, BUDGET.min(capacity));
+        }
+        let waiting = sys::readable_bytes(&pipe)?;
+        if waiting == 0 {
+            return Ok(Moved::Nothing);
+        }
+        if waiting <= room {
+            return self.splice(pipe, waiting);
+        }
+        let overrun =
+            usize::try_from((limit + OVERRUN as u64).saturating_sub(size.max(limit))).unwrap_or(0);
+        let seen = peek.look(&pipe, room.saturating_add(overrun))?;
+        let cut = cut(seen, room, overrun, self.ends_with_newline(size)?);
+        let mut left = cut.take;
+        while left > 0 {
+            match self.splice(&pipe, left)? {
+                Moved::Bytes(count) => left -= count,
+                Moved::Nothing | Moved::Rotated => break,
+            }
+            self.end()?;
+        }
+        if cut.rotate {
+            self.rotate()?;
+            return Ok(Moved::Rotated);
+        }
+        Ok(Moved::Bytes(cut.take))
+    }
+
+    fn splice(&self, pipe: impl AsFd, count: usize) -> io::Result<Moved> {
+        let flags = SpliceFFlags::SPLICE_F_NONBLOCK | SpliceFFlags::SPLICE_F_MOVE;
+        match sys::splice(pipe, &self.file, None, count, flags) {
+            Ok(0) => Ok(Moved::Nothing),
+            Ok(count) => Ok(Moved::Bytes(count)),
+            Err(err) if matches!(err.kind(), io::ErrorKind::WouldBlock) => Ok(Moved::Nothing),
+            Err(err) if err.kind() == io::ErrorKind::Interrupted => Ok(Moved::Bytes(0)),
+            Err(err) => Err(err),
+        }
+    }
+
+    /// Goes to the end of the file, wherever others may have put it, and says how large it is.
+    fn end(&self) -> io::Result<u64> {
+        Ok(lseek(&self.file, 0, Whence::SeekEnd)?.unsigned_abs())
+    }
+
+    fn ends_with_newline(&self, size: u64) -> io::Result<bool> {
+        let mut last = [0];
+        Ok(size > 0 && self.file.read_at(&mut last, size - 1)? == 1 && last == *b"\n")
+    }
+
+    fn rotate(&mut self) -> io::Result<()> {
+        if self.settings.backups == 0 {
+            self.file.set_len(0)?;
+            return Ok(());
+        }
+        make_way(&self.settings.path, self.settings.backups)?;
+        fs::rename(&self.settings.path, backup(&self.settings.path, 1))?;
+        self.file = open(&self.settings.path)?;
+        Ok(())
+    }
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    // Not O_APPEND: the kernel does not splice into such files. Readable for its own last byte.
+    let both = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o644)
+        .open(path);
+    match both {
+        Ok(file) => Ok(file),
+        Err(_) => OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o644)
+            .open(path),
+    }
+}
+
+/// `web.log.3` of `web.log`.
+#[must_use]
+pub fn backup(path: &Path, number: u32) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(format!(".{number}"));
+    name.into()
+}
+
+/// Frees the name `.1`. A rotation that was cut off left a gap in the row; then only the files before the gap move,
+/// so none is pushed out too early.
+fn make_way(path: &Path, backups: u32) -> io::Result<()> {
+    let gap = (1..=backups)
+        .find(|number| !backup(path, *number).exists())
+        .unwrap_or(backups);
+    for number in (1..gap).rev() {
+        fs::rename(backup(path, number), backup(path, number + 1))?;
+    }
+    Ok(())
+}
+
+/// Looks at the first bytes in a pipe and leaves them there.
+#[derive(Debug)]
+pub struct Peek {
+    read: OwnedFd,
+    write: OwnedFd,
+    bytes: Vec<u8>,
+}
+
+impl Peek {
+    pub fn new() -> io::Result<Self> {
+        let (read, write) = sys::pipe_cloexec_nonblock()?;
+        let _ = sys::set_pipe_size(&write, 1 << 20); // a smaller one sees less at a time, that is all
+        Ok(Self {
+            read,
+            write,
+            bytes: Vec::new(),
+        })
+    }
+
+    /// Up to `most` of the bytes that wait; fewer if the scratch pipe has no more places.
+    pub fn look(&mut self, pipe: impl AsFd, most: usize) -> io::Result<&[u8]> {
+        let count = match sys::tee(pipe, &self.write, most, SpliceFFlags::SPLICE_F_NONBLOCK) {
+            Ok(count) => count,
+            Err(err) if err.kind() == io::ErrorKind::WouldBlock => 0,
+            Err(err) => return Err(err),
+        };
+        self.bytes.resize(count, 0);
+        let mut filled = 0;
+        while filled < count {
+            match sys::read(&self.read, &mut self.bytes[filled..])? {
+                0 => break,
+                more => filled += more,
+            }
+        }
+        self.bytes.truncate(filled);
+        Ok(&self.bytes)
+    }
+}
+
+#[cfg(test)]
+#[path = "file_tests.rs"]
+mod tests;

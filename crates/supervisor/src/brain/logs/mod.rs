@@ -1,0 +1,24 @@
+//! Output of programs: from their pipes into files without losing or doubling a line, and back to whoever asks.
+//! Not here: the pipes themselves (the holder has them), or the supervisor's own log.
+
+pub mod cut;
+pub mod file;
+pub mod pump;
+pub mod tail;
+pub mod tap;
+
+use crate::holder::wire::Channel;
+use std::fmt;
+
+/// Which stream of which process.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Key {
+    pub id: String,
+    pub channel: Channel,
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.id, self.channel.name())
+    }
+}

@@ -1,0 +1,383 @@
+//! The brain: configuration, state machines, logs, control API. It may be killed at any instant; the next one reads the
+//! holder's table and goes on.
+//! Not here: owning anything that programs depend on; that is the holder's.
+
+pub mod adopt;
+pub mod ask;
+pub mod control;
+pub mod link;
+pub mod logs;
+pub mod metrics;
+pub mod notify;
+pub mod perform;
+pub mod probe;
+pub mod process;
+pub mod reload;
+pub mod shutdown;
+pub mod start;
+pub mod supervisor;
+
+use crate::clock;
+use crate::config::{Config, Overrides, yaml};
+use crate::error::Error;
+use crate::holder::main::BRAIN_FD;
+use crate::holder::wire::{BindOrder, Order, Report, TableHead};
+use adopt::Row;
+use ask::{Asks, Handle};
+use control::Control;
+use link::Link;
+use logs::pump::Pump;
+use notify::NotifySocket;
+use start::House;
+use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::sync::Arc;
+use supervisor::{CONFIG_KEY, DAEMON_KEY, Daemon, Supervisor};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use trine_control::server::{self, EventHub};
+use trine_service::exit::ExitStatus;
+use trine_service::listeners::{Listener, Origin};
+use trine_service::logging::{self, LogFormat, LogHandle, LogSettings, LogTarget};
+use trine_service::{Phase, PhaseCell};
+use trine_sys::fdpass;
+
+const CONTROL_KEY: &str = "control";
+const CONTROL_BACKLOG: u32 = 128;
+const ASKS_WAITING: usize = 256;
+
+/// Runs until everything is stopped, or until an error that only a new brain can mend.
+pub fn run(file: &Path, overrides: &Overrides) -> Result<u8, Error> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|source| Error::Brain {
+            doing: "start the runtime",
+            source,
+        })?;
+    let socket = fdpass::adopt(BRAIN_FD).map_err(|source| Error::Brain {
+        doing: "find the holder",
+        source,
+    })?;
+    let _inside = runtime.enter();
+    let mut link = Link::new(socket)?;
+    let table = read_table(&mut link)?;
+    let is_first = !table.head.stored.contains_key(CONFIG_KEY);
+    match runtime.block_on(live(link, table, file, overrides)) {
+        Ok(()) => Ok(0),
+        // Nothing runs yet, so nothing is lost by giving up: say why and end the holder too.
+        Err((err, link)) if is_first => {
+            if let Some(mut link) = link {
+                let code = err.exit().code();
+                link.send(&[Order::Exit { code }])?;
+            }
+            Err(err)
+        }
+        Err((err, _)) => Err(err),
+    }
+}
+
+/// An error, and the line to the holder if nobody else has it.
+type Failed = (Error, Option<Link>);
+
+async fn live(link: Link, table: Table, file: &Path, overrides: &Overrides) -> Result<(), Failed> {
+    let (config, is_first) = match configuration(&table.head, file, overrides) {
+        Ok(found) => found,
+        Err(err) => return Err((err, Some(link))),
+    };
+    let log = match set_up_log(&config) {
+        Ok(log) => log,
+        Err(err) => return Err((err, Some(link))),
+    };
+    let pump = match Pump::start() {
+        Ok(pump) => pump,
+        Err(source) => {
+            return Err((
+                Error::Brain {
+                    doing: "start the log pump",
+                    source,
+                },
+                Some(link),
+            ));
+        }
+    };
+    let mut supervisor = new_supervisor(link, config, overrides, &table, log, pump);
+    match supervisor.begin_and_run(table, is_first).await {
+        Ok(()) => Ok(()),
+        Err(err) => {
+            tracing::error!("{}", trine_service::exit::chain(&err));
+            // Once processes were taken over it is for the next brain to go on.
+            let nothing_begun = supervisor.processes.is_empty();
+            Err((err, Some(supervisor.link).filter(|_| nothing_begun)))
+        }
+    }
+}
+
+fn new_supervisor(
+    link: Link,
+    config: Config,
+    overrides: &Overrides,
+    table: &Table,
+    log: LogHandle,
+    pump: Pump,
+) -> Supervisor {
+    let fresh = Daemon {
+        started: clock::now(),
+        generation: 1,
+        ready: false,
+        closing: None,
+        last_reload: None,
+    };
+    let daemon = table
+        .head
+        .stored
+        .get(DAEMON_KEY)
+        .and_then(|text| serde_json::from_str(text).ok());
+    Supervisor {
+        link,
+        overrides: overrides.clone(),
+        daemon: daemon.unwrap_or(fresh),
+        processes: BTreeMap::new(),
+        house: House {
+            folder: config.file.parent().map(Path::to_owned).unwrap_or_default(),
+            control: config.control.clone(),
+            notify_socket: table.head.notify_socket.clone(),
+        },
+        config,
+        pump,
+        log,
+        hub: EventHub::default(),
+        phase: PhaseCell::new(),
+        holder_pid: table.head.holder_pid,
+        brains: table.head.brains,
+        sockets: table.sockets.clone(),
+        probes: JoinSet::new(),
+        waiters: Vec::new(),
+    }
+}
+
+impl Supervisor {
+    async fn begin_and_run(&mut self, mut table: Table, is_first: bool) -> Result<(), Error> {
+        let listener = self.begin(&mut table, is_first)?;
+        let notify = table
+            .notify
+            .take()
+            .ok_or(Error::Protocol(crate::holder::wire::WireError::Descriptors))?;
+        let notify = NotifySocket::new(notify).map_err(|source| Error::Brain {
+            doing: "listen to programs",
+            source,
+        })?;
+        if is_first {
+            tracing::info!("trine-supervisor started with pid {}", self.holder_pid);
+        } else {
+            let how = table.head.last_brain.map_or_else(String::new, |exit| {
+                format!(" ({})", process::describe(exit))
+            });
+            tracing::warn!("the brain was replaced{how}; going on with the programs as they are");
+        }
+        self.adopt(&table.head.stored, table.rows)?;
+        self.reconcile()?;
+
+        let (handle, mut asks) = Handle::new(ASKS_WAITING);
+        let stop = CancellationToken::new();
+        let mut servers = JoinSet::new();
+        if let Some(listener) = listener {
+            let control = Arc::new(Control {
+                handle,
+                hub: self.hub.clone(),
+            });
+            servers.spawn(server::serve(listener, control, stop.clone()));
+        }
+        self.run_and_answer(&notify, &mut asks).await?;
+        stop.cancel();
+        while servers.join_next().await.is_some() {}
+        tracing::info!("all programs are stopped");
+        self.link.send(&[Order::Exit { code: 0 }])
+    }
+
+    async fn run_and_answer(
+        &mut self,
+        notify: &NotifySocket,
+        asks: &mut Asks,
+    ) -> Result<(), Error> {
+        self.run(notify, asks).await?;
+        asks.close();
+        Ok(())
+    }
+
+    /// What must succeed before any program is started; the control socket, if there is to be one.
+    fn begin(&mut self, table: &mut Table, is_first: bool) -> Result<Option<Listener>, Error> {
+        let listener = self.control_socket(table)?;
+        if let Some(path) = self.config.pidfile.clone() {
+            make_folder(&path)?;
+            let path = text(&path)?;
+            self.link
+                .call(|ticket| Order::Pidfile { ticket, path })?
+                .map_err(|failure| Error::Refused { failure })?;
+        }
+        if is_first {
+            let config = self.config.clone();
+            let problems = self.bind_all(&config)?;
+            if !problems.is_empty() {
+                return Err(Error::Sockets {
+                    problems: problems.join("\n"),
+                });
+            }
+            let orders = [self.store_config(), self.store_daemon()];
+            self.link.send(&orders)?;
+        }
+        if self.daemon.ready {
+            self.set_phase(Phase::Ready);
+        }
+        Ok(listener)
+    }
+
+    /// The control socket, held by the holder like any other, so that clients wait a moment while brains change.
+    fn control_socket(&mut self, table: &mut Table) -> Result<Option<Listener>, Error> {
+        let Some(path) = self.config.control.clone() else {
+            return Ok(None);
+        };
+        let fd = match table.control.take() {
+            Some(fd) => fd,
+            None => {
+                make_folder(&path)?;
+                let bind = BindOrder {
+                    address: format!("unix:{}", text(&path)?),
+                    mode: trine_control::socket::MODE,
+                    backlog: CONTROL_BACKLOG,
+                    blocking: false,
+                };
+                let key = CONTROL_KEY.to_owned();
+                let bound = self.link.call(|ticket| Order::Bind {
+                    ticket,
+                    key,
+                    bind,
+                    give: true,
+                })?;
+                let (_, fds) = bound.map_err(|failure| Error::Refused { failure })?;
+                fds.into_iter()
+                    .next()
+                    .ok_or(Error::Protocol(crate::holder::wire::WireError::Descriptors))?
+            }
+        };
+        let addr = trine_sys::net::local_addr(&fd).map_err(|source| Error::Brain {
+            doing: "use the control socket",
+            source,
+        })?;
+        Ok(Some(Listener {
+            fd,
+            addr,
+            origin: Origin::Inherited,
+            file: None,
+        }))
+    }
+}
+
+/// What the holder told.
+#[derive(Debug)]
+struct Table {
+    head: TableHead,
+    notify: Option<OwnedFd>,
+    control: Option<OwnedFd>,
+    rows: Vec<Row>,
+    sockets: BTreeMap<String, String>,
+}
+
+fn read_table(link: &mut Link) -> Result<Table, Error> {
+    link.send(&[Order::Hello])?;
+    let (head, fds) = loop {
+        // What comes before the table is in the table too.
+        if let (Report::Table(head), fds) = link.read_waiting()? {
+            break (*head, fds);
+        }
+    };
+    let notify = fds.into_iter().next();
+    let mut table = Table {
+        head,
+        notify,
+        control: None,
+        rows: Vec::new(),
+        sockets: BTreeMap::new(),
+    };
+    loop {
+        let (report, fds) = link.read_waiting()?;
+        match report {
+            Report::Slot {
+                id,
+                generation,
+                life,
+                channels,
+            } => table.rows.push(Row {
+                id,
+                generation,
+                life,
+                channels,
+                fds,
+            }),
+            Report::Socket { key, .. } if key == CONTROL_KEY => {
+                table.control = fds.into_iter().next()
+            }
+            Report::Socket { key, address, .. } => drop(table.sockets.insert(key, address)),
+            Report::TableEnd => return Ok(table),
+            _ => {}
+        }
+    }
+}
+
+/// The configuration in force, or at the first start the file's. Says whether this is the first start.
+fn configuration(
+    head: &TableHead,
+    file: &Path,
+    overrides: &Overrides,
+) -> Result<(Config, bool), Error> {
+    match head.stored.get(CONFIG_KEY) {
+        Some(text) => {
+            let config = serde_json::from_str(text).map_err(|source| Error::Stored {
+                key: CONFIG_KEY.to_owned(),
+                source,
+            })?;
+            Ok((config, false))
+        }
+        None => Ok((yaml::load(file, overrides)?, true)),
+    }
+}
+
+fn set_up_log(config: &Config) -> Result<LogHandle, Error> {
+    let target = match &config.log.file {
+        Some(path) => {
+            make_folder(path)?;
+            LogTarget::File(path.clone())
+        }
+        None => LogTarget::Stderr,
+    };
+    let format = if config.log.json {
+        LogFormat::Json
+    } else {
+        LogFormat::Text
+    };
+    let level = logging::parse_level(&config.log.level).unwrap_or(logging::Level::INFO);
+    logging::init(&LogSettings {
+        program: "supervisor".to_owned(),
+        format,
+        level,
+        target,
+    })
+    .map_err(Error::Service)
+}
+
+fn make_folder(path: &Path) -> Result<(), Error> {
+    let Some(folder) = path.parent() else {
+        return Ok(());
+    };
+    std::fs::create_dir_all(folder).map_err(|source| Error::Folder {
+        path: folder.to_owned(),
+        source,
+    })
+}
+
+fn text(path: &Path) -> Result<String, Error> {
+    path.to_str().map(str::to_owned).ok_or_else(|| Error::Path {
+        path: path.to_owned(),
+    })
+}

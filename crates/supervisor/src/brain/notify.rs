@@ -1,0 +1,200 @@
+//! What programs say on NOTIFY_SOCKET, and whose words they are.
+//! Not here: the format (`trine_service::readiness`), or the socket's making (the holder's).
+
+use super::supervisor::Supervisor;
+use crate::error::Error;
+use crate::program::state::Event;
+use nix::cmsg_space;
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, UnixCredentials, recvmsg};
+use std::io::{self, IoSliceMut};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::unix::net::UnixDatagram as StdUnixDatagram;
+use tokio::io::Interest;
+use tokio::net::UnixDatagram;
+use trine_service::readiness::NotifyMessage;
+use trine_sys::fdpass;
+
+/// systemd's limit too.
+const MAX_DATAGRAM_BYTES: usize = 4096;
+/// A process deeper below a program than this is not looked for.
+const MAX_DEPTH: usize = 32;
+
+#[derive(Debug)]
+pub struct NotifySocket {
+    socket: UnixDatagram,
+}
+
+impl NotifySocket {
+    /// Must be called inside a runtime.
+    pub fn new(socket: OwnedFd) -> io::Result<Self> {
+        fdpass::set_nonblocking(&socket, true)?;
+        Ok(Self {
+            socket: UnixDatagram::from_std(StdUnixDatagram::from(socket))?,
+        })
+    }
+
+    pub async fn readable(&self) -> io::Result<()> {
+        self.socket.readable().await
+    }
+
+    /// The first message, left where it is: should we die before its meaning is written down, the next brain reads it.
+    /// Inner `None`: a message of nobody, or too long a one.
+    fn peek(&self) -> io::Result<Option<Option<NotifyMessage>>> {
+        let mut buffer = [0; MAX_DATAGRAM_BYTES];
+        let mut control = cmsg_space!([RawFd; fdpass::MAX_FDS], UnixCredentials);
+        let mut parts = [IoSliceMut::new(&mut buffer)];
+        let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_CMSG_CLOEXEC;
+        let got = match recvmsg::<()>(
+            self.socket.as_raw_fd(),
+            &mut parts,
+            Some(&mut control),
+            flags,
+        ) {
+            Ok(got) => got,
+            Err(nix::Error::EAGAIN) => return Ok(None),
+            Err(nix::Error::EINTR) => return Ok(Some(None)),
+            Err(errno) => return Err(errno.into()),
+        };
+        let mut sender = None;
+        for item in got.cmsgs().into_iter().flatten() {
+            match item {
+                ControlMessageOwned::ScmCredentials(who) => sender = Some(who),
+                // Peeking made copies of attached descriptors; the originals go when the message is taken.
+                ControlMessageOwned::ScmRights(copies) => copies.into_iter().for_each(|fd| {
+                    let _ = nix::unistd::close(fd);
+                }),
+                _ => {}
+            }
+        }
+        let (len, is_cut) = (got.bytes, got.flags.contains(MsgFlags::MSG_TRUNC));
+        let sender = sender.filter(|_| !is_cut);
+        Ok(Some(sender.map(|who| {
+            NotifyMessage::parse(who.pid(), who.uid(), &buffer[..len])
+        })))
+    }
+
+    /// Takes the first message out.
+    fn take(&self) {
+        let mut buffer = [0; MAX_DATAGRAM_BYTES];
+        let _ = fdpass::recv_message(&self.socket, &mut buffer);
+    }
+
+    fn clear_ready(&self) -> io::Result<()> {
+        // Whatever comes from now on makes the socket ready again.
+        match self.socket.try_io(Interest::READABLE, || {
+            Err::<(), _>(io::ErrorKind::WouldBlock.into())
+        }) {
+            Err(err) if err.kind() == io::ErrorKind::WouldBlock => Ok(()),
+            other => other,
+        }
+    }
+}
+
+impl Supervisor {
+    /// Hears all messages that wait.
+    pub fn notified(&mut self, socket: &NotifySocket) -> Result<(), Error> {
+        let failed = |source| Error::Brain {
+            doing: "listen to programs",
+            source,
+        };
+        socket.clear_ready().map_err(failed)?;
+        while let Some(message) = socket.peek().map_err(failed)? {
+            if let Some(message) = message {
+                self.heard(&message)?;
+            }
+            socket.take();
+        }
+        Ok(())
+    }
+
+    fn heard(&mut self, message: &NotifyMessage) -> Result<(), Error> {
+        let Some(id) = self.speaker(message.pid) else {
+            tracing::debug!(
+                "a message from pid {}, which belongs to no program",
+                message.pid
+            );
+            return Ok(());
+        };
+        let Some(process) = self.processes.get_mut(&id) else {
+            return Ok(());
+        };
+        let before = process.record.clone();
+        if let Some(text) = message.status() {
+            process.record.status_text = Some(text.to_owned());
+        }
+        if message.is_stopping() {
+            process.record.leaving = true;
+        }
+        if message.is_ready() {
+            process.record.leaving = false;
+        }
+        let speaks_for_itself =
+            process.pid == Some(message.pid) || process.main_pid == Some(message.pid);
+        if let Some(main) = message.main_pid().filter(|_| speaks_for_itself) {
+            process.main_pid = Some(main);
+        }
+        if process.record != before {
+            let store = process.store(&id);
+            self.link.send(&[store])?;
+        }
+        if message.is_ready() {
+            self.feed(&id, Event::Ready)?;
+        }
+        Ok(())
+    }
+
+    /// The program that a pid belongs to: itself, a descendant, or a member of its process group whose parents are gone.
+    fn speaker(&self, pid: i32) -> Option<String> {
+        let owner = |pid: i32| {
+            let is_it = |process: &super::process::Process| {
+                process.pid == Some(pid) || process.main_pid == Some(pid)
+            };
+            self.processes
+                .iter()
+                .find(|(_, process)| is_it(process))
+                .map(|(id, _)| id.clone())
+        };
+        let mut at = pid;
+        for _ in 0..MAX_DEPTH {
+            if let Some(id) = owner(at) {
+                return Some(id);
+            }
+            let (parent, group) = kin(at)?;
+            if let Some(id) = owner(group) {
+                return Some(id);
+            }
+            if parent <= 1 || parent == self.holder_pid {
+                return None;
+            }
+            at = parent;
+        }
+        None
+    }
+}
+
+/// Parent and process group of a process, from /proc.
+fn kin(pid: i32) -> Option<(i32, i32)> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    parse_kin(&stat)
+}
+
+/// The name may hold anything, so fields count from its closing parenthesis.
+fn parse_kin(stat: &str) -> Option<(i32, i32)> {
+    let mut fields = stat.rsplit_once(") ")?.1.split(' ').skip(1);
+    Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kin_of_a_process_with_a_nasty_name() {
+        assert_eq!(parse_kin("7 (a) (b) S 3 5 1 0"), Some((3, 5)));
+        assert_eq!(parse_kin("7 (a"), None);
+        assert_eq!(
+            kin(std::process::id() as i32).unwrap().0,
+            nix::unistd::getppid().as_raw()
+        );
+    }
+}

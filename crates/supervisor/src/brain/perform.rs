@@ -1,0 +1,336 @@
+//! Feeding an event to a process and carrying out what comes of it: one batch of orders to the holder, in which the new
+//! life is written down together with the deeds; then the log, the events, the world.
+//! Not here: which effects an event has (`program::state`).
+
+use super::logs::Key;
+use super::logs::pump::Outlet;
+use super::logs::tap::Tap;
+use super::process::{Process, describe, exit_code};
+use super::start;
+use super::supervisor::Supervisor;
+use crate::clock;
+use crate::config::{self, ErrorSink, Sink};
+use crate::error::Error;
+use crate::holder::wire::{Channel, Order};
+use crate::program::state::{
+    AutoRestart, Code, Effect, Event, Exit, Policy, SIGKILL, Scope, Why, step,
+};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Room in a log pipe: much for a few processes, less when there are many, as the kernel counts them per user.
+const ALL_PIPES_BYTES: usize = 32 << 20;
+const PIPE_BYTES: std::ops::RangeInclusive<usize> = (64 << 10)..=(1 << 20);
+
+impl Supervisor {
+    pub fn feed(&mut self, id: &str, event: Event) -> Result<(), Error> {
+        let closing = self.daemon.closing.is_some();
+        let Some(process) = self.processes.get_mut(id) else {
+            return Ok(());
+        };
+        let policy = if closing {
+            without_restarts(&process.record.settings.policy)
+        } else {
+            process.record.settings.policy.clone()
+        };
+        let (life, effects) = step(process.record.life.clone(), event, clock::now(), &policy);
+        let is_over = matches!(event, Event::Exited { .. } | Event::SpawnFailed);
+        if life == process.record.life && effects.is_empty() && !is_over {
+            return Ok(());
+        }
+        process.record.life = life;
+        let mut orders = Vec::new();
+        if is_over {
+            orders.push(Order::Acknowledge {
+                id: id.to_owned(),
+                generation: process.record.generation,
+            });
+        }
+        let (pid, mut cannot_spawn) = (process.pid, None);
+        if is_over {
+            process.clear();
+        }
+        for effect in &effects {
+            match effect {
+                Effect::Spawn => match self.prepare_spawn(id)? {
+                    Ok(order) => orders.push(order),
+                    Err(reason) => cannot_spawn = Some(reason),
+                },
+                Effect::Signal { signal, scope } => {
+                    orders.push(Order::Signal {
+                        id: id.to_owned(),
+                        signal: *signal,
+                        group: *scope == Scope::Group,
+                    });
+                    if *signal == SIGKILL {
+                        tracing::info!("killing '{id}' ({}) with SIGKILL", pid.unwrap_or(0));
+                    }
+                }
+                Effect::Announce {
+                    to: Code::Starting,
+                    why: Why::Retry | Why::AutoRestart,
+                    ..
+                } => {
+                    if let Some(process) = self.processes.get_mut(id) {
+                        process.record.restarts += 1;
+                    }
+                }
+                Effect::Announce { .. } => {}
+            }
+        }
+        if let Some(process) = self.processes.get(id) {
+            orders.insert(0, process.store(id));
+        }
+        self.link.send(&orders)?;
+        for effect in &effects {
+            if let Effect::Announce { from, to, why } = effect {
+                self.announce(id, pid, *from, *to, *why);
+            }
+        }
+        if let Some(reason) = cannot_spawn {
+            if let Some(process) = self.processes.get_mut(id) {
+                process.record.spawn_error = Some(reason);
+            }
+            return self.feed(id, Event::SpawnFailed);
+        }
+        Ok(())
+    }
+
+    /// Everything up to the order itself: newer settings, log files, pipes. `Ok(Err)`: the reason why not.
+    pub fn prepare_spawn(&mut self, id: &str) -> Result<Result<Order, String>, Error> {
+        let Some(process) = self.processes.get_mut(id) else {
+            return Ok(Err("it is gone".to_owned()));
+        };
+        if let Some(next) = process.next.take() {
+            process.record.settings = next;
+        }
+        process.record.generation += 1;
+        process.record.spawn_error = None;
+        process.record.leaving = false;
+        process.record.status_text = None;
+        let settings = process.record.settings.clone();
+        let generation = process.record.generation;
+        if let Err(reason) = self.prepare_logs(id, &settings)? {
+            return Ok(Err(reason));
+        }
+        Ok(start::order(id, generation, &settings, &self.house)
+            .map(|order| Order::Spawn(Box::new(order))))
+    }
+
+    fn prepare_logs(
+        &mut self,
+        id: &str,
+        settings: &config::Process,
+    ) -> Result<Result<(), String>, Error> {
+        for (channel, sink) in sinks(settings) {
+            let Some(sink) = sink else {
+                self.disconnect(id, channel);
+                continue;
+            };
+            let outlet = match Outlet::open(sink) {
+                Ok(outlet) => outlet,
+                Err(err) => {
+                    return Ok(Err(format!(
+                        "can't open its log {}: {err}",
+                        log_path(sink).display()
+                    )));
+                }
+            };
+            if let Err(reason) = self.connect(id, channel, sink, outlet)? {
+                return Ok(Err(reason));
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    /// Makes the output of one channel go to `outlet` from now on.
+    fn connect(
+        &mut self,
+        id: &str,
+        channel: Channel,
+        sink: &Sink,
+        outlet: Outlet,
+    ) -> Result<Result<(), String>, Error> {
+        let key = Key {
+            id: id.to_owned(),
+            channel,
+        };
+        let known = self
+            .processes
+            .get(id)
+            .and_then(|process| process.taps.get(&channel))
+            .cloned();
+        let tap = match &known {
+            Some(tap) if *tap.path() == log_path(sink) => tap.clone(),
+            _ => Arc::new(Tap::new(log_path(sink))),
+        };
+        if let Some(old) = known {
+            self.pump.redirect(key, outlet, tap.clone());
+            if !Arc::ptr_eq(&old, &tap) {
+                old.close();
+            }
+        } else {
+            let share = ALL_PIPES_BYTES / self.config.processes.len().max(1);
+            let bytes = share.clamp(*PIPE_BYTES.start(), *PIPE_BYTES.end());
+            let id = id.to_owned();
+            match self.link.call(|ticket| Order::OpenPipe {
+                ticket,
+                id,
+                channel,
+                bytes,
+            })? {
+                Ok((_, fds)) => {
+                    if let Some(pipe) = fds.into_iter().next() {
+                        self.pump.add(key, pipe, outlet, tap.clone());
+                    }
+                }
+                Err(failure) => return Ok(Err(format!("can't make a log pipe: {}", failure.text))),
+            }
+        }
+        if let Some(process) = self.processes.get_mut(id) {
+            process.taps.insert(channel, tap);
+        }
+        Ok(Ok(()))
+    }
+
+    fn disconnect(&mut self, id: &str, channel: Channel) {
+        let tap = self
+            .processes
+            .get_mut(id)
+            .and_then(|process| process.taps.remove(&channel));
+        if let Some(tap) = tap {
+            drop(self.pump.remove(Key {
+                id: id.to_owned(),
+                channel,
+            }));
+            tap.close();
+        }
+    }
+
+    fn announce(&self, id: &str, pid: Option<i32>, from: Code, to: Code, why: Why) {
+        let Some(process) = self.processes.get(id) else {
+            return;
+        };
+        log_change(id, process, to, why);
+        let exit = why_exit(why);
+        let signal = exit.and_then(|exit| match exit {
+            Exit::Signal { signal, .. } => Some(signal),
+            Exit::Code(_) => None,
+        });
+        self.hub.push(
+            "program.state",
+            serde_json::json!({
+                "name": process.record.settings.name,
+                "group": process.record.settings.group,
+                "from": from.name(),
+                "to": to.name(),
+                "pid": pid.or(process.pid),
+                "exit_code": exit.map(exit_code),
+                "signal": signal,
+                "reason": reason(process, why),
+                "ready": process.is_ready(),
+            }),
+        );
+    }
+}
+
+/// Where each channel goes; `None`: nowhere, or where the other one goes.
+#[must_use]
+pub fn sinks(settings: &config::Process) -> [(Channel, Option<&Sink>); 2] {
+    let stderr = match &settings.stderr {
+        ErrorSink::Joined => None,
+        ErrorSink::Own(sink) => Some(sink),
+    };
+    let kept = |sink: &&Sink| **sink != Sink::Discard;
+    [
+        (Channel::Stdout, Some(&settings.stdout).filter(kept)),
+        (Channel::Stderr, stderr.filter(kept)),
+    ]
+}
+
+#[must_use]
+pub fn log_path(sink: &Sink) -> PathBuf {
+    match sink {
+        Sink::Discard => PathBuf::from("/dev/null"),
+        Sink::Stdout => PathBuf::from("/dev/stdout"),
+        Sink::File(file) => file.path.clone(),
+    }
+}
+
+/// While everything is being stopped nothing is started again by itself.
+fn without_restarts(policy: &Policy) -> Policy {
+    Policy {
+        auto_restart: AutoRestart::Never,
+        start_retries: 0,
+        ..policy.clone()
+    }
+}
+
+fn why_exit(why: Why) -> Option<Exit> {
+    match why {
+        Why::TooQuick(exit) | Why::Expected(exit) | Why::Unexpected(exit) => Some(exit),
+        Why::Stopped(exit) => exit,
+        Why::Asked
+        | Why::Age
+        | Why::Ready
+        | Why::SpawnFailed
+        | Why::NotReadyInTime
+        | Why::Retry
+        | Why::AutoRestart
+        | Why::TooManyRetries => None,
+    }
+}
+
+fn reason(process: &Process, why: Why) -> String {
+    match why {
+        Why::Asked => "asked".to_owned(),
+        Why::Age => "stayed up for startsecs".to_owned(),
+        Why::Ready => "is ready".to_owned(),
+        Why::SpawnFailed => process
+            .record
+            .spawn_error
+            .clone()
+            .unwrap_or_else(|| "could not be started".to_owned()),
+        Why::TooQuick(exit) => format!("{}, too quickly", describe(exit)),
+        Why::Expected(exit) => format!("{}; expected", describe(exit)),
+        Why::Unexpected(exit) => format!("{}; not expected", describe(exit)),
+        Why::Stopped(exit) => exit.map_or_else(|| "stopped".to_owned(), describe),
+        Why::NotReadyInTime => "was not ready in time".to_owned(),
+        Why::Retry => "next attempt".to_owned(),
+        Why::AutoRestart => "autorestart".to_owned(),
+        Why::TooManyRetries => "too many start retries too quickly".to_owned(),
+    }
+}
+
+/// supervisord's phrases, which log parsers know.
+fn log_change(id: &str, process: &Process, to: Code, why: Why) {
+    match (to, why) {
+        (Code::Running, Why::Age) => {
+            let seconds = process.record.settings.policy.start_secs.as_secs();
+            tracing::info!(
+                "success: {id} entered RUNNING state, process has stayed up for > than {seconds} seconds (startsecs)"
+            );
+        }
+        (Code::Running, _) => tracing::info!("success: {id} entered RUNNING state, it is ready"),
+        (_, Why::Expected(exit)) => tracing::info!("exited: {id} ({}; expected)", describe(exit)),
+        (_, Why::Unexpected(exit) | Why::TooQuick(exit)) => {
+            tracing::warn!("exited: {id} ({}; not expected)", describe(exit));
+        }
+        (Code::Stopped, Why::Stopped(Some(exit))) => {
+            tracing::info!("stopped: {id} ({})", describe(exit))
+        }
+        (Code::Backoff, Why::SpawnFailed) => {
+            tracing::error!("spawnerr: {id}: {}", reason(process, why))
+        }
+        (Code::Fatal, _) => {
+            tracing::error!(
+                "gave up: {id} entered FATAL state, too many start retries too quickly"
+            );
+        }
+        (Code::Stopping, Why::NotReadyInTime) => {
+            tracing::warn!("{id} was not ready in time, stopping it")
+        }
+        (Code::Stopping, _) => tracing::info!("waiting for {id} to stop"),
+        _ => tracing::debug!("{id}: {} ({})", to.name(), reason(process, why)),
+    }
+}

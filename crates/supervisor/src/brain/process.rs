@@ -1,0 +1,241 @@
+//! One process as the brain knows it: settings, life, and what of it is written into the holder.
+//! Not here: changing it (see `supervisor`), or starting it (see `start`).
+
+use super::logs::tap::Tap;
+use crate::clock;
+use crate::config;
+use crate::holder::wire::{Channel, Order};
+use crate::program::moment::Moment;
+use crate::program::state::{Code, Exit, Life, State};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use tokio::task::AbortHandle;
+use trine_control::{ProgramState, ProgramStatus};
+
+/// What the next brain needs to know of a process; written with each transition.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// What the process runs with; the configuration may say something newer already.
+    pub settings: config::Process,
+    #[serde(default)]
+    pub life: Life,
+    /// Number of the latest spawn order.
+    #[serde(default)]
+    pub generation: u64,
+    /// How often it was started again by itself.
+    #[serde(default)]
+    pub restarts: u64,
+    /// Why it could not be started.
+    #[serde(default)]
+    pub spawn_error: Option<String>,
+    /// When it was last seen to end.
+    #[serde(default)]
+    pub ended: Option<Timestamp>,
+    /// It said that it is going (STOPPING=1) since it was ready.
+    #[serde(default)]
+    pub leaving: bool,
+    /// The latest STATUS= of this generation.
+    #[serde(default)]
+    pub status_text: Option<String>,
+}
+
+impl Record {
+    #[must_use]
+    pub fn new(settings: config::Process) -> Self {
+        Self {
+            settings,
+            life: Life::default(),
+            generation: 0,
+            restarts: 0,
+            spawn_error: None,
+            ended: None,
+            leaving: false,
+            status_text: None,
+        }
+    }
+}
+
+#[derive(Debug)]
+pub struct Process {
+    pub record: Record,
+    /// Settings to use from the next start on.
+    pub next: Option<config::Process>,
+    /// No longer in the configuration: goes once it is at rest.
+    pub retiring: bool,
+    pub pid: Option<i32>,
+    pub since: Option<Moment>,
+    pub pidfd: Option<OwnedFd>,
+    /// Another process that speaks for it (MAINPID).
+    pub main_pid: Option<i32>,
+    pub taps: BTreeMap<Channel, Arc<Tap>>,
+    pub probe: Option<AbortHandle>,
+}
+
+pub const KEY_PREFIX: &str = "process/";
+
+impl Process {
+    #[must_use]
+    pub fn new(record: Record) -> Self {
+        Self {
+            record,
+            next: None,
+            retiring: false,
+            pid: None,
+            since: None,
+            pidfd: None,
+            main_pid: None,
+            taps: BTreeMap::new(),
+            probe: None,
+        }
+    }
+
+    /// The order that writes it down.
+    #[must_use]
+    pub fn store(&self, id: &str) -> Order {
+        // A record is strings, numbers and plain enums: it always becomes JSON.
+        Order::Store {
+            key: format!("{KEY_PREFIX}{id}"),
+            value: serde_json::to_string(&self.record).ok(),
+        }
+    }
+
+    #[must_use]
+    pub fn code(&self) -> Code {
+        self.record.life.code()
+    }
+
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        matches!(self.record.life.state, State::Running { .. }) && !self.record.leaving
+    }
+
+    /// Neither on the way up nor on the way down.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        !matches!(
+            self.record.life.state,
+            State::Starting { .. } | State::Stopping { .. }
+        )
+    }
+
+    /// When `Tick` is due.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Moment> {
+        self.record.life.deadline(&self.record.settings.policy)
+    }
+
+    /// The process is gone; forget what was true of it alone.
+    pub fn clear(&mut self) {
+        self.pid = None;
+        self.since = None;
+        self.pidfd = None;
+        self.main_pid = None;
+        if let Some(probe) = self.probe.take() {
+            probe.abort();
+        }
+    }
+
+    #[must_use]
+    pub fn status(&self) -> ProgramStatus {
+        let record = &self.record;
+        let path = |channel| {
+            self.taps
+                .get(&channel)
+                .map(|tap| tap.path().display().to_string())
+        };
+        let uptime = self.since.map(|since| clock::now() - since);
+        ProgramStatus {
+            name: record.settings.name.clone(),
+            group: record.settings.group.clone(),
+            state: state(self.code()),
+            pid: self.pid.and_then(|pid| u32::try_from(pid).ok()),
+            uptime_ms: uptime.map(|uptime| u64::try_from(uptime.as_millis()).unwrap_or(u64::MAX)),
+            exit_code: record.life.last_exit.map(exit_code),
+            restarts: record.restarts,
+            ready: self.is_ready(),
+            description: self.description(),
+            stdout_log: path(Channel::Stdout),
+            stderr_log: path(Channel::Stderr),
+        }
+    }
+
+    /// supervisorctl's words.
+    fn description(&self) -> String {
+        match self.code() {
+            Code::Running => self.running_for(),
+            Code::Starting => self.record.status_text.clone().unwrap_or_default(),
+            Code::Stopping => String::new(),
+            Code::Backoff | Code::Fatal => {
+                match (&self.record.spawn_error, self.record.life.last_exit) {
+                    (Some(error), _) => error.clone(),
+                    (None, Some(exit)) => format!("{}; see its log", describe(exit)),
+                    (None, None) => String::new(),
+                }
+            }
+            Code::Stopped | Code::Exited => match self.record.ended {
+                Some(time) => time
+                    .to_zoned(jiff::tz::TimeZone::system())
+                    .strftime("%b %d %I:%M %p")
+                    .to_string(),
+                None => "Not started".to_owned(),
+            },
+        }
+    }
+
+    fn running_for(&self) -> String {
+        let (Some(pid), Some(since)) = (self.pid, self.since) else {
+            return String::new();
+        };
+        let seconds = (clock::now() - since).as_secs();
+        let (days, hours, minutes) = (seconds / 86400, seconds / 3600 % 24, seconds / 60 % 60);
+        let days = match days {
+            0 => String::new(),
+            1 => "1 day, ".to_owned(),
+            days => format!("{days} days, "),
+        };
+        format!(
+            "pid {pid}, uptime {days}{hours}:{minutes:02}:{:02}",
+            seconds % 60
+        )
+    }
+}
+
+/// How a process ended, in supervisord's words.
+#[must_use]
+pub fn describe(exit: Exit) -> String {
+    match exit {
+        Exit::Code(code) => format!("exit status {code}"),
+        Exit::Signal { signal, core } => {
+            let name = nix::sys::signal::Signal::try_from(signal)
+                .map_or_else(|_| signal.to_string(), |s| s.to_string());
+            format!(
+                "terminated by {name}{}",
+                if core { " (core dumped)" } else { "" }
+            )
+        }
+    }
+}
+
+/// The code of exit, or minus the signal's number.
+#[must_use]
+pub fn exit_code(exit: Exit) -> i32 {
+    match exit {
+        Exit::Code(code) => code,
+        Exit::Signal { signal, .. } => -signal,
+    }
+}
+
+fn state(code: Code) -> ProgramState {
+    match code {
+        Code::Stopped => ProgramState::Stopped,
+        Code::Starting => ProgramState::Starting,
+        Code::Running => ProgramState::Running,
+        Code::Backoff => ProgramState::Backoff,
+        Code::Stopping => ProgramState::Stopping,
+        Code::Exited => ProgramState::Exited,
+        Code::Fatal => ProgramState::Fatal,
+    }
+}

@@ -1,0 +1,139 @@
+//! Putting a configuration into effect: read, check, bind what is new, and only then change anything.
+//! Not here: what becomes of single processes (see `adopt`).
+
+use super::supervisor::{CONFIG_KEY, Supervisor};
+use crate::config::{Config, Socket, yaml};
+use crate::error::Error;
+use crate::holder::wire::{BindOrder, Failure, Order};
+use trine_control::ReloadReport;
+use trine_service::logging;
+
+impl Supervisor {
+    /// Reads the file again. A bad one is reported and changes nothing.
+    pub fn reload(&mut self, dry_run: bool) -> Result<ReloadReport, Error> {
+        let problems = match yaml::load(&self.config.file, &self.overrides) {
+            Err(Error::Config(problems)) => problems.iter().map(ToString::to_string).collect(),
+            Err(other) => vec![trine_service::exit::chain(&other)],
+            Ok(_) if dry_run => Vec::new(),
+            Ok(config) => self.change_to(config)?,
+        };
+        let report = ReloadReport {
+            ok: problems.is_empty(),
+            time: jiff::Timestamp::now(),
+            dry_run,
+            problems,
+        };
+        if !dry_run {
+            for problem in &report.problems {
+                tracing::error!("not reloaded: {problem}");
+            }
+            self.daemon.last_reload = Some(report.clone());
+            let store = self.store_daemon();
+            self.link.send(&[store])?;
+            self.hub.push(
+                "reload",
+                serde_json::json!({ "ok": report.ok, "problems": report.problems }),
+            );
+        }
+        Ok(report)
+    }
+
+    fn change_to(&mut self, config: Config) -> Result<Vec<String>, Error> {
+        let problems = self.bind_all(&config)?;
+        if !problems.is_empty() {
+            return Ok(problems);
+        }
+        if (&config.control, &config.pidfile, &config.log.file)
+            != (
+                &self.config.control,
+                &self.config.pidfile,
+                &self.config.log.file,
+            )
+        {
+            tracing::warn!(
+                "control, pidfile and log.file stay as they are until the supervisor is started anew"
+            );
+        }
+        if let Ok(level) = logging::parse_level(&config.log.level) {
+            self.log.set_level(level);
+        }
+        self.config = config;
+        self.daemon.generation += 1;
+        let orders = [self.store_config(), self.store_daemon()];
+        self.link.send(&orders)?;
+        tracing::info!("reloaded {}", self.config.file.display());
+        self.reconcile()?;
+        Ok(Vec::new())
+    }
+
+    #[must_use]
+    pub fn store_config(&self) -> Order {
+        Order::Store {
+            key: CONFIG_KEY.to_owned(),
+            value: serde_json::to_string(&self.config).ok(),
+        }
+    }
+
+    /// Has the holder bind every socket of a configuration that it does not hold yet; all or none.
+    pub fn bind_all(&mut self, config: &Config) -> Result<Vec<String>, Error> {
+        let mut fresh = Vec::new();
+        let mut problems = Vec::new();
+        for process in &config.processes {
+            for socket in &process.sockets {
+                if self.sockets.contains_key(&socket.key()) {
+                    continue;
+                }
+                match self.bind(socket)? {
+                    Ok(address) => {
+                        fresh.push(socket.key());
+                        self.sockets.insert(socket.key(), address);
+                    }
+                    Err(failure) => {
+                        problems.push(format!(
+                            "programs.{}.sockets.{}: {}",
+                            process.group, socket.name, failure.text
+                        ));
+                    }
+                }
+            }
+        }
+        if !problems.is_empty() {
+            for key in fresh {
+                self.sockets.remove(&key);
+                self.link.send(&[Order::Release { key }])?;
+            }
+        }
+        Ok(problems)
+    }
+
+    fn bind(&mut self, socket: &Socket) -> Result<Result<String, Failure>, Error> {
+        if let Some(path) = socket
+            .address
+            .strip_prefix("unix:")
+            .map(std::path::Path::new)
+            && let Some(folder) = path.parent()
+            && let Err(err) = std::fs::create_dir_all(folder)
+        {
+            let text = format!("cannot make the folder {}: {err}", folder.display());
+            return Ok(Err(Failure {
+                step: "bind".to_owned(),
+                errno: err.raw_os_error(),
+                text,
+            }));
+        }
+        let bind = BindOrder {
+            address: socket.address.clone(),
+            mode: socket.mode,
+            backlog: socket.backlog,
+            blocking: true,
+        };
+        let key = socket.key();
+        let bound = self.link.call(|ticket| Order::Bind {
+            ticket,
+            key,
+            bind,
+            give: false,
+        })?;
+        Ok(bound.map(|(address, _)| address))
+    }
+}

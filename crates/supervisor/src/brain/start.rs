@@ -1,0 +1,144 @@
+//! From settings to a spawn order: looking up the command and the user, the environment a program is promised.
+//! Not here: giving the order, or log pipes.
+
+use crate::config::{ErrorSink, Process, Ready, Sink};
+use crate::holder::wire::{Channel, Identity, Output, SpawnOrder};
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+use trine_sys::privileges;
+use trine_sys::spawn::find_program;
+
+/// What a program is told about us.
+#[derive(Clone, Debug)]
+pub struct House {
+    /// The folder of the configuration file.
+    pub folder: PathBuf,
+    pub control: Option<PathBuf>,
+    pub notify_socket: String,
+}
+
+/// Makes the order; `Err` is the reason why this cannot be started, for people.
+pub fn order(
+    id: &str,
+    generation: u64,
+    settings: &Process,
+    house: &House,
+) -> Result<SpawnOrder, String> {
+    let name = settings.command.first().ok_or("the command is empty")?;
+    let program =
+        find(name, settings, house).ok_or_else(|| format!("can't find command '{name}'"))?;
+    let program = program
+        .to_str()
+        .ok_or_else(|| format!("{} is not UTF-8", program.display()))?
+        .to_owned();
+    let stdout = output(&settings.stdout, Channel::Stdout);
+    Ok(SpawnOrder {
+        id: id.to_owned(),
+        generation,
+        program,
+        argv: settings.command.clone(),
+        set_env: environment(settings, house),
+        unset_env: Vec::new(),
+        directory: settings.directory.to_str().map(str::to_owned),
+        user: settings
+            .user
+            .as_deref()
+            .map(identity)
+            .transpose()?
+            .filter(|user| !is_ourselves(user)),
+        umask: settings.umask,
+        sockets: settings
+            .sockets
+            .iter()
+            .map(|socket| (socket.name.clone(), socket.key()))
+            .collect(),
+        stdout,
+        stderr: match &settings.stderr {
+            ErrorSink::Joined => stdout,
+            ErrorSink::Own(sink) => output(sink, Channel::Stderr),
+        },
+    })
+}
+
+fn output(sink: &Sink, channel: Channel) -> Output {
+    match sink {
+        Sink::Discard => Output::Null,
+        Sink::Stdout | Sink::File(_) => Output::Pipe(channel),
+    }
+}
+
+/// As a shell finds it; a path with a slash is relative to the configuration file. Last of all beside ourselves, where
+/// the other daemons of the house lie.
+fn find(name: &str, settings: &Process, house: &House) -> Option<PathBuf> {
+    if name.contains('/') {
+        return Some(house.folder.join(name));
+    }
+    let path = settings
+        .environment
+        .get("PATH")
+        .map(OsString::from)
+        .or_else(|| std::env::var_os("PATH"));
+    find_program(OsStr::new(name), &path.unwrap_or_default()).or_else(|| {
+        let beside = std::env::current_exe().ok()?;
+        find_program(
+            OsStr::new(name),
+            beside.parent().unwrap_or(Path::new("/")).as_os_str(),
+        )
+    })
+}
+
+fn environment(settings: &Process, house: &House) -> BTreeMap<String, String> {
+    let mut env = BTreeMap::new();
+    let mut set = |name: &str, value: String| env.insert(name.to_owned(), value);
+    set("SUPERVISOR_ENABLED", "1".to_owned());
+    set("SUPERVISOR_PROCESS_NAME", settings.name.clone());
+    set("SUPERVISOR_GROUP_NAME", settings.group.clone());
+    if let Some(control) = &house.control {
+        set(
+            "SUPERVISOR_SERVER_URL",
+            format!("unix://{}", control.display()),
+        );
+    }
+    if settings.ready == Ready::Notify {
+        set("NOTIFY_SOCKET", house.notify_socket.clone());
+    }
+    if !settings.sockets.is_empty() {
+        let names: Vec<&str> = settings
+            .sockets
+            .iter()
+            .map(|socket| socket.name.as_str())
+            .collect();
+        set("LISTEN_FDS", names.len().to_string());
+        set("LISTEN_FDNAMES", names.join(":"));
+    }
+    env.extend(settings.environment.clone());
+    env
+}
+
+/// `user` or `user:group`, by name or number.
+fn identity(text: &str) -> Result<Identity, String> {
+    let (user, group) = text
+        .split_once(':')
+        .map_or((text, None), |(user, group)| (user, Some(group)));
+    let looked_up = |what: &str, err: std::io::Error| format!("can't look up {what}: {err}");
+    let found = privileges::find_user(user).map_err(|err| looked_up(user, err))?;
+    let found = found.ok_or_else(|| format!("there is no user '{user}'"))?;
+    let gid = match group {
+        None => found.gid,
+        Some(group) => privileges::find_group(group)
+            .map_err(|err| looked_up(group, err))?
+            .ok_or_else(|| format!("there is no group '{group}'"))?,
+    };
+    let groups = privileges::groups_of(&found, gid).map_err(|err| looked_up(user, err))?;
+    Ok(Identity {
+        uid: found.uid,
+        gid,
+        groups,
+    })
+}
+
+/// Then nothing has to be switched, and nobody has to be root for it.
+fn is_ourselves(user: &Identity) -> bool {
+    user.uid == privileges::effective_uid() && user.gid == privileges::effective_gid()
+}

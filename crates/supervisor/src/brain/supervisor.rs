@@ -1,0 +1,337 @@
+//! The one owner of all processes: takes in reports, messages, asks and time, one after the other, and turns each into
+//! an event of a process. Not here: what an event does to a life (`program::state`), how effects are carried out
+//! (`perform`), how the first table is read (`adopt`).
+
+use super::ask::{Act, Ask, Asks, Waiter};
+use super::link::Link;
+use super::logs::pump::Pump;
+use super::notify::NotifySocket;
+use super::probe::Found;
+use super::process::Process;
+use super::start::House;
+use crate::clock;
+use crate::config::{Config, Overrides};
+use crate::error::Error;
+use crate::holder::wire::{Order, Report};
+use crate::program::moment::Moment;
+use crate::program::state::Event;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd, OwnedFd};
+use tokio::task::JoinSet;
+use trine_control::server::EventHub;
+use trine_control::{ProgramStatus, ReloadReport};
+use trine_service::logging::LogHandle;
+use trine_service::{Phase, PhaseCell};
+
+/// What the next brain needs to know of the supervisor itself.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Daemon {
+    pub started: Moment,
+    /// Configurations put into effect.
+    pub generation: u64,
+    /// READY=1 was sent.
+    pub ready: bool,
+    /// Since when all is being stopped.
+    pub closing: Option<Moment>,
+    pub last_reload: Option<ReloadReport>,
+}
+
+pub const DAEMON_KEY: &str = "daemon";
+pub const CONFIG_KEY: &str = "config";
+
+#[derive(Debug)]
+pub struct Supervisor {
+    pub link: Link,
+    pub config: Config,
+    pub overrides: Overrides,
+    pub daemon: Daemon,
+    pub processes: BTreeMap<String, Process>,
+    pub house: House,
+    pub pump: Pump,
+    pub log: LogHandle,
+    pub hub: EventHub,
+    pub phase: PhaseCell,
+    pub holder_pid: i32,
+    pub brains: u64,
+    /// Held for programs, by key: the actual address.
+    pub sockets: BTreeMap<String, String>,
+    pub probes: JoinSet<Found>,
+    pub waiters: Vec<Waiter>,
+}
+
+impl Supervisor {
+    /// Until everything is stopped.
+    pub async fn run(&mut self, notify: &NotifySocket, asks: &mut Asks) -> Result<(), Error> {
+        self.advance().await?;
+        while self.phase.get() != Phase::Gone {
+            let deadline = self.next_deadline();
+            let timer = async move {
+                match deadline {
+                    Some(deadline) => tokio::time::sleep(deadline - clock::now()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            // In this order: exits before time, so that a dead process is never found to have lived long enough.
+            tokio::select! {
+                biased;
+                letter = self.link.next() => {
+                    let (report, fds) = letter?;
+                    self.reported(report, fds)?;
+                }
+                readable = notify.readable() => {
+                    readable.map_err(|source| Error::Brain { doing: "listen to programs", source })?;
+                    self.notified(notify)?;
+                }
+                Some(found) = self.probes.join_next(), if !self.probes.is_empty() => {
+                    if let Ok(found) = found {
+                        self.found_ready(&found)?;
+                    }
+                }
+                Some(ask) = asks.recv() => self.asked(ask)?,
+                () = timer => self.tick()?,
+            }
+            self.advance().await?;
+        }
+        self.settle_logs().await;
+        Ok(())
+    }
+
+    fn next_deadline(&self) -> Option<Moment> {
+        self.processes.values().filter_map(Process::deadline).min()
+    }
+
+    fn tick(&mut self) -> Result<(), Error> {
+        let now = clock::now();
+        let is_due = |process: &Process| {
+            process.deadline().is_some_and(|deadline| deadline <= now) && !has_ended(process)
+        };
+        let due: Vec<String> = self
+            .processes
+            .iter()
+            .filter(|(_, process)| is_due(process))
+            .map(|(id, _)| id.clone())
+            .collect();
+        if due.is_empty() {
+            // All that is due has ended, and the report of it is on its way.
+            let letter = self.link.read_waiting()?;
+            return self.reported(letter.0, letter.1);
+        }
+        due.into_iter()
+            .try_for_each(|id| self.feed(&id, Event::Tick))
+    }
+
+    pub fn reported(&mut self, report: Report, fds: Vec<OwnedFd>) -> Result<(), Error> {
+        match report {
+            Report::Spawned {
+                id,
+                generation,
+                pid,
+                at,
+            } => {
+                let Some(process) = self
+                    .processes
+                    .get_mut(&id)
+                    .filter(|p| p.record.generation == generation)
+                else {
+                    return Ok(());
+                };
+                process.pid = Some(pid);
+                process.since = Some(at);
+                process.pidfd = fds.into_iter().next();
+                tracing::info!("spawned: '{id}' with pid {pid}");
+                self.feed(&id, Event::Spawned)?;
+                self.start_probe(&id);
+                Ok(())
+            }
+            Report::SpawnFailed {
+                id,
+                generation,
+                failure,
+                ..
+            } => {
+                let Some(process) = self
+                    .processes
+                    .get_mut(&id)
+                    .filter(|p| p.record.generation == generation)
+                else {
+                    return Ok(());
+                };
+                process.record.spawn_error = Some(failure.text);
+                self.feed(&id, Event::SpawnFailed)
+            }
+            Report::Exited {
+                id,
+                generation,
+                at,
+                exit,
+                ..
+            } => {
+                let Some(process) = self
+                    .processes
+                    .get_mut(&id)
+                    .filter(|p| p.record.generation == generation)
+                else {
+                    return Ok(());
+                };
+                process.record.ended = Some(jiff::Timestamp::now());
+                self.feed(&id, Event::Exited { exit, at })
+            }
+            Report::Stranger { pid, exit } => {
+                tracing::info!(
+                    "reaped unknown pid {pid} ({})",
+                    super::process::describe(exit)
+                );
+                Ok(())
+            }
+            Report::Signal { number, signal } => self.signalled(number, signal),
+            // Answers nobody waits for any more, and a table nobody asked for.
+            Report::Done { .. }
+            | Report::Refused { .. }
+            | Report::Table(_)
+            | Report::Slot { .. }
+            | Report::Socket { .. }
+            | Report::TableEnd => Ok(()),
+        }
+    }
+
+    fn asked(&mut self, ask: Ask) -> Result<(), Error> {
+        match ask {
+            Ask::Look { look } => look(self),
+            Ask::Act {
+                name,
+                act,
+                wait,
+                reply,
+            } => match self.find(&name) {
+                None => drop(reply.send(None)),
+                Some(ids) => {
+                    let event = match act {
+                        Act::Start => Event::Start,
+                        Act::Stop => Event::Stop,
+                        Act::Restart => Event::Restart,
+                    };
+                    if self.daemon.closing.is_none() || act == Act::Stop {
+                        ids.iter().try_for_each(|id| self.feed(id, event))?;
+                    }
+                    self.waiters.push(Waiter {
+                        ids,
+                        wait,
+                        reply: Some(reply),
+                    });
+                }
+            },
+            Ask::Reload { dry_run, reply } => {
+                let report = self.reload(dry_run)?;
+                let _ = reply.send(report);
+            }
+            Ask::Stop { reply } => {
+                self.close("asked to stop")?;
+                let _ = reply.send(());
+            }
+        }
+        Ok(())
+    }
+
+    /// The processes that a name means: an id, a process name that is unique, a group, or `group:*`.
+    #[must_use]
+    pub fn find(&self, name: &str) -> Option<Vec<String>> {
+        if self.processes.contains_key(name) {
+            return Some(vec![name.to_owned()]);
+        }
+        let group = name.strip_suffix(":*").unwrap_or(name);
+        let matching = |test: &dyn Fn(&Process) -> bool| -> Vec<String> {
+            self.processes
+                .iter()
+                .filter(|(_, process)| test(process))
+                .map(|(id, _)| id.clone())
+                .collect()
+        };
+        let members = matching(&|process| process.record.settings.group == group);
+        if !members.is_empty() {
+            return Some(members);
+        }
+        Some(matching(&|process| process.record.settings.name == name)).filter(|ids| ids.len() == 1)
+    }
+
+    #[must_use]
+    pub fn statuses(&self, ids: &[String]) -> Vec<ProgramStatus> {
+        ids.iter()
+            .filter_map(|id| self.processes.get(id))
+            .map(Process::status)
+            .collect()
+    }
+
+    /// What follows from the state of everything, after each event.
+    async fn advance(&mut self) -> Result<(), Error> {
+        self.retire().await?;
+        self.answer_waiters();
+        if self.phase.get() == Phase::Starting && self.processes.values().all(Process::is_settled) {
+            self.become_ready()?;
+        }
+        if self.daemon.closing.is_some() {
+            self.stop_next_batch()?;
+        }
+        Ok(())
+    }
+
+    fn become_ready(&mut self) -> Result<(), Error> {
+        let running = self
+            .processes
+            .values()
+            .filter(|process| process.is_ready())
+            .count();
+        let text = format!("{running} of {} programs running", self.processes.len());
+        self.set_phase(Phase::Ready);
+        if !self.daemon.ready {
+            self.daemon.ready = true;
+            let store = self.store_daemon();
+            self.link.send(&[
+                store,
+                Order::Notify {
+                    text: format!("READY=1\nSTATUS={text}"),
+                },
+            ])?;
+            tracing::info!("ready: {text}");
+        }
+        Ok(())
+    }
+
+    pub fn set_phase(&self, phase: Phase) {
+        if self.phase.set(phase) {
+            self.hub
+                .push("phase", serde_json::json!({ "phase": phase }));
+        }
+    }
+
+    #[must_use]
+    pub fn store_daemon(&self) -> Order {
+        Order::Store {
+            key: DAEMON_KEY.to_owned(),
+            value: serde_json::to_string(&self.daemon).ok(),
+        }
+    }
+
+    fn answer_waiters(&mut self) {
+        let mut waiters = std::mem::take(&mut self.waiters);
+        waiters.retain_mut(|waiter| {
+            let is_settled = |id: &String| self.processes.get(id).is_none_or(Process::is_settled);
+            let is_done = !waiter.wait || waiter.ids.iter().all(is_settled);
+            if is_done && let Some(reply) = waiter.reply.take() {
+                let _ = reply.send(Some(self.statuses(&waiter.ids)));
+            }
+            !is_done
+        });
+        self.waiters = waiters;
+    }
+}
+
+/// Whether the kernel says that the process is gone, though the holder's report may still be on its way.
+fn has_ended(process: &Process) -> bool {
+    let Some(pidfd) = &process.pidfd else {
+        return false;
+    };
+    let mut fds = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
+    matches!(poll(&mut fds, PollTimeout::ZERO), Ok(1..))
+}

@@ -1,0 +1,115 @@
+//! From a spawn order to a running process. Not here: which order to give, or what to do when it fails.
+
+use super::slot::{Pipe, Slot};
+use super::wire::{Channel, Failure, Output, SpawnOrder};
+use std::collections::BTreeMap;
+use std::ffi::{CString, OsString};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::ffi::OsStringExt;
+use trine_sys::limits::Resource;
+use trine_sys::spawn::{Child, Spawn, SpawnError};
+
+/// What every child gets from the holder itself.
+#[derive(Debug)]
+pub struct Inheritance {
+    pub env: BTreeMap<OsString, OsString>,
+    /// The limit on descriptors from before the holder raised its own.
+    pub descriptors: (u64, u64),
+    pub null: std::fs::File,
+}
+
+/// Descriptors the listening sockets start at.
+const FIRST_SOCKET: i32 = 3;
+
+pub fn spawn(
+    order: &SpawnOrder,
+    slot: &Slot,
+    sockets: &[BorrowedFd<'_>],
+    from: &Inheritance,
+) -> Result<Child, Failure> {
+    let mut plan = Spawn::new(text(&order.program)?);
+    plan.argv = order
+        .argv
+        .iter()
+        .map(|arg| text(arg))
+        .collect::<Result<_, _>>()?;
+    plan.env = environment(order, from)?;
+    plan.cwd = order.directory.as_deref().map(text).transpose()?;
+    if let Some(user) = &order.user {
+        plan.uid = Some(user.uid);
+        plan.gid = Some(user.gid);
+        plan.groups = Some(user.groups.clone());
+    }
+    plan.umask = order.umask;
+    plan.process_group = Some(0);
+    plan.rlimits.push((
+        Resource::RLIMIT_NOFILE,
+        from.descriptors.0,
+        from.descriptors.1,
+    ));
+    plan.fds.push((from.null.as_fd(), 0));
+    plan.fds.push((output(order.stdout, slot, from)?, 1));
+    plan.fds.push((output(order.stderr, slot, from)?, 2));
+    plan.fds.extend(sockets.iter().copied().zip(FIRST_SOCKET..));
+    plan.listen_pid = !sockets.is_empty();
+    plan.spawn().map_err(|err| failure(&err))
+}
+
+fn output<'a>(
+    output: Output,
+    slot: &'a Slot,
+    from: &'a Inheritance,
+) -> Result<BorrowedFd<'a>, Failure> {
+    match output {
+        Output::Null => Ok(from.null.as_fd()),
+        Output::Pipe(channel) => slot
+            .pipes
+            .get(&channel)
+            .map(|pipe: &Pipe| pipe.write.as_fd())
+            .ok_or_else(|| no_pipe(channel)),
+    }
+}
+
+fn environment(order: &SpawnOrder, from: &Inheritance) -> Result<Vec<CString>, Failure> {
+    let mut env = from.env.clone();
+    for name in &order.unset_env {
+        env.remove(&OsString::from(name));
+    }
+    for (name, value) in &order.set_env {
+        env.insert(name.into(), value.into());
+    }
+    env.into_iter()
+        .map(|(name, value)| {
+            let entry = [name.into_vec(), b"=".to_vec(), value.into_vec()].concat();
+            CString::new(entry).map_err(|_| nul_byte())
+        })
+        .collect()
+}
+
+fn text(text: &str) -> Result<CString, Failure> {
+    CString::new(text).map_err(|_| nul_byte())
+}
+
+fn nul_byte() -> Failure {
+    Failure {
+        step: "prepare".into(),
+        errno: None,
+        text: "a NUL byte in an argument or the environment".into(),
+    }
+}
+
+fn no_pipe(channel: Channel) -> Failure {
+    Failure {
+        step: "prepare".into(),
+        errno: None,
+        text: format!("no pipe for {}", channel.name()),
+    }
+}
+
+fn failure(err: &SpawnError) -> Failure {
+    Failure {
+        step: format!("{:?}", err.step).to_lowercase(),
+        errno: err.source.raw_os_error(),
+        text: format!("{err}: {}", err.source),
+    }
+}

@@ -1,0 +1,116 @@
+//! What the holder keeps of one process: the process itself, its exit record, its log pipes.
+//! Not here: whether it should run.
+
+use super::wire::{Channel, Failure, SlotLife};
+use crate::program::moment::Moment;
+use crate::program::state::Exit;
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+use std::rc::Rc;
+use trine_sys::file;
+use trine_sys::process::{self, Pid, Signal};
+
+#[derive(Debug, Default)]
+pub struct Slot {
+    /// The brain's number of the spawn that `life` is about.
+    pub generation: u64,
+    pub life: SlotLife,
+    /// Readable once the process has ended; `None` unless alive.
+    pub pidfd: Option<Rc<OwnedFd>>,
+    pub pipes: BTreeMap<Channel, Pipe>,
+}
+
+/// A log pipe. It lasts as long as its slot: both ends stay open, so that a program never meets a closed pipe, output
+/// of one generation stays before that of the next, and what is in it waits for whoever reads next.
+#[derive(Debug)]
+pub struct Pipe {
+    pub read: Rc<OwnedFd>,
+    pub write: OwnedFd,
+}
+
+impl Pipe {
+    pub fn open(bytes: usize) -> io::Result<Self> {
+        let (read, write) = file::pipe_cloexec()?;
+        // The brain polls its end; programs get the other one, which must wait as they expect.
+        trine_sys::fdpass::set_nonblocking(&read, true)?;
+        // Beyond the user's quota the kernel refuses; the pipe then has the size it has.
+        let _ = file::set_pipe_size(&read, bytes);
+        Ok(Self {
+            read: Rc::new(read),
+            write,
+        })
+    }
+}
+
+impl Slot {
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        matches!(self.life, SlotLife::Alive { .. })
+    }
+
+    pub fn started(
+        &mut self,
+        generation: u64,
+        pid: i32,
+        pidfd: OwnedFd,
+        since: Moment,
+    ) -> Rc<OwnedFd> {
+        let pidfd = Rc::new(pidfd);
+        self.generation = generation;
+        self.life = SlotLife::Alive { pid, since };
+        self.pidfd = Some(pidfd.clone());
+        pidfd
+    }
+
+    pub fn failed(&mut self, generation: u64, at: Moment, failure: Failure) {
+        self.generation = generation;
+        self.life = SlotLife::Failed { at, failure };
+        self.pidfd = None;
+    }
+
+    pub fn ended(&mut self, exit: Exit, at: Moment) {
+        if let SlotLife::Alive { pid, since } = self.life {
+            self.life = SlotLife::Exited {
+                pid,
+                since,
+                at,
+                exit,
+            };
+            self.pidfd = None;
+        }
+    }
+
+    /// The brain knows how this generation ended.
+    pub fn acknowledge(&mut self, generation: u64) {
+        if self.generation == generation && !self.is_alive() {
+            self.life = SlotLife::Empty;
+        }
+    }
+
+    /// Nobody but our own reaping frees the pid, so the number is good as long as the slot says alive.
+    pub fn signal(&self, signal: i32, group: bool) -> io::Result<()> {
+        let (SlotLife::Alive { pid, .. }, Some(pidfd)) = (&self.life, &self.pidfd) else {
+            return Ok(());
+        };
+        let signal = Signal::try_from(signal)?;
+        if group {
+            process::signal_group(Pid::from_raw(*pid), signal)
+        } else {
+            process::pidfd_signal(pidfd, signal)
+        }
+    }
+}
+
+#[must_use]
+pub fn exit_of(status: ExitStatus) -> Exit {
+    match status.signal() {
+        Some(signal) => Exit::Signal {
+            signal,
+            core: status.core_dumped(),
+        },
+        None => Exit::Code(status.code().unwrap_or(-1)),
+    }
+}

@@ -1,0 +1,416 @@
+//! The table of everything the holder keeps, and the carrying out of orders on it. One order, one small deed.
+//! Not here: the loop and the brain's own process (see `main`).
+
+use super::process::{self, Inheritance};
+use super::slot::{Pipe, Slot};
+use super::wire::{
+    BindOrder, Channel, Failure, Order, Report, SlotLife, SpawnOrder, TableHead, Ticket,
+};
+use crate::clock;
+use crate::program::state::Exit;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::rc::Rc;
+use trine_config::ListenAddr;
+use trine_service::listeners::{self, BindOptions, Inherited, Listener};
+use trine_service::pidfile::PidFile;
+use trine_service::readiness::Notifier;
+
+/// A report and the descriptors that go with it.
+pub type Letter = (Report, Vec<Rc<OwnedFd>>);
+
+#[derive(Debug)]
+pub struct Table {
+    slots: BTreeMap<String, Slot>,
+    sockets: BTreeMap<String, Held>,
+    stored: BTreeMap<String, String>,
+    /// Signals the brain has not written down yet.
+    signals: Vec<(u64, i32)>,
+    signals_seen: u64,
+    notify: Rc<OwnedFd>,
+    notify_address: String,
+    inherited: Inherited,
+    inheritance: Inheritance,
+    notifier: Notifier,
+    pidfile: Option<PidFile>,
+    /// Set by `Order::Exit`.
+    pub exit: Option<u8>,
+}
+
+/// What Table starts with.
+#[derive(Debug)]
+pub struct Endowment {
+    pub notify: OwnedFd,
+    pub notify_address: String,
+    pub inherited: Inherited,
+    pub inheritance: Inheritance,
+    pub notifier: Notifier,
+}
+
+#[derive(Debug)]
+struct Held {
+    listener: Listener,
+    /// The brain's own copy, made when it asked for one.
+    copy: Option<Rc<OwnedFd>>,
+}
+
+impl Table {
+    #[must_use]
+    pub fn new(from: Endowment) -> Self {
+        Self {
+            slots: BTreeMap::new(),
+            sockets: BTreeMap::new(),
+            stored: BTreeMap::new(),
+            signals: Vec::new(),
+            signals_seen: 0,
+            notify: Rc::new(from.notify),
+            notify_address: from.notify_address,
+            inherited: from.inherited,
+            inheritance: from.inheritance,
+            notifier: from.notifier,
+            pidfile: None,
+            exit: None,
+        }
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.slots.is_empty() && self.stored.is_empty()
+    }
+
+    /// Everything, for a new brain.
+    #[must_use]
+    pub fn tell_all(&self, brains: u64, last_brain: Option<Exit>) -> Vec<Letter> {
+        let head = TableHead {
+            holder_pid: trine_sys::process::getpid().as_raw(),
+            brains,
+            last_brain,
+            notify_socket: self.notify_address.clone(),
+            stored: self.stored.clone(),
+        };
+        let mut letters = vec![(Report::Table(Box::new(head)), vec![self.notify.clone()])];
+        for (id, slot) in &self.slots {
+            let channels = slot.pipes.keys().copied().collect();
+            let fds = slot
+                .pidfd
+                .iter()
+                .chain(slot.pipes.values().map(|pipe| &pipe.read))
+                .cloned()
+                .collect();
+            let (id, life) = (id.clone(), slot.life.clone());
+            letters.push((
+                Report::Slot {
+                    id,
+                    generation: slot.generation,
+                    life,
+                    channels,
+                },
+                fds,
+            ));
+        }
+        for (key, held) in &self.sockets {
+            let (key, address) = (key.clone(), held.listener.addr.to_string());
+            let given = held.copy.is_some();
+            letters.push((
+                Report::Socket {
+                    key,
+                    address,
+                    given,
+                },
+                held.copy.iter().cloned().collect(),
+            ));
+        }
+        letters.push((Report::TableEnd, Vec::new()));
+        letters.extend(
+            self.signals
+                .iter()
+                .map(|&(number, signal)| (Report::Signal { number, signal }, Vec::new())),
+        );
+        letters
+    }
+
+    /// A signal to us: kept until the brain has written it down.
+    pub fn signalled(&mut self, signal: i32) -> Letter {
+        self.signals_seen += 1;
+        let number = self.signals_seen;
+        self.signals.push((number, signal));
+        (Report::Signal { number, signal }, Vec::new())
+    }
+
+    /// A child has ended and is reaped.
+    pub fn ended(&mut self, pid: i32, exit: Exit) -> Letter {
+        let at = clock::now();
+        let is_it =
+            |slot: &Slot| matches!(slot.life, SlotLife::Alive { pid: alive, .. } if alive == pid);
+        let report = match self.slots.iter_mut().find(|(_, slot)| is_it(slot)) {
+            Some((id, slot)) => {
+                slot.ended(exit, at);
+                Report::Exited {
+                    id: id.clone(),
+                    generation: slot.generation,
+                    pid,
+                    at,
+                    exit,
+                }
+            }
+            None => Report::Stranger { pid, exit },
+        };
+        (report, Vec::new())
+    }
+
+    /// Carries out one order (all but `Hello`).
+    pub fn perform(&mut self, order: Order) -> Option<Letter> {
+        match order {
+            Order::Hello => None,
+            Order::Store { key, value } => {
+                match value {
+                    Some(value) => self.stored.insert(key, value),
+                    None => self.stored.remove(&key),
+                };
+                None
+            }
+            Order::Spawn(order) => self.spawn(*order),
+            Order::Signal { id, signal, group } => {
+                // The process may just have ended: its exit is on the way to the brain, nothing else is to be said.
+                let _ = self.slots.get(&id).map(|slot| slot.signal(signal, group));
+                None
+            }
+            Order::Acknowledge { id, generation } => {
+                if let Some(slot) = self.slots.get_mut(&id) {
+                    slot.acknowledge(generation);
+                }
+                None
+            }
+            Order::OpenPipe {
+                ticket,
+                id,
+                channel,
+                bytes,
+            } => Some(match self.open_pipe(id, channel, bytes) {
+                Ok(pipe) => (
+                    Report::Done {
+                        ticket,
+                        text: String::new(),
+                    },
+                    vec![pipe],
+                ),
+                Err(err) => refused(ticket, "pipe", &err),
+            }),
+            Order::Bind {
+                ticket,
+                key,
+                bind,
+                give,
+            } => Some(match self.bind(key, &bind, give) {
+                Ok((text, fds)) => (Report::Done { ticket, text }, fds),
+                Err(failure) => (Report::Refused { ticket, failure }, Vec::new()),
+            }),
+            Order::Release { key } => {
+                self.sockets.remove(&key);
+                None
+            }
+            Order::Forget { id } => {
+                if self.slots.get(&id).is_some_and(|slot| !slot.is_alive()) {
+                    self.slots.remove(&id);
+                }
+                None
+            }
+            Order::TakeSignals { up_to } => {
+                self.signals.retain(|&(number, _)| number > up_to);
+                None
+            }
+            Order::Pidfile { ticket, path } => Some(self.write_pidfile(ticket, path)),
+            Order::Notify { text } => {
+                // Whoever supervises us may be gone; that changes nothing for the programs.
+                let _ = self.notifier.send(&text);
+                None
+            }
+            Order::Exit { code } => {
+                self.exit = Some(code);
+                None
+            }
+        }
+    }
+
+    fn spawn(&mut self, order: SpawnOrder) -> Option<Letter> {
+        let (id, generation) = (order.id.clone(), order.generation);
+        let slot = self.slots.entry(id.clone()).or_default();
+        if slot.is_alive() {
+            return None; // never two of them
+        }
+        let mut fds = Vec::new();
+        for (_, key) in &order.sockets {
+            match self.sockets.get(key) {
+                Some(held) => fds.push(held.listener.as_fd()),
+                None => {
+                    let failure = Failure {
+                        step: "sockets".into(),
+                        errno: None,
+                        text: format!("no socket {key} is held"),
+                    };
+                    slot.failed(generation, clock::now(), failure.clone());
+                    return Some((
+                        Report::SpawnFailed {
+                            id,
+                            generation,
+                            at: clock::now(),
+                            failure,
+                        },
+                        Vec::new(),
+                    ));
+                }
+            }
+        }
+        let at = clock::now();
+        Some(
+            match process::spawn(&order, slot, &fds, &self.inheritance) {
+                Ok(child) => {
+                    let pid = child.pid.as_raw();
+                    let pidfd = slot.started(generation, pid, child.pidfd, at);
+                    (
+                        Report::Spawned {
+                            id,
+                            generation,
+                            pid,
+                            at,
+                        },
+                        vec![pidfd],
+                    )
+                }
+                Err(failure) => {
+                    slot.failed(generation, at, failure.clone());
+                    (
+                        Report::SpawnFailed {
+                            id,
+                            generation,
+                            at,
+                            failure,
+                        },
+                        Vec::new(),
+                    )
+                }
+            },
+        )
+    }
+
+    fn open_pipe(&mut self, id: String, channel: Channel, bytes: usize) -> io::Result<Rc<OwnedFd>> {
+        let pipe = match self.slots.entry(id).or_default().pipes.entry(channel) {
+            Entry::Occupied(pipe) => pipe.into_mut(),
+            Entry::Vacant(place) => place.insert(Pipe::open(bytes)?),
+        };
+        Ok(pipe.read.clone())
+    }
+
+    fn bind(
+        &mut self,
+        key: String,
+        bind: &BindOrder,
+        give: bool,
+    ) -> Result<(String, Vec<Rc<OwnedFd>>), Failure> {
+        if !self.sockets.contains_key(&key) {
+            let listener = self.listen(bind)?;
+            self.sockets.insert(
+                key.clone(),
+                Held {
+                    listener,
+                    copy: None,
+                },
+            );
+        }
+        let Some(held) = self.sockets.get_mut(&key) else {
+            return Ok((String::new(), Vec::new()));
+        };
+        if give && held.copy.is_none() {
+            let copy = held
+                .listener
+                .as_fd()
+                .try_clone_to_owned()
+                .map_err(|err| failure("dup", &err))?;
+            held.copy = Some(Rc::new(copy));
+        }
+        let fds = held.copy.iter().filter(|_| give).cloned().collect();
+        Ok((held.listener.addr.to_string(), fds))
+    }
+
+    fn listen(&mut self, bind: &BindOrder) -> Result<Listener, Failure> {
+        let address: ListenAddr = bind.address.parse().map_err(|err| Failure {
+            step: "bind".into(),
+            errno: None,
+            text: format!("{}: {err}", bind.address),
+        })?;
+        let options = BindOptions {
+            backlog: bind.backlog,
+            unix_mode: bind.mode,
+            reuse_port: false,
+        };
+        let listener = listeners::bind(&address, &options, &mut self.inherited).map_err(|err| {
+            let source =
+                std::error::Error::source(&err).and_then(|err| err.downcast_ref::<io::Error>());
+            Failure {
+                step: "bind".into(),
+                errno: source.and_then(io::Error::raw_os_error),
+                text: trine_service::exit::chain(&err),
+            }
+        })?;
+        trine_sys::fdpass::set_nonblocking(listener.as_fd(), !bind.blocking)
+            .map_err(|err| failure("bind", &err))?;
+        Ok(listener)
+    }
+
+    fn write_pidfile(&mut self, ticket: Ticket, path: String) -> Letter {
+        if self
+            .pidfile
+            .as_ref()
+            .is_some_and(|file| file.path() == std::path::Path::new(&path))
+        {
+            return (
+                Report::Done {
+                    ticket,
+                    text: String::new(),
+                },
+                Vec::new(),
+            );
+        }
+        match PidFile::create(path) {
+            Ok(file) => {
+                self.pidfile = Some(file);
+                (
+                    Report::Done {
+                        ticket,
+                        text: String::new(),
+                    },
+                    Vec::new(),
+                )
+            }
+            Err(err) => {
+                let text = trine_service::exit::chain(&err);
+                let failure = Failure {
+                    step: "pidfile".into(),
+                    errno: None,
+                    text,
+                };
+                (Report::Refused { ticket, failure }, Vec::new())
+            }
+        }
+    }
+}
+
+fn failure(step: &str, err: &io::Error) -> Failure {
+    Failure {
+        step: step.into(),
+        errno: err.raw_os_error(),
+        text: err.to_string(),
+    }
+}
+
+fn refused(ticket: Ticket, step: &str, err: &io::Error) -> Letter {
+    (
+        Report::Refused {
+            ticket,
+            failure: failure(step, err),
+        },
+        Vec::new(),
+    )
+}

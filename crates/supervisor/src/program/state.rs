@@ -1,0 +1,466 @@
+//! The life of one process: supervisord's states and codes, one transition function, effects as values.
+//! Not here: spawning, signalling, timers, logging. The caller carries effects out in order and asks
+//! [`Life::deadline`] when to come back with [`Event::Tick`].
+
+use super::backoff::Backoff;
+use super::moment::Moment;
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// supervisord's name and number of a state: what clients see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Code {
+    Stopped = 0,
+    Starting = 10,
+    Running = 20,
+    Backoff = 30,
+    Stopping = 40,
+    Exited = 100,
+    Fatal = 200,
+}
+
+impl Code {
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Stopped => "STOPPED",
+            Self::Starting => "STARTING",
+            Self::Running => "RUNNING",
+            Self::Backoff => "BACKOFF",
+            Self::Stopping => "STOPPING",
+            Self::Exited => "EXITED",
+            Self::Fatal => "FATAL",
+        }
+    }
+}
+
+/// Where a process is in its life. supervisord's UNKNOWN is absent: a pidfd never misfires, so nothing leads there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "at", rename_all = "snake_case")]
+pub enum State {
+    Stopped,
+    Starting { since: Moment },
+    Running { since: Moment },
+    Backoff { until: Moment },
+    Stopping { kill_at: Moment, then: Then },
+    Exited,
+    Fatal,
+}
+
+/// What follows once a stopping process is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Then {
+    /// STOPPED.
+    Stay,
+    /// A fresh start: this was a restart.
+    Start,
+    /// It was stopped because it did not get ready in time; that counts as a failed start.
+    Retry,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Exit {
+    Code(i32),
+    Signal { signal: i32, core: bool },
+}
+
+impl Exit {
+    /// supervisord's exit status: death by a signal is -1.
+    #[must_use]
+    pub fn status(self) -> i32 {
+        match self {
+            Self::Code(code) => code,
+            Self::Signal { .. } => -1,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scope {
+    /// The process that was spawned.
+    Main,
+    /// Its whole process group.
+    Group,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AutoRestart {
+    Never,
+    Always,
+    /// Only after an exit code that is not in `exit_codes`.
+    Unexpected,
+}
+
+/// What makes STARTING into RUNNING.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Gate {
+    /// Having lived for `start_secs`.
+    Age,
+    /// Being told by [`Event::Ready`], within this time.
+    Told { within: Duration },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Policy {
+    pub auto_restart: AutoRestart,
+    pub exit_codes: Vec<i32>,
+    pub start_secs: Duration,
+    pub start_retries: u32,
+    pub backoff: Backoff,
+    pub stop_signal: i32,
+    pub stop_scope: Scope,
+    pub stop_wait: Duration,
+    pub kill_scope: Scope,
+    pub gate: Gate,
+}
+
+impl Policy {
+    #[must_use]
+    pub fn expects(&self, exit: Exit) -> bool {
+        matches!(exit, Exit::Code(code) if self.exit_codes.contains(&code))
+    }
+
+    fn restarts_after(&self, exit: Exit) -> bool {
+        match self.auto_restart {
+            AutoRestart::Never => false,
+            AutoRestart::Always => true,
+            AutoRestart::Unexpected => !self.expects(exit),
+        }
+    }
+}
+
+/// Everything about a process that must outlive the brain: it is written into the holder with each transition.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Life {
+    pub state: State,
+    /// Failed starts in a row; supervisord's back-off counter.
+    pub failures: u32,
+    /// How often it was spawned.
+    pub spawns: u64,
+    pub last_exit: Option<Exit>,
+}
+
+impl Default for Life {
+    fn default() -> Self {
+        Self {
+            state: State::Stopped,
+            failures: 0,
+            spawns: 0,
+            last_exit: None,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// Asked to run.
+    Start,
+    /// Asked to stop.
+    Stop,
+    /// Asked to stop if it runs, and to start afresh.
+    Restart,
+    /// The process exists.
+    Spawned,
+    /// It could not be created.
+    SpawnFailed,
+    /// It ended at this moment, which may lie before `now` when nobody was there to see it.
+    Exited { exit: Exit, at: Moment },
+    /// It said, or a probe found, that it is ready.
+    Ready,
+    /// Time has passed. Only to be sent while the process is known to be alive, so that an exit is never overtaken.
+    Tick,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    Spawn,
+    Signal {
+        signal: i32,
+        scope: Scope,
+    },
+    /// Tell the world. `from` and `to` as supervisord's event listeners see them.
+    Announce {
+        from: Code,
+        to: Code,
+        why: Why,
+    },
+}
+
+/// The reason of a change, for the log and for event streams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    Asked,
+    /// Lived long enough.
+    Age,
+    /// Told to be ready.
+    Ready,
+    SpawnFailed,
+    /// Ended before it counted as started.
+    TooQuick(Exit),
+    Expected(Exit),
+    Unexpected(Exit),
+    /// Ended because it was stopped.
+    Stopped(Option<Exit>),
+    NotReadyInTime,
+    /// The wait before another attempt is over.
+    Retry,
+    AutoRestart,
+    TooManyRetries,
+}
+
+pub const SIGKILL: i32 = 9;
+/// SIGKILL is repeated, but not in a busy loop when `stop_wait` is zero.
+const KILL_AGAIN_AT_LEAST: Duration = Duration::from_secs(1);
+
+impl Life {
+    #[must_use]
+    pub fn code(&self) -> Code {
+        match self.state {
+            State::Stopped => Code::Stopped,
+            State::Starting { .. } => Code::Starting,
+            State::Running { .. } => Code::Running,
+            State::Backoff { .. } => Code::Backoff,
+            State::Stopping { .. } => Code::Stopping,
+            State::Exited => Code::Exited,
+            State::Fatal => Code::Fatal,
+        }
+    }
+
+    /// Whether a process was ordered and has not been reported gone.
+    #[must_use]
+    pub fn has_process(&self) -> bool {
+        matches!(
+            self.state,
+            State::Starting { .. } | State::Running { .. } | State::Stopping { .. }
+        )
+    }
+
+    /// Whether nothing more will happen by itself.
+    #[must_use]
+    pub fn at_rest(&self) -> bool {
+        matches!(self.state, State::Stopped | State::Exited | State::Fatal)
+    }
+
+    /// When [`Event::Tick`] is due.
+    #[must_use]
+    pub fn deadline(&self, policy: &Policy) -> Option<Moment> {
+        match (&self.state, policy.gate) {
+            (State::Starting { since }, Gate::Age) => Some(*since + policy.start_secs),
+            (State::Starting { since }, Gate::Told { within }) => Some(*since + within),
+            (State::Backoff { until }, _) => Some(*until),
+            (State::Stopping { kill_at, .. }, _) => Some(*kill_at),
+            (State::Stopped | State::Running { .. } | State::Exited | State::Fatal, _) => None,
+        }
+    }
+}
+
+#[must_use = "a dropped effect is a signal or a spawn that never happens"]
+pub fn step(life: Life, event: Event, now: Moment, policy: &Policy) -> (Life, Vec<Effect>) {
+    let mut turn = Turn {
+        life,
+        effects: Vec::new(),
+        now,
+        policy,
+    };
+    match (turn.life.state.clone(), event) {
+        (State::Stopped | State::Exited | State::Fatal, Event::Start | Event::Restart)
+        | (State::Backoff { .. }, Event::Restart) => turn.begin_afresh(),
+
+        (State::Starting { .. } | State::Running { .. }, Event::Stop) => {
+            turn.terminate(Then::Stay, Why::Asked)
+        }
+        (State::Starting { .. } | State::Running { .. }, Event::Restart) => {
+            turn.terminate(Then::Start, Why::Asked)
+        }
+        (State::Stopping { kill_at, .. }, Event::Stop) => {
+            turn.life.state = State::Stopping {
+                kill_at,
+                then: Then::Stay,
+            };
+        }
+        (State::Stopping { kill_at, .. }, Event::Start | Event::Restart) => {
+            turn.life.state = State::Stopping {
+                kill_at,
+                then: Then::Start,
+            };
+        }
+        (State::Backoff { .. }, Event::Stop) => turn.enter(State::Stopped, Why::Stopped(None)),
+
+        (State::Starting { since }, Event::Spawned) => {
+            if policy.gate == Gate::Age && policy.start_secs.is_zero() {
+                turn.enter(State::Running { since }, Why::Age);
+            }
+        }
+        (State::Starting { .. }, Event::SpawnFailed) => turn.fail(Why::SpawnFailed),
+        (State::Starting { since }, Event::Exited { exit, at }) => {
+            if policy.gate == Gate::Age && at - since >= policy.start_secs {
+                turn.enter(State::Running { since }, Why::Age);
+                turn.ended(exit);
+            } else {
+                turn.life.last_exit = Some(exit);
+                turn.fail(Why::TooQuick(exit));
+            }
+        }
+        (State::Starting { since }, Event::Ready) => {
+            if matches!(policy.gate, Gate::Told { .. }) {
+                turn.enter(State::Running { since }, Why::Ready);
+            }
+        }
+        (State::Starting { since }, Event::Tick) if turn.is_due() => match policy.gate {
+            Gate::Age => turn.enter(State::Running { since }, Why::Age),
+            Gate::Told { .. } => turn.terminate(Then::Retry, Why::NotReadyInTime),
+        },
+
+        (State::Running { since }, Event::Exited { exit, at }) => {
+            if at - since < policy.start_secs {
+                turn.life.last_exit = Some(exit);
+                turn.fail(Why::TooQuick(exit)); // said it was ready, and died at once: no hot loop
+            } else {
+                turn.ended(exit);
+            }
+        }
+
+        (State::Backoff { .. }, Event::Tick) if turn.is_due() => turn.spawn(Why::Retry),
+
+        (State::Stopping { then, .. }, Event::Exited { exit, .. }) => {
+            turn.life.last_exit = Some(exit);
+            turn.gone(then, Some(exit));
+        }
+        (State::Stopping { then, .. }, Event::SpawnFailed) => turn.gone(then, None),
+        (State::Stopping { then, .. }, Event::Tick) if turn.is_due() => {
+            let again = policy.stop_wait.max(KILL_AGAIN_AT_LEAST);
+            turn.life.state = State::Stopping {
+                kill_at: now + again,
+                then,
+            };
+            turn.effects.push(Effect::Signal {
+                signal: SIGKILL,
+                scope: policy.kill_scope,
+            });
+        }
+
+        (
+            State::Stopped,
+            Event::Stop | Event::Spawned | Event::SpawnFailed | Event::Exited { .. },
+        )
+        | (State::Stopped, Event::Ready | Event::Tick)
+        | (State::Starting { .. }, Event::Start | Event::Tick)
+        | (
+            State::Running { .. },
+            Event::Start | Event::Spawned | Event::SpawnFailed | Event::Ready | Event::Tick,
+        )
+        | (
+            State::Backoff { .. },
+            Event::Start | Event::Spawned | Event::SpawnFailed | Event::Exited { .. },
+        )
+        | (State::Backoff { .. }, Event::Ready | Event::Tick)
+        | (State::Stopping { .. }, Event::Spawned | Event::Ready | Event::Tick)
+        | (
+            State::Exited,
+            Event::Stop | Event::Spawned | Event::SpawnFailed | Event::Exited { .. },
+        )
+        | (State::Exited, Event::Ready | Event::Tick)
+        | (
+            State::Fatal,
+            Event::Stop | Event::Spawned | Event::SpawnFailed | Event::Exited { .. },
+        )
+        | (State::Fatal, Event::Ready | Event::Tick) => {}
+    }
+    (turn.life, turn.effects)
+}
+
+struct Turn<'a> {
+    life: Life,
+    effects: Vec<Effect>,
+    now: Moment,
+    policy: &'a Policy,
+}
+
+impl Turn<'_> {
+    fn is_due(&self) -> bool {
+        self.life
+            .deadline(self.policy)
+            .is_some_and(|deadline| deadline <= self.now)
+    }
+
+    fn enter(&mut self, state: State, why: Why) {
+        let from = self.life.code();
+        self.life.state = state;
+        self.effects.push(Effect::Announce {
+            from,
+            to: self.life.code(),
+            why,
+        });
+    }
+
+    fn begin_afresh(&mut self) {
+        self.life.failures = 0;
+        self.spawn(Why::Asked);
+    }
+
+    fn spawn(&mut self, why: Why) {
+        self.life.spawns += 1;
+        self.enter(State::Starting { since: self.now }, why);
+        self.effects.push(Effect::Spawn);
+    }
+
+    fn terminate(&mut self, then: Then, why: Why) {
+        self.enter(
+            State::Stopping {
+                kill_at: self.now + self.policy.stop_wait,
+                then,
+            },
+            why,
+        );
+        self.effects.push(Effect::Signal {
+            signal: self.policy.stop_signal,
+            scope: self.policy.stop_scope,
+        });
+    }
+
+    fn fail(&mut self, why: Why) {
+        self.life.failures += 1;
+        let until = self.now + self.policy.backoff.delay(self.life.failures);
+        self.enter(State::Backoff { until }, why);
+        if self.life.failures > self.policy.start_retries {
+            self.life.failures = 0;
+            self.enter(State::Fatal, Why::TooManyRetries);
+        }
+    }
+
+    /// A process that had counted as running ended by itself.
+    fn ended(&mut self, exit: Exit) {
+        self.life.failures = 0;
+        self.life.last_exit = Some(exit);
+        let why = if self.policy.expects(exit) {
+            Why::Expected(exit)
+        } else {
+            Why::Unexpected(exit)
+        };
+        self.enter(State::Exited, why);
+        if self.policy.restarts_after(exit) {
+            self.spawn(Why::AutoRestart);
+        }
+    }
+
+    /// A process that was being stopped is gone.
+    fn gone(&mut self, then: Then, exit: Option<Exit>) {
+        match then {
+            Then::Stay => self.enter(State::Stopped, Why::Stopped(exit)),
+            Then::Start => {
+                self.enter(State::Stopped, Why::Stopped(exit));
+                self.begin_afresh();
+            }
+            Then::Retry => self.fail(Why::NotReadyInTime),
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "state_tests.rs"]
+mod tests;
