@@ -122,3 +122,38 @@ impl AsyncSignals {
         }
     }
 }
+
+#[cfg(all(test, feature = "tokio"))]
+mod tests {
+    use super::*;
+    use nix::sys::signal::raise;
+
+    // One test: signals are the whole process's.
+    #[tokio::test(flavor = "current_thread")]
+    async fn catching() {
+        let mut pipe = SignalPipe::new(&[Signal::SIGHUP, Signal::SIGUSR1]).unwrap();
+        assert_eq!(pipe.drain(), []);
+        for signal in [Signal::SIGUSR1, Signal::SIGHUP, Signal::SIGUSR1] {
+            raise(signal).unwrap();
+        }
+        assert_eq!(pipe.drain(), [Signal::SIGHUP, Signal::SIGUSR1], "each once");
+
+        raise(Signal::SIGHUP).unwrap();
+        let mut signals = pipe.into_async().unwrap();
+        assert_eq!(
+            signals.next().await.unwrap(),
+            Signal::SIGHUP,
+            "came before it was watched"
+        );
+        let later = async {
+            tokio::task::yield_now().await;
+            raise(Signal::SIGUSR1).unwrap();
+            raise(Signal::SIGHUP).unwrap();
+        };
+        let (signal, ()) = tokio::join!(signals.next(), later);
+        assert_eq!(signal.unwrap(), Signal::SIGHUP);
+        assert_eq!(signals.next().await.unwrap(), Signal::SIGUSR1);
+        drop(signals);
+        raise(Signal::SIGHUP).unwrap(); // ignored now; the default would end us
+    }
+}
