@@ -80,7 +80,7 @@ impl EventLog {
     #[must_use]
     pub fn since(&self, id: u64) -> Vec<Event> {
         let oldest = self.next_id - self.ring.len() as u64;
-        let lost = id != 0 && (id + 1 < oldest || id >= self.next_id);
+        let lost = id != 0 && (id >= self.next_id || id + 1 < oldest);
         let gap = lost.then(|| Event {
             id: oldest - 1,
             time: Timestamp::now(),

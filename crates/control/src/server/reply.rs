@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
@@ -70,17 +70,20 @@ async fn read_body(
     request: http::Request<Incoming>,
 ) -> Result<http::Request<Bytes>, ProblemDocument> {
     let (head, body) = request.into_parts();
-    let whole =
-        tokio::time::timeout(READ_TIMEOUT, Limited::new(body, MAX_BODY_BYTES).collect()).await;
-    match whole {
+    if body.size_hint().lower() > MAX_BODY_BYTES as u64 {
+        return Err(too_large());
+    }
+    let body = Limited::new(body, MAX_BODY_BYTES).collect();
+    match tokio::time::timeout(READ_TIMEOUT, body).await {
         Ok(Ok(body)) => Ok(http::Request::from_parts(head, body.to_bytes())),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(ProblemDocument::new(
-            413,
-            format!("a body has {MAX_BODY_BYTES} bytes at most"),
-        )),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
         Ok(Err(_)) => Err(ProblemDocument::new(400, "the body broke off")),
         Err(_) => Err(ProblemDocument::new(408, "the body took too long")),
     }
+}
+
+fn too_large() -> ProblemDocument {
+    ProblemDocument::new(413, format!("a body has {MAX_BODY_BYTES} bytes at most"))
 }
 
 /// An answer with a JSON body and a newline, for people who use curl.
