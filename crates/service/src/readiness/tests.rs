@@ -122,3 +122,37 @@ fn attached_descriptors_are_not_kept() {
     let end = std::io::Read::read(&mut &kept, &mut [0]).unwrap();
     assert_eq!(end, 0, "the last copy of the other end is closed");
 }
+
+/// systemd's own client: it names itself by its pid, and waits until we have read (BARRIER).
+#[test]
+fn a_foreign_client() {
+    let address = format!("@trine-test-foreign-{}", std::process::id());
+    let receiver = NotifyReceiver::bind(&address, 0).unwrap();
+    let mut command = std::process::Command::new("systemd-notify");
+    command
+        .args(["--ready", "--status=up", "--pid=4711"])
+        .env("NOTIFY_SOCKET", &address);
+    let Ok(mut client) = command.spawn() else {
+        eprintln!("left out: systemd-notify is not installed");
+        return;
+    };
+    let mut got = Vec::new();
+    let ended = loop {
+        let mut fds = [nix::poll::PollFd::new(
+            std::os::fd::AsFd::as_fd(&receiver),
+            nix::poll::PollFlags::POLLIN,
+        )];
+        nix::poll::poll(&mut fds, 20_u16).unwrap();
+        got.extend(receiver.receive().unwrap());
+        if let Some(status) = client.try_wait().unwrap() {
+            break status;
+        }
+    };
+    assert!(ended.success(), "{ended}");
+    assert_eq!((got[0].is_ready(), got[0].status()), (true, Some("up")));
+    // Root may send in another's name (`unix(7)`), and systemd-notify does: as its parent, us.
+    assert!(
+        [client.id(), std::process::id(), 4711].contains(&(got[0].pid as u32)),
+        "{got:?}"
+    );
+}
