@@ -165,7 +165,7 @@ impl Settings {
 }
 
 /// A number of workers or threads that can be meant.
-pub(crate) fn count(number: u64, what: &str) -> Result<usize, String> {
+pub(crate) fn count(number: i64, what: &str) -> Result<usize, String> {
     let most = if what == "threads" {
         MOST_THREADS
     } else {
@@ -174,7 +174,7 @@ pub(crate) fn count(number: u64, what: &str) -> Result<usize, String> {
     match usize::try_from(number) {
         Ok(number) if (1..=most).contains(&number) => Ok(number),
         _ => Err(format!(
-            "{number} {what} cannot be; there may be 1 to {most}"
+            "expected a number of {what} from 1 to {most}, found {number}"
         )),
     }
 }

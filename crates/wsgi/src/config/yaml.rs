@@ -111,17 +111,12 @@ pub(super) fn read(path: &Path, problems: &mut Problems) -> Option<Given> {
         let said = format!("there is no folder {}", folder.display());
         check.note("chdir", &said);
     }
-    let whole = |number: i64| u64::try_from(number).map_err(|_| format!("{number} is negative"));
     Some(Given {
         app: raw.wsgi_app,
         bind,
         backlog: raw.backlog,
-        workers: check.keep("workers", raw.workers, |number| {
-            count(whole(number)?, "workers")
-        }),
-        threads: check.keep("threads", raw.threads, |number| {
-            count(whole(number)?, "threads")
-        }),
+        workers: check.keep("workers", raw.workers, |number| count(number, "workers")),
+        threads: check.keep("threads", raw.threads, |number| count(number, "threads")),
         worker_connections: raw.worker_connections.map(|count| count as usize),
         timeout: raw.timeout,
         graceful_timeout: raw.graceful_timeout,

@@ -36,8 +36,9 @@ pub struct Gone;
 pub trait Sink {
     /// Bytes that go out with the next push, or when the call is over.
     fn out(&mut self) -> &mut Vec<u8>;
-    /// Sends `out`, then `data`, then `tail`. When it returns, the application may go on: everything is on its way.
-    fn push(&mut self, data: &[u8], tail: &'static [u8]) -> Result<(), Gone>;
+    /// Sends `out`, then `data`, then `tail`. With `wait`, everything is on its way when this returns, so that the
+    /// application may go on; otherwise what the client does not take at once is kept.
+    fn push(&mut self, data: &[u8], tail: &'static [u8], wait: bool) -> Result<(), Gone>;
     /// Sends `out`, then a part of a file; nothing may follow.
     fn file(&mut self, file: OwnedFd, offset: u64, len: u64) -> Result<(), Gone>;
     fn date(&mut self) -> [u8; 29];
@@ -90,6 +91,19 @@ impl From<Gone> for CallError {
 
 /// Blocks up to this size are gathered into one send; larger ones are sent from where they lie.
 const GATHER_BYTES: usize = 16 * 1024;
+/// What is left of a larger block is not copied; the application waits for the client instead.
+const KEEP_BYTES: usize = 16 * 1024 * 1024;
+
+/// What may follow a block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pace {
+    /// The application goes on at once: `write()`.
+    Now,
+    /// The next block is asked for: an iterator. Small blocks are flushed by the caller.
+    Next,
+    /// Nothing of the application: all blocks are there already.
+    Whole,
+}
 
 /// The request being answered, as the callables see it.
 pub(super) struct Active<'a> {
@@ -102,12 +116,11 @@ pub(super) struct Active<'a> {
 
 impl Active<'_> {
     /// Sends one block, after the head if that is not out yet. `total` is the body's length when it is known.
-    /// `flush`: it has to be on its way when this returns.
     pub(super) fn send_block(
         &mut self,
         data: &[u8],
         total: Option<u64>,
-        flush: bool,
+        pace: Pace,
     ) -> Result<(), CallError> {
         if data.is_empty() {
             return Ok(());
@@ -121,13 +134,18 @@ impl Active<'_> {
             b""
         };
         if data.len() > GATHER_BYTES {
-            return Ok(self.sink.push(data, tail)?);
+            let wait = match pace {
+                Pace::Now => true,
+                Pace::Next => !self.reply.is_complete(),
+                Pace::Whole => data.len() > KEEP_BYTES,
+            };
+            return Ok(self.sink.push(data, tail, wait)?);
         }
         let out = self.sink.out();
         out.extend_from_slice(data);
         out.extend_from_slice(tail);
-        if flush || out.len() > 4 * GATHER_BYTES {
-            self.sink.push(b"", b"")?;
+        if pace == Pace::Now || out.len() > 4 * GATHER_BYTES {
+            self.sink.push(b"", b"", pace != Pace::Whole)?;
         }
         Ok(())
     }
@@ -152,7 +170,7 @@ impl Active<'_> {
         out.extend_from_slice(b"HTTP/1.1 103 Early Hints\r\n");
         out.extend_from_slice(fields);
         out.extend_from_slice(b"\r\n");
-        self.sink.push(b"", b"")
+        self.sink.push(b"", b"", true)
     }
 }
 
@@ -412,7 +430,7 @@ fn send_sequence(
             }
             let item =
                 Bound::from_borrowed_ptr(py, ffi::PySequence_Fast_GET_ITEM(items.as_ptr(), index));
-            active.send_block(bytes_of(py, item.as_ptr())?, None, false)?;
+            active.send_block(bytes_of(py, item.as_ptr())?, None, Pace::Whole)?;
         }
     }
     end(active);
@@ -445,7 +463,7 @@ fn send_iterable(
         }
         // SAFETY: `active` lives in the frame of `Caller::call`; the borrow ends before Python code runs again.
         let active = unsafe { &mut *active };
-        active.send_block(data, single.then_some(data.len() as u64), false)?;
+        active.send_block(data, single.then_some(data.len() as u64), Pace::Next)?;
         if active.reply.overran() {
             tracing::warn!(
                 "the application produced more than its Content-Length; the rest is not sent"
@@ -457,7 +475,7 @@ fn send_iterable(
         }
         // A complete answer may wait for others of the same batch; the application only cleans up now.
         if !active.reply.is_complete() || active.sink.eager() {
-            active.sink.push(b"", b"")?;
+            active.sink.push(b"", b"", true)?;
         }
     }
     // SAFETY: as above.

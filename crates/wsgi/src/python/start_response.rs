@@ -10,7 +10,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyCapsule;
 
-use super::call::{Active, CallError};
+use super::call::{Active, CallError, Pace};
 use super::interpreter::raise;
 use super::text::latin1_bytes;
 
@@ -330,7 +330,7 @@ unsafe extern "C" fn write(
             ffi::PyBytes_AsString(data).cast::<u8>(),
             ffi::PyBytes_Size(data) as usize,
         );
-        match (*active).send_block(bytes, None, true) {
+        match (*active).send_block(bytes, None, Pace::Now) {
             Ok(()) => {
                 ffi::Py_INCREF(ffi::Py_None());
                 ffi::Py_None()

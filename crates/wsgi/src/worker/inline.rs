@@ -98,9 +98,10 @@ impl Sink for InlineSink<'_, '_> {
         self.io.out(self.token)
     }
 
-    fn push(&mut self, data: &[u8], tail: &'static [u8]) -> Result<(), Gone> {
+    fn push(&mut self, data: &[u8], tail: &'static [u8], wait: bool) -> Result<(), Gone> {
         match self.io.write(self.token, data, tail) {
             Ok(Sent::All) => Ok(()),
+            Ok(Sent::Blocked) if !wait => Ok(()),
             Ok(Sent::Blocked) => {
                 let (io, token) = (&mut *self.io, self.token);
                 let sent = self.gil.detached(|| io.drive_until_sent(token));

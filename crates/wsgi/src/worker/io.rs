@@ -10,11 +10,15 @@ use std::collections::{BinaryHeap, VecDeque};
 use std::io;
 use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use trine_http1::{Limits, Policy, default_reason};
 use trine_sys::epoll::{Epoll, Event, Interest};
 use trine_sys::net;
+
+use crate::slots::Slots;
 
 use super::conn::{Conn, Progress, Refusal, State};
 use super::date::DateCache;
@@ -119,7 +123,9 @@ pub struct Io {
     scratch: Vec<u8>,
     pub(super) draining: bool,
     /// Connections accepted, ever.
-    pub accepted: u64,
+    accepted: u64,
+    /// Where the arbiter sees how many connections there are.
+    pub shown: Option<(Arc<Slots>, usize)>,
 }
 
 impl Io {
@@ -150,6 +156,7 @@ impl Io {
             scratch: Vec::new(),
             draining: false,
             accepted: 0,
+            shown: None,
         };
         io.accept_more(true)?;
         Ok(io)
@@ -201,11 +208,27 @@ impl Io {
         debug_assert!(self.seen >= self.count, "events would be lost");
         let busy = !self.ready.is_empty() || !self.again.is_empty();
         let timeout = if busy { 0 } else { self.timeout_ms(limit) };
-        self.count = self.epoll.wait(&mut self.events, timeout)?;
-        self.seen = 0;
+        if let Some((slots, slot)) = &self.shown {
+            let slot = slots.worker(*slot);
+            slot.connections.store(self.open as u32, Relaxed);
+            slot.accepted.store(self.accepted, Relaxed);
+        }
+        let count = self.epoll.wait(&mut self.events, timeout)?;
+        self.took_in(count);
+        Ok(count)
+    }
+
+    /// After a wait: `count` events are there to be gone through.
+    fn took_in(&mut self, count: usize) {
+        (self.count, self.seen) = (count, 0);
         self.now = Instant::now();
+        // What others have to say comes first: a stop that came together with a request changes its answer.
+        for event in self.events.iter().take(count) {
+            if event.token() >= FIRST_NOTICE {
+                self.notices |= 1 << (event.token() - FIRST_NOTICE);
+            }
+        }
         self.expire();
-        Ok(self.count)
     }
 
     fn timeout_ms(&self, limit: Option<Duration>) -> i32 {
@@ -254,7 +277,7 @@ impl Io {
     fn handle(&mut self, event: &Event) {
         let token = event.token();
         if token >= FIRST_NOTICE {
-            self.notices |= 1 << (token - FIRST_NOTICE);
+            // Noted when it came in.
         } else if token >= FIRST_LISTENER {
             self.accept((token - FIRST_LISTENER) as usize);
         } else {
@@ -353,7 +376,14 @@ impl Io {
                 self.ready.push_back(token);
             }
             Progress::Again => self.again.push(token),
-            Progress::Close => self.close(token),
+            Progress::Close if conn.out.is_empty() => self.close(token),
+            Progress::Close => {
+                // The client has said all it had to say, and waits for the rest of our answer.
+                conn.state = State::Closing;
+                if !conn.watch_out {
+                    self.mark_dirty(token);
+                }
+            }
             Progress::Refuse(refusal) => self.refuse(token, &refusal),
             Progress::Wait => {
                 match conn.state {
@@ -802,11 +832,9 @@ impl Io {
             // Requests that became complete wait for the application, which is busy with this one.
             let timeout = self.timeout_ms(None);
             match self.epoll.wait(&mut self.events, timeout) {
-                Ok(count) => (self.count, self.seen) = (count, 0),
+                Ok(count) => self.took_in(count),
                 Err(_) => return false,
             }
-            self.now = Instant::now();
-            self.expire();
             self.absorb();
         }
     }

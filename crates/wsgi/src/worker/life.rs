@@ -185,9 +185,11 @@ impl Worker {
             tracing::error!("Exception in worker process: {error}");
             return false;
         }
-        let slots = Arc::clone(&self.boot.slots);
-        let slot = self.boot.slot;
-        slots.worker(slot).set_stage(Stage::Serving);
+        self.io.shown = Some((Arc::clone(&self.boot.slots), self.boot.slot));
+        self.boot
+            .slots
+            .worker(self.boot.slot)
+            .set_stage(Stage::Serving);
         let _ = file::write(&self.boot.say, &[SAYS_READY]);
         if process::getppid() != self.boot.arbiter {
             self.arbiter_gone();
@@ -215,13 +217,6 @@ impl Worker {
                 self.arbiter_gone();
             }
             self.serve_inline(gil);
-            let shared = slots.worker(slot);
-            shared
-                .connections
-                .store(self.io.open() as u32, std::sync::atomic::Ordering::Relaxed);
-            shared
-                .accepted
-                .store(self.io.accepted, std::sync::atomic::Ordering::Relaxed);
             if self.io.is_drained() {
                 return match &mut self.mode {
                     Mode::Inline(..) => true,

@@ -123,16 +123,18 @@ impl Threads {
     }
 
     fn dispatch(&mut self, io: &mut Io, token: Token) {
-        let Some(fd) = io.get(token).map(|conn| Arc::clone(&conn.fd)) else {
+        let Some(conn) = io.get(token) else {
             return;
         };
+        // What epoll has told already it will not tell again.
+        let (fd, wanted) = (Arc::clone(&conn.fd), conn.readable || conn.ended);
         let Some(exchange) = io.take(token) else {
             return;
         };
         // Bytes from before (100 Continue) must not come after the answer.
         io.flush(token);
         let link = self.link(token);
-        link.start(io.take_out(token));
+        link.start(io.take_out(token), wanted);
         let keep_alive = io.may_keep();
         io.expect_back(token);
         self.hall.push(Job {

@@ -76,7 +76,7 @@ pub(super) fn serve(
             access.flush();
         });
         let mut keep = verdict.keep;
-        let finish = |out: &mut Outbox| {
+        let finish = move |out: &mut Outbox| {
             if link.has_rest() {
                 link.leave(out.take());
             } else {
@@ -89,6 +89,8 @@ pub(super) fn serve(
                     }
                 }
             }
+            // The loop closes the connection by dropping the last handle.
+            drop(fd);
             hall.finish(token, &link, Finished { exchange, keep, at });
         };
         next = match hall.try_next() {
@@ -122,7 +124,7 @@ impl Sink for ThreadSink<'_, '_> {
         self.out.bytes()
     }
 
-    fn push(&mut self, data: &[u8], tail: &'static [u8]) -> Result<(), Gone> {
+    fn push(&mut self, data: &[u8], tail: &'static [u8], wait: bool) -> Result<(), Gone> {
         if !self.link.has_rest() {
             match self.out.write(&**self.fd, data, tail) {
                 Ok(Sent::All) => return Ok(()),
@@ -141,7 +143,7 @@ impl Sink for ThreadSink<'_, '_> {
         if !alive {
             return Err(Gone);
         }
-        if self.link.needs_room() {
+        if wait && self.link.needs_room() {
             let link = self.link;
             return self
                 .gil

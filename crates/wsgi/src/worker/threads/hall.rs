@@ -170,12 +170,14 @@ struct Inner {
 
 impl Link {
     /// A request goes to a thread; `out` is what must go out before its answer.
-    pub(super) fn start(&self, out: Outbox) {
+    /// `wanted`: the loop has to be told of the end.
+    pub(super) fn start(&self, out: Outbox, wanted: bool) {
         let mut inner = lock(&self.inner);
         inner.finished = None;
         inner.gone = false;
         inner.out = out;
-        self.state.store(RUNNING, SeqCst);
+        self.state
+            .store(if wanted { WANTED } else { RUNNING }, SeqCst);
     }
 
     /// The request, if its thread is done. Otherwise the thread will tell of its end.

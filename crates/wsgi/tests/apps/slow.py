@@ -1,0 +1,25 @@
+"""/wait says that it is inside by a file of its pid, and answers once the file `go` is there; both lie in the folder STORY."""
+
+import os
+import time
+from wsgiref.validate import validator
+
+HERE = os.environ["STORY"]
+PLAIN = [("Content-Type", "text/plain")]
+
+
+def application(environ, start_response):
+    path = environ["PATH_INFO"]
+    if path == "/wait":
+        open(os.path.join(HERE, "inside"), "w").close()
+        while not os.path.exists(os.path.join(HERE, "go")):
+            time.sleep(0.005)
+    if path == "/spin":
+        open(os.path.join(HERE, "inside"), "w").close()
+        while True:
+            pass
+    start_response("200 OK", PLAIN)
+    return [str(os.getpid()).encode()]
+
+
+app = validator(application)
