@@ -2,10 +2,6 @@
 //! The same way is gone at the first start, after a reload, and after the death of a brain.
 //! Not here: reading configuration files, or asking for the table (see `mod`).
 
-use super::logs::Key;
-use super::logs::pump::Outlet;
-use super::logs::tap::Tap;
-use super::perform::{log_path, sinks};
 use super::process::{KEY_PREFIX, Process, Record};
 use super::supervisor::Supervisor;
 use crate::config;
@@ -15,7 +11,6 @@ use crate::holder::wire::{Channel, Order, SlotLife};
 use crate::program::state::{Event, State};
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
 
 /// A slot of the table with its descriptors.
 #[derive(Debug)]
@@ -71,29 +66,12 @@ impl Supervisor {
             process.since = Some(since);
             process.pidfd = fds.next();
         }
-        let settings = process.record.settings.clone();
         for (channel, pipe) in row.channels.into_iter().zip(fds) {
-            let sink = sinks(&settings)
-                .into_iter()
-                .find(|(known, _)| *known == channel)
-                .and_then(|(_, sink)| sink);
-            let Some((sink, outlet)) =
-                sink.and_then(|sink| Some((sink, Outlet::open_or_retry(sink)?)))
-            else {
-                continue;
-            };
-            let tap = Arc::new(Tap::new(log_path(sink)));
-            process.taps.insert(channel, tap.clone());
-            self.pump.add(
-                Key {
-                    id: id.to_owned(),
-                    channel,
-                },
-                pipe,
-                outlet,
-                tap,
-            );
+            self.reconnect(id, channel, pipe);
         }
+        let Some(process) = self.processes.get_mut(id) else {
+            return Ok(());
+        };
         if !process.record.life.has_process() {
             return Ok(());
         }
@@ -244,17 +222,7 @@ impl Supervisor {
             let Some(process) = self.processes.remove(&id) else {
                 continue;
             };
-            for (channel, tap) in &process.taps {
-                // What it said last is moved before the holder closes the pipe.
-                let _ = self
-                    .pump
-                    .remove(Key {
-                        id: id.clone(),
-                        channel: *channel,
-                    })
-                    .await;
-                tap.close();
-            }
+            self.disconnect_all(&id, &process).await;
             self.link.send(&[
                 Order::Store {
                     key: format!("{KEY_PREFIX}{id}"),

@@ -9,6 +9,7 @@ pub mod link;
 pub mod logs;
 pub mod metrics;
 pub mod notify;
+pub mod outputs;
 pub mod perform;
 pub mod probe;
 pub mod process;

@@ -2,25 +2,15 @@
 //! life is written down together with the deeds; then the log, the events, the world.
 //! Not here: which effects an event has (`program::state`).
 
-use super::logs::Key;
-use super::logs::pump::Outlet;
-use super::logs::tap::Tap;
 use super::process::{Process, describe, exit_code};
 use super::start;
 use super::supervisor::Supervisor;
 use crate::clock;
-use crate::config::{self, ErrorSink, Sink};
 use crate::error::Error;
-use crate::holder::wire::{Channel, Order};
+use crate::holder::wire::Order;
 use crate::program::state::{
     AutoRestart, Code, Effect, Event, Exit, Policy, SIGKILL, Scope, Why, step,
 };
-use std::path::PathBuf;
-use std::sync::Arc;
-
-/// Room in a log pipe: much for a few processes, less when there are many, as the kernel counts them per user.
-const ALL_PIPES_BYTES: usize = 32 << 20;
-const PIPE_BYTES: std::ops::RangeInclusive<usize> = (64 << 10)..=(1 << 20);
 
 impl Supervisor {
     pub fn feed(&mut self, id: &str, event: Event) -> Result<(), Error> {
@@ -117,96 +107,6 @@ impl Supervisor {
             .map(|order| Order::Spawn(Box::new(order))))
     }
 
-    fn prepare_logs(
-        &mut self,
-        id: &str,
-        settings: &config::Process,
-    ) -> Result<Result<(), String>, Error> {
-        for (channel, sink) in sinks(settings) {
-            let Some(sink) = sink else {
-                self.disconnect(id, channel);
-                continue;
-            };
-            let outlet = match Outlet::open(sink) {
-                Ok(outlet) => outlet,
-                Err(err) => {
-                    return Ok(Err(format!(
-                        "can't open its log {}: {err}",
-                        log_path(sink).display()
-                    )));
-                }
-            };
-            if let Err(reason) = self.connect(id, channel, sink, outlet)? {
-                return Ok(Err(reason));
-            }
-        }
-        Ok(Ok(()))
-    }
-
-    /// Makes the output of one channel go to `outlet` from now on.
-    fn connect(
-        &mut self,
-        id: &str,
-        channel: Channel,
-        sink: &Sink,
-        outlet: Outlet,
-    ) -> Result<Result<(), String>, Error> {
-        let key = Key {
-            id: id.to_owned(),
-            channel,
-        };
-        let known = self
-            .processes
-            .get(id)
-            .and_then(|process| process.taps.get(&channel))
-            .cloned();
-        let tap = match &known {
-            Some(tap) if *tap.path() == log_path(sink) => tap.clone(),
-            _ => Arc::new(Tap::new(log_path(sink))),
-        };
-        if let Some(old) = known {
-            self.pump.redirect(key, outlet, tap.clone());
-            if !Arc::ptr_eq(&old, &tap) {
-                old.close();
-            }
-        } else {
-            let share = ALL_PIPES_BYTES / self.config.processes.len().max(1);
-            let bytes = share.clamp(*PIPE_BYTES.start(), *PIPE_BYTES.end());
-            let id = id.to_owned();
-            match self.link.call(|ticket| Order::OpenPipe {
-                ticket,
-                id,
-                channel,
-                bytes,
-            })? {
-                Ok((_, fds)) => {
-                    if let Some(pipe) = fds.into_iter().next() {
-                        self.pump.add(key, pipe, outlet, tap.clone());
-                    }
-                }
-                Err(failure) => return Ok(Err(format!("can't make a log pipe: {}", failure.text))),
-            }
-        }
-        if let Some(process) = self.processes.get_mut(id) {
-            process.taps.insert(channel, tap);
-        }
-        Ok(Ok(()))
-    }
-
-    fn disconnect(&mut self, id: &str, channel: Channel) {
-        let tap = self
-            .processes
-            .get_mut(id)
-            .and_then(|process| process.taps.remove(&channel));
-        if let Some(tap) = tap {
-            drop(self.pump.remove(Key {
-                id: id.to_owned(),
-                channel,
-            }));
-            tap.close();
-        }
-    }
-
     fn announce(&self, id: &str, pid: Option<i32>, from: Code, to: Code, why: Why) {
         let Some(process) = self.processes.get(id) else {
             return;
@@ -231,29 +131,6 @@ impl Supervisor {
                 "ready": process.is_ready(),
             }),
         );
-    }
-}
-
-/// Where each channel goes; `None`: nowhere, or where the other one goes.
-#[must_use]
-pub fn sinks(settings: &config::Process) -> [(Channel, Option<&Sink>); 2] {
-    let stderr = match &settings.stderr {
-        ErrorSink::Joined => None,
-        ErrorSink::Own(sink) => Some(sink),
-    };
-    let kept = |sink: &&Sink| **sink != Sink::Discard;
-    [
-        (Channel::Stdout, Some(&settings.stdout).filter(kept)),
-        (Channel::Stderr, stderr.filter(kept)),
-    ]
-}
-
-#[must_use]
-pub fn log_path(sink: &Sink) -> PathBuf {
-    match sink {
-        Sink::Discard => PathBuf::from("/dev/null"),
-        Sink::Stdout => PathBuf::from("/dev/stdout"),
-        Sink::File(file) => file.path.clone(),
     }
 }
 

@@ -121,9 +121,12 @@ impl Process {
         )
     }
 
-    /// When `Tick` is due.
+    /// When `Tick` is due. A process that was ordered and is not there yet has not begun to live.
     #[must_use]
     pub fn deadline(&self) -> Option<Moment> {
+        if matches!(self.record.life.state, State::Starting { .. }) && self.pid.is_none() {
+            return None;
+        }
         self.record.life.deadline(&self.record.settings.policy)
     }
 

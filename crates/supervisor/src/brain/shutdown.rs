@@ -1,7 +1,6 @@
 //! The end: signals, stopping everything in reverse order of priority, batch after batch, and the last words.
 //! Not here: how one process is stopped (`program::state`).
 
-use super::logs::Key;
 use super::supervisor::Supervisor;
 use crate::clock;
 use crate::error::Error;
@@ -126,21 +125,5 @@ impl Supervisor {
             })
             .collect();
         self.link.send(&orders)
-    }
-
-    /// Waits until all that programs have said is where it belongs.
-    pub async fn settle_logs(&mut self) {
-        for (id, process) in &self.processes {
-            for channel in process.taps.keys() {
-                let _ = self
-                    .pump
-                    .drain(Key {
-                        id: id.clone(),
-                        channel: *channel,
-                    })
-                    .await;
-            }
-            process.taps.values().for_each(|tap| tap.close());
-        }
     }
 }

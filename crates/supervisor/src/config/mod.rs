@@ -9,7 +9,7 @@ pub mod yaml;
 use crate::program::state::Policy;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What the command line says instead of the file.
 #[derive(Clone, Debug, Default)]
@@ -131,6 +131,15 @@ pub enum ErrorSink {
 }
 
 impl Sink {
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::Discard => Path::new("/dev/null"),
+            Self::Stdout => Path::new("/dev/stdout"),
+            Self::File(file) => &file.path,
+        }
+    }
+
     #[must_use]
     pub fn file(&self) -> Option<&LogFile> {
         match self {

@@ -2,20 +2,20 @@
 //! Not here: pipes, files, renaming.
 
 /// How far a file may exceed its size to keep a line whole.
-pub const OVERRUN: usize = 64 << 10;
+pub(super) const OVERRUN: usize = 64 << 10;
 
 /// Move `take` bytes into the file, then begin a new one if `rotate`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Cut {
-    pub take: usize,
-    pub rotate: bool,
+pub(super) struct Cut {
+    pub(super) take: usize,
+    pub(super) rotate: bool,
 }
 
 /// `waiting`: the first bytes that are to be written. `room`: how many still fit into the file; up to [`OVERRUN`]
 /// more are allowed to end a line that it has begun. `between_lines`: the file holds something and ends with a newline,
 /// so that a new one could begin at once.
 #[must_use]
-pub fn cut(waiting: &[u8], room: usize, overrun: usize, between_lines: bool) -> Cut {
+pub(super) fn cut(waiting: &[u8], room: usize, overrun: usize, between_lines: bool) -> Cut {
     if waiting.len() <= room {
         return Cut {
             take: waiting.len(),

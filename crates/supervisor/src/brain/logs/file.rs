@@ -22,16 +22,18 @@ const BUDGET: usize = 1 << 20;
 
 /// What a step did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Moved {
+pub(super) enum Moved {
     /// The pipe is empty.
     Nothing,
     Bytes(usize),
-    /// The file was full: a new one has begun.
-    Rotated,
+    /// So many bytes, and then the file was full: a new one has begun.
+    Rotated {
+        count: usize,
+    },
 }
 
 #[derive(Debug)]
-pub struct LogWriter {
+pub(super) struct LogWriter {
     file: File,
     settings: LogFile,
     /// A regular file: has a size and an end. Others (`/dev/stdout`, a fifo) just take bytes.
@@ -40,7 +42,7 @@ pub struct LogWriter {
 
 impl LogWriter {
     /// Opens the file at its end; makes it, and the folders above it, if they are missing.
-    pub fn open(settings: LogFile) -> io::Result<Self> {
+    pub(super) fn open(settings: LogFile) -> io::Result<Self> {
         if let Some(folder) = settings.path.parent() {
             fs::create_dir_all(folder)?;
         }
@@ -54,13 +56,18 @@ impl LogWriter {
     }
 
     /// Follows the path again: somebody else may have moved the file away.
-    pub fn reopen(&mut self) -> io::Result<()> {
+    pub(super) fn reopen(&mut self) -> io::Result<()> {
         *self = Self::open(self.settings.clone())?;
         Ok(())
     }
 
     /// Moves what waits in `pipe` (of `capacity` bytes) into the file, up to a budget or the file's size.
-    pub fn step(&mut self, pipe: impl AsFd, capacity: usize, peek: &mut Peek) -> io::Result<Moved> {
+    pub(super) fn step(
+        &mut self,
+        pipe: impl AsFd,
+        capacity: usize,
+        peek: &mut Peek,
+    ) -> io::Result<Moved> {
         if !self.regular {
             return self.splice(pipe, BUDGET);
         }
@@ -88,13 +95,13 @@ impl LogWriter {
         while left > 0 {
             match self.splice(&pipe, left)? {
                 Moved::Bytes(count) => left -= count,
-                Moved::Nothing | Moved::Rotated => break,
+                Moved::Nothing | Moved::Rotated { .. } => break,
             }
             self.end()?;
         }
         if cut.rotate {
             self.rotate()?;
-            return Ok(Moved::Rotated);
+            return Ok(Moved::Rotated { count: cut.take });
         }
         Ok(Moved::Bytes(cut.take))
     }
@@ -154,7 +161,7 @@ fn open(path: &Path) -> io::Result<File> {
 
 /// `web.log.3` of `web.log`.
 #[must_use]
-pub fn backup(path: &Path, number: u32) -> PathBuf {
+pub(super) fn backup(path: &Path, number: u32) -> PathBuf {
     let mut name = OsString::from(path);
     name.push(format!(".{number}"));
     name.into()
@@ -174,14 +181,14 @@ fn make_way(path: &Path, backups: u32) -> io::Result<()> {
 
 /// Looks at the first bytes in a pipe and leaves them there.
 #[derive(Debug)]
-pub struct Peek {
+pub(super) struct Peek {
     read: OwnedFd,
     write: OwnedFd,
     bytes: Vec<u8>,
 }
 
 impl Peek {
-    pub fn new() -> io::Result<Self> {
+    pub(super) fn new() -> io::Result<Self> {
         let (read, write) = sys::pipe_cloexec_nonblock()?;
         let _ = sys::set_pipe_size(&write, 1 << 20); // a smaller one sees less at a time, that is all
         Ok(Self {
@@ -192,7 +199,7 @@ impl Peek {
     }
 
     /// Up to `most` of the bytes that wait; fewer if the scratch pipe has no more places.
-    pub fn look(&mut self, pipe: impl AsFd, most: usize) -> io::Result<&[u8]> {
+    pub(super) fn look(&mut self, pipe: impl AsFd, most: usize) -> io::Result<&[u8]> {
         let count = match sys::tee(pipe, &self.write, most, SpliceFFlags::SPLICE_F_NONBLOCK) {
             Ok(count) => count,
             Err(err) if err.kind() == io::ErrorKind::WouldBlock => 0,

@@ -1,9 +1,11 @@
 //! Output of programs: from their pipes into files without losing or doubling a line, and back to whoever asks.
 //! Not here: the pipes themselves (the holder has them), or the supervisor's own log.
 
-pub mod cut;
-pub mod file;
+mod cut;
+mod file;
+mod outlet;
 pub mod pump;
+mod room;
 pub mod tail;
 pub mod tap;
 

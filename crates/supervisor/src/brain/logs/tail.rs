@@ -48,7 +48,7 @@ impl Tail {
     /// `lines`: `None` is the whole newest file.
     pub fn open(tap: Arc<Tap>, lines: Option<usize>) -> io::Result<Self> {
         let changed = tap.subscribe();
-        let (file, generation) = tap.open(None)?;
+        let (file, generation) = tap.open_to_read(None)?;
         let end = file.metadata()?.len();
         let mut pieces = Vec::new();
         if lines != Some(0) {
@@ -117,12 +117,12 @@ impl Follower {
             if let Some(piece) = self.read()? {
                 return Ok(Some(piece));
             }
-            if self.tap.newest() > self.generation {
+            if self.tap.generation() > self.generation {
                 // Nothing is added to a file once it is rotated: what was read was all.
                 if let Some(piece) = self.read()? {
                     return Ok(Some(piece));
                 }
-                (self.file, self.generation) = self.tap.open(Some(self.generation + 1))?;
+                (self.file, self.generation) = self.tap.open_to_read(Some(self.generation + 1))?;
                 self.at = 0;
                 continue;
             }
@@ -136,7 +136,7 @@ impl Follower {
         let mut piece = vec![0; PIECE];
         let mut count = self.file.read_at(&mut piece, self.at)?;
         if count == 0
-            && self.tap.newest() == self.generation
+            && self.tap.generation() == self.generation
             && self.file.metadata()?.len() < self.at
         {
             self.at = 0; // emptied by somebody

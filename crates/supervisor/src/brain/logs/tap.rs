@@ -1,20 +1,25 @@
-//! What the pump shares with readers of a log: how often it was rotated, how much was written, and a wake-up.
-//! Not here: moving or reading bytes.
+//! One log: the outlet that the pump writes to, and what its readers need to know: how often it was rotated, how
+//! much was written, and a wake-up. Processes of one program may share one.
+//! Not here: pipes (see `pump`), or reading lines (see `tail`).
 
-use super::file::{Moved, backup};
+use super::file::{Moved, Peek, backup};
+use super::outlet::Outlet;
+use crate::config::Sink;
 use std::fs::File;
 use std::io;
-use std::path::PathBuf;
+use std::os::fd::BorrowedFd;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
-/// One per log; the pump writes, followers read.
 #[derive(Debug)]
 pub struct Tap {
     path: PathBuf,
-    /// Counts rotations. Held while files are renamed, so that a reader never looks in between.
-    generation: Mutex<u64>,
+    /// Locked while bytes are moved and files are renamed, so that a reader never looks in between.
+    outlet: Mutex<Outlet>,
+    /// Counts rotations; changed under the lock only.
+    generation: AtomicU64,
     written: AtomicU64,
     dropped: AtomicU64,
     closed: AtomicBool,
@@ -22,11 +27,26 @@ pub struct Tap {
 }
 
 impl Tap {
-    #[must_use]
-    pub fn new(path: PathBuf) -> Self {
+    pub fn open(sink: &Sink) -> io::Result<Self> {
+        Ok(Self::new(sink, Outlet::open(sink)?))
+    }
+
+    /// For a program that runs already: a log file that cannot be opened is tried again and again, like one on a
+    /// full disk.
+    pub fn open_or_retry(sink: &Sink) -> io::Result<Self> {
+        match (Outlet::open(sink), sink) {
+            (Err(_), Sink::File(settings)) => {
+                Ok(Self::new(sink, Outlet::Unopened(settings.clone())))
+            }
+            (outlet, _) => Ok(Self::new(sink, outlet?)),
+        }
+    }
+
+    fn new(sink: &Sink, outlet: Outlet) -> Self {
         Self {
-            path,
-            generation: Mutex::new(0),
+            path: sink.path().to_owned(),
+            outlet: Mutex::new(outlet),
+            generation: AtomicU64::new(0),
             written: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
             closed: AtomicBool::new(false),
@@ -35,46 +55,55 @@ impl Tap {
     }
 
     #[must_use]
-    pub fn path(&self) -> &PathBuf {
+    pub fn path(&self) -> &Path {
         &self.path
     }
 
-    fn generation(&self) -> MutexGuard<'_, u64> {
-        // A number cannot be left half changed by a panic.
-        self.generation
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    fn outlet(&self) -> MutexGuard<'_, Outlet> {
+        self.outlet.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Runs a step that may rotate.
-    pub fn rotate_if(&self, step: impl FnOnce() -> io::Result<Moved>) -> io::Result<Moved> {
-        let mut generation = self.generation();
-        let moved = step()?;
-        if moved == Moved::Rotated {
-            *generation += 1;
-            drop(generation);
+    /// Moves some of what waits in a pipe to where it belongs.
+    pub(super) fn step(
+        &self,
+        pipe: BorrowedFd<'_>,
+        capacity: usize,
+        peek: &mut Peek,
+        null: &File,
+    ) -> io::Result<Moved> {
+        let mut outlet = self.outlet();
+        let moved = outlet.step(pipe, capacity, peek, null)?;
+        match moved {
+            Moved::Nothing => return Ok(moved),
+            Moved::Bytes(count) => drop(self.written.fetch_add(count as u64, Ordering::Relaxed)),
+            Moved::Rotated { count } => {
+                self.written.fetch_add(count as u64, Ordering::Relaxed);
+                self.generation.fetch_add(1, Ordering::Release);
+            }
+        }
+        drop(outlet);
+        if self.changed.receiver_count() > 0 {
             self.changed.send_replace(());
         }
         Ok(moved)
     }
 
-    /// Runs something that replaces the file; it says whether the old one became the first backup.
-    pub fn rotate(&self, replace: impl FnOnce() -> io::Result<bool>) -> io::Result<()> {
-        let mut generation = self.generation();
-        if replace()? {
-            *generation += 1;
-        }
+    /// Opens the file again with these settings: they, or what lies at the path, may have changed.
+    pub fn reopen(&self, sink: &Sink) -> io::Result<()> {
+        let outlet = Outlet::open(sink)?;
+        *self.outlet() = outlet;
         Ok(())
     }
 
-    pub fn wrote(&self, bytes: u64) {
-        self.written.fetch_add(bytes, Ordering::Relaxed);
-        if self.changed.receiver_count() > 0 {
-            self.changed.send_replace(());
+    /// Opens the file again by its path: somebody may have moved it away.
+    pub(super) fn reopen_path(&self) -> io::Result<()> {
+        match &mut *self.outlet() {
+            Outlet::File(log) => log.reopen(),
+            Outlet::Unopened(_) | Outlet::Plain(_) => Ok(()),
         }
     }
 
-    pub fn lost(&self, bytes: u64) {
+    pub(super) fn lost(&self, bytes: u64) {
         self.dropped.fetch_add(bytes, Ordering::Relaxed);
     }
 
@@ -106,11 +135,17 @@ impl Tap {
         self.changed.subscribe()
     }
 
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
     /// Opens the file of a generation, wherever rotation has moved it by now; `None`: the newest. Says which it is.
-    pub fn open(&self, wanted: Option<u64>) -> io::Result<(File, u64)> {
+    pub fn open_to_read(&self, wanted: Option<u64>) -> io::Result<(File, u64)> {
+        let _nothing_moves = self.outlet();
         let newest = self.generation();
-        let wanted = wanted.unwrap_or(*newest).min(*newest);
-        let back = u32::try_from(*newest - wanted).unwrap_or(u32::MAX);
+        let wanted = wanted.unwrap_or(newest).min(newest);
+        let back = u32::try_from(newest - wanted).unwrap_or(u32::MAX);
         let name = if back == 0 {
             self.path.clone()
         } else {
@@ -119,14 +154,9 @@ impl Tap {
         match File::open(&name) {
             // Rotated away beyond the last backup: go on with what there is.
             Err(err) if err.kind() == io::ErrorKind::NotFound && back > 0 => {
-                Ok((File::open(&self.path)?, *newest))
+                Ok((File::open(&self.path)?, newest))
             }
             opened => Ok((opened?, wanted)),
         }
-    }
-
-    #[must_use]
-    pub fn newest(&self) -> u64 {
-        *self.generation()
     }
 }

@@ -1,0 +1,232 @@
+//! The log pump's thread: waits for output on all pipes, moves it, and never lets one stream keep the others waiting.
+//! Not here: how bytes are moved and files rotated (see `file`).
+
+use super::Key;
+use super::file::{Moved, Peek};
+use super::outlet::discard;
+use super::pump::Command;
+use super::tap::Tap;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+use std::time::{Duration, Instant};
+use trine_sys::epoll::{Epoll, Event, Interest, eventfd_take};
+use trine_sys::file as sys;
+
+const COMMANDS: u64 = 0;
+/// When output trickles in faster than this, it is collected for as long before the next look.
+const BREATH: Duration = Duration::from_millis(1);
+/// How often an outlet that takes nothing is tried again.
+const RETRY_MS: i32 = 100;
+
+#[derive(Debug)]
+pub(super) struct Room {
+    epoll: Epoll,
+    wake: Arc<OwnedFd>,
+    inbox: Receiver<Command>,
+    streams: BTreeMap<u64, Stream>,
+    tokens: BTreeMap<Key, u64>,
+    next_token: u64,
+    peek: Peek,
+    null: File,
+    /// Streams whose outlet takes nothing.
+    stuck: usize,
+}
+
+#[derive(Debug)]
+struct Stream {
+    key: Key,
+    pipe: OwnedFd,
+    capacity: usize,
+    tap: Arc<Tap>,
+    /// The last attempt to write failed; the pipe is not watched until one succeeds.
+    stuck: bool,
+}
+
+impl Room {
+    pub(super) fn new(wake: Arc<OwnedFd>, inbox: Receiver<Command>) -> io::Result<Self> {
+        let epoll = Epoll::new()?;
+        epoll.add(&*wake, COMMANDS, Interest::EPOLLIN)?;
+        Ok(Self {
+            epoll,
+            wake,
+            inbox,
+            streams: BTreeMap::new(),
+            tokens: BTreeMap::new(),
+            next_token: COMMANDS + 1,
+            peek: Peek::new()?,
+            null: File::options().write(true).open("/dev/null")?,
+            stuck: 0,
+        })
+    }
+
+    pub(super) fn run(&mut self) {
+        let mut events = [Event::EMPTY; 64];
+        let mut last_pass = Instant::now();
+        loop {
+            let timeout = if self.stuck > 0 { RETRY_MS } else { -1 };
+            let Ok(count) = self.epoll.wait(&mut events, timeout) else {
+                return;
+            };
+            let mut little = true;
+            for event in &events[..count] {
+                if event.token() != COMMANDS {
+                    little &= self.pump(event.token());
+                    continue;
+                }
+                let _ = eventfd_take(&*self.wake);
+                little = false;
+                while let Ok(command) = self.inbox.try_recv() {
+                    if matches!(command, Command::Quit) {
+                        return;
+                    }
+                    self.obey(command);
+                }
+            }
+            if self.stuck > 0 {
+                self.retry();
+            }
+            let now = Instant::now();
+            if little && now - last_pass < BREATH {
+                std::thread::sleep(BREATH);
+            }
+            last_pass = now;
+        }
+    }
+
+    fn obey(&mut self, command: Command) {
+        match command {
+            Command::Add { key, pipe, tap } => self.add(key, pipe, tap),
+            Command::Redirect { key, tap } => {
+                self.drain(&key);
+                if let Some(stream) = self.stream(&key) {
+                    stream.tap = tap;
+                }
+            }
+            Command::Drain { key, done } => {
+                self.drain(&key);
+                let _ = done.send(());
+            }
+            Command::Remove { key, done } => {
+                self.drain(&key);
+                let token = self.tokens.remove(&key);
+                if let Some(stream) = token.and_then(|token| self.streams.remove(&token)) {
+                    self.stuck -= usize::from(stream.stuck);
+                    let _ = self.epoll.delete(&stream.pipe);
+                }
+                let _ = done.send(());
+            }
+            Command::Reopen => {
+                for stream in self.streams.values() {
+                    if let Err(err) = stream.tap.reopen_path() {
+                        tracing::error!("cannot reopen the log of {}: {err}", stream.key);
+                    }
+                }
+            }
+            Command::Quit => {}
+        }
+    }
+
+    fn add(&mut self, key: Key, pipe: OwnedFd, tap: Arc<Tap>) {
+        let token = self.next_token;
+        self.next_token += 1;
+        if let Err(err) = self.epoll.add(&pipe, token, Interest::EPOLLIN) {
+            tracing::error!("cannot watch the output of {key}: {err}");
+            return;
+        }
+        let capacity = sys::pipe_size(&pipe).unwrap_or(64 << 10);
+        self.tokens.insert(key.clone(), token);
+        let stream = Stream {
+            key,
+            pipe,
+            capacity,
+            tap,
+            stuck: false,
+        };
+        self.streams.insert(token, stream);
+    }
+
+    fn stream(&mut self, key: &Key) -> Option<&mut Stream> {
+        self.streams.get_mut(self.tokens.get(key)?)
+    }
+
+    /// One step for one stream; whether it moved only little.
+    fn pump(&mut self, token: u64) -> bool {
+        let Some(stream) = self.streams.get_mut(&token) else {
+            return true;
+        };
+        match stream.step(&mut self.peek, &self.null) {
+            Ok(Moved::Nothing) => true,
+            Ok(Moved::Rotated { .. }) => false,
+            Ok(Moved::Bytes(count)) => count < stream.capacity / 4,
+            Err(err) => {
+                tracing::error!(
+                    "cannot write the log of {}: {err}; trying again",
+                    stream.key
+                );
+                stream.stuck = true;
+                self.stuck += 1;
+                let _ = self.epoll.delete(&stream.pipe);
+                true
+            }
+        }
+    }
+
+    fn drain(&mut self, key: &Key) {
+        let Some(token) = self.tokens.get(key) else {
+            return;
+        };
+        let Some(stream) = self.streams.get_mut(token) else {
+            return;
+        };
+        // Bounded: a descendant may go on writing for ever.
+        let mut left = 4 * stream.capacity;
+        while let Ok(moved) = stream.step(&mut self.peek, &self.null) {
+            let count = match moved {
+                Moved::Nothing => return,
+                Moved::Rotated { count } | Moved::Bytes(count) => count,
+            };
+            if count >= left {
+                return;
+            }
+            left -= count;
+        }
+    }
+
+    fn retry(&mut self) {
+        for (token, stream) in &mut self.streams {
+            if !stream.stuck {
+                continue;
+            }
+            if stream.step(&mut self.peek, &self.null).is_err() {
+                stream.make_room(&self.null);
+                continue;
+            }
+            stream.stuck = false;
+            self.stuck -= 1;
+            let _ = self.epoll.add(&stream.pipe, *token, Interest::EPOLLIN);
+            let dropped = stream.tap.dropped();
+            tracing::warn!(
+                "the log of {} can be written again, {dropped} bytes were dropped",
+                stream.key
+            );
+        }
+    }
+}
+
+impl Stream {
+    fn step(&self, peek: &mut Peek, null: &File) -> io::Result<Moved> {
+        self.tap.step(self.pipe.as_fd(), self.capacity, peek, null)
+    }
+
+    /// The disk takes nothing: rather lose output, and say how much, than let the program wait.
+    fn make_room(&self, null: &File) {
+        let waiting = sys::readable_bytes(&self.pipe).unwrap_or(0);
+        if waiting > self.capacity / 4 * 3 && discard(&self.pipe, waiting, null).is_ok() {
+            self.tap.lost(waiting as u64);
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! Connecting processes with their logs: which pipe goes to which tap, before a start, after a reload, for a new brain.
+//! Not here: moving bytes (see `logs`).
+
+use super::logs::Key;
+use super::logs::tap::Tap;
+use super::process::Process;
+use super::supervisor::Supervisor;
+use crate::config::{self, ErrorSink, Sink};
+use crate::error::Error;
+use crate::holder::wire::{Channel, Order};
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Room in a log pipe: much for a few processes, less when there are many, as the kernel counts them per user.
+const ALL_PIPES_BYTES: usize = 32 << 20;
+const LEAST_PIPE_BYTES: usize = 64 << 10;
+const MOST_PIPE_BYTES: usize = 1 << 20;
+
+impl Supervisor {
+    /// Before a start. `Ok(Err)`: the reason why it cannot be, for people.
+    pub fn prepare_logs(
+        &mut self,
+        id: &str,
+        settings: &config::Process,
+    ) -> Result<Result<(), String>, Error> {
+        for (channel, sink) in sinks(settings) {
+            let Some(sink) = sink else {
+                self.disconnect(id, channel);
+                continue;
+            };
+            let tap = match self.tap_at(sink.path()) {
+                Some(tap) => tap.reopen(sink).map(|()| tap),
+                None => Tap::open(sink).map(Arc::new),
+            };
+            let tap = match tap {
+                Ok(tap) => tap,
+                Err(err) => {
+                    let path = sink.path().display();
+                    return Ok(Err(format!("can't open its log {path}: {err}")));
+                }
+            };
+            if let Err(reason) = self.connect(id, channel, tap)? {
+                return Ok(Err(reason));
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    /// For a process of an earlier brain, whose pipe the holder has.
+    pub fn reconnect(&mut self, id: &str, channel: Channel, pipe: OwnedFd) {
+        let Some(process) = self.processes.get(id) else {
+            return;
+        };
+        let settings = process.record.settings.clone();
+        let sink = sinks(&settings)
+            .into_iter()
+            .find_map(|(known, sink)| sink.filter(|_| known == channel));
+        let Some(sink) = sink else { return };
+        let tap = match self.tap_at(sink.path()) {
+            Some(tap) => tap,
+            None => match Tap::open_or_retry(sink) {
+                Ok(tap) => Arc::new(tap),
+                Err(err) => {
+                    tracing::error!("can't open {}: {err}", sink.path().display());
+                    return;
+                }
+            },
+        };
+        let key = Key {
+            id: id.to_owned(),
+            channel,
+        };
+        self.pump.add(key, pipe, tap.clone());
+        if let Some(process) = self.processes.get_mut(id) {
+            process.taps.insert(channel, tap);
+        }
+    }
+
+    /// Processes that name the same file share one tap, so that nobody's rotation is in another's way.
+    fn tap_at(&self, path: &Path) -> Option<Arc<Tap>> {
+        let taps = self.processes.values().flat_map(|p| p.taps.values());
+        taps.into_iter().find(|tap| tap.path() == path).cloned()
+    }
+
+    fn connect(
+        &mut self,
+        id: &str,
+        channel: Channel,
+        tap: Arc<Tap>,
+    ) -> Result<Result<(), String>, Error> {
+        let key = Key {
+            id: id.to_owned(),
+            channel,
+        };
+        let Some(process) = self.processes.get_mut(id) else {
+            return Ok(Ok(()));
+        };
+        if let Some(old) = process.taps.insert(channel, tap.clone()) {
+            if !Arc::ptr_eq(&old, &tap) {
+                self.pump.redirect(key, tap);
+                self.close_unless_used(&old);
+            }
+            return Ok(Ok(()));
+        }
+        let share = ALL_PIPES_BYTES / self.config.processes.len().max(1);
+        let opened = self.link.call(|ticket| Order::OpenPipe {
+            ticket,
+            id: id.to_owned(),
+            channel,
+            bytes: share.clamp(LEAST_PIPE_BYTES, MOST_PIPE_BYTES),
+        })?;
+        match opened {
+            Ok((_, fds)) => {
+                if let Some(pipe) = fds.into_iter().next() {
+                    self.pump.add(key, pipe, tap);
+                }
+                Ok(Ok(()))
+            }
+            Err(failure) => {
+                if let Some(process) = self.processes.get_mut(id) {
+                    process.taps.remove(&channel);
+                }
+                Ok(Err(format!("can't make a log pipe: {}", failure.text)))
+            }
+        }
+    }
+
+    fn disconnect(&mut self, id: &str, channel: Channel) {
+        let process = self.processes.get_mut(id);
+        if let Some(tap) = process.and_then(|process| process.taps.remove(&channel)) {
+            let id = id.to_owned();
+            drop(self.pump.remove(Key { id, channel }));
+            self.close_unless_used(&tap);
+        }
+    }
+
+    /// For a process that is removed: what it said last is moved before the holder closes the pipes.
+    pub async fn disconnect_all(&self, id: &str, process: &Process) {
+        for (channel, tap) in &process.taps {
+            let key = Key {
+                id: id.to_owned(),
+                channel: *channel,
+            };
+            let _ = self.pump.remove(key).await;
+            self.close_unless_used(tap);
+        }
+    }
+
+    /// Readers of a log to which nobody is connected any more need not wait.
+    fn close_unless_used(&self, tap: &Arc<Tap>) {
+        if self.tap_at(tap.path()).is_none() {
+            tap.close();
+        }
+    }
+
+    /// Waits until all that programs have said is where it belongs.
+    pub async fn settle_logs(&self) {
+        for (id, process) in &self.processes {
+            for (channel, tap) in &process.taps {
+                let key = Key {
+                    id: id.clone(),
+                    channel: *channel,
+                };
+                let _ = self.pump.drain(key).await;
+                tap.close();
+            }
+        }
+    }
+}
+
+/// Where each channel goes; `None`: nowhere, or where the other one goes.
+fn sinks(settings: &config::Process) -> [(Channel, Option<&Sink>); 2] {
+    let stderr = match &settings.stderr {
+        ErrorSink::Joined => None,
+        ErrorSink::Own(sink) => Some(sink),
+    };
+    let kept = |sink: &&Sink| **sink != Sink::Discard;
+    let stdout = Some(&settings.stdout).filter(kept);
+    [
+        (Channel::Stdout, stdout),
+        (Channel::Stderr, stderr.filter(kept)),
+    ]
+}

@@ -1,0 +1,231 @@
+//! The brain is killed, again and again, at any instant: programs, sockets, log lines and exit codes stay whole.
+
+mod rig;
+
+use nix::sys::signal::Signal;
+use rig::{Rig, is_alive, signal};
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::time::Duration;
+
+/// Writes numbered lines as fast as it can until SIGUSR1, then one last word.
+const WRITER: &str = "
+import signal, sys
+going = True
+def end(*_):
+    global going
+    going = False
+signal.signal(signal.SIGUSR1, end)
+number = 0
+while going:
+    sys.stdout.write(''.join('%09d\\n' % n for n in range(number, number + 1000)))
+    number += 1000
+print('end', number, flush=True)
+signal.pause()
+";
+
+/// Checks that the files of a log hold every line once and in order; gives their number.
+fn check_lines(log: &Path) -> u64 {
+    let backup = |number: u32| format!("{}.{number}", log.display());
+    let count = (1..)
+        .find(|number| !Path::new(&backup(*number)).exists())
+        .unwrap();
+    let files = (1..count)
+        .rev()
+        .map(backup)
+        .chain([log.display().to_string()]);
+    let mut next = 0;
+    for file in files {
+        let mut lines = BufReader::new(std::fs::File::open(&file).unwrap()).lines();
+        for line in &mut lines {
+            let line = line.unwrap();
+            if let Some(total) = line.strip_prefix("end ") {
+                assert_eq!(total, next.to_string());
+                return next;
+            }
+            assert_eq!(line, format!("{next:09}"), "in {file}");
+            next += 1;
+        }
+    }
+    panic!("the last word is missing after {next} lines");
+}
+
+#[test]
+fn sixty_brains_die_at_any_instant_and_no_line_is_lost_or_doubled() {
+    let rig = Rig::start_with(
+        "  writer:
+    command: [python3, writer.py]
+    startsecs: 0s
+    stdout_logfile: writer.log
+    stdout_logfile_maxbytes: 3MB
+    stdout_logfile_backups: 10000
+  web:
+    command: [sleep, '1000']
+    startsecs: 0s
+    sockets: { http: '127.0.0.1:0' }
+",
+        |folder| std::fs::write(folder.join("writer.py"), WRITER).unwrap(),
+    );
+    let (writer, web) = (rig.running_pid("writer"), rig.running_pid("web"));
+    let listeners = rig.get("/v1/status")["listeners"].clone();
+    // Instants from the very beginning of a brain's life on; the same each time the test runs.
+    let mut seed: u64 = 7;
+    let mut last = rig.brain().unwrap();
+    for _ in 0..60 {
+        seed = seed
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        std::thread::sleep(Duration::from_micros((seed >> 33) % 150_000));
+        signal(last, Signal::SIGKILL);
+        last = rig.until("the next brain", || rig.brain().filter(|pid| *pid != last));
+    }
+    assert_eq!(
+        (rig.running_pid("writer"), rig.running_pid("web")),
+        (writer, web),
+        "the same processes"
+    );
+    assert_eq!(
+        rig.get("/v1/status")["listeners"],
+        listeners,
+        "the same sockets"
+    );
+    let address = listeners[0]["address"].as_str().unwrap();
+    std::net::TcpStream::connect(address).expect("the socket still listens");
+    signal(writer, Signal::SIGUSR1);
+    rig.until("the writer's last word", || {
+        rig.read("writer.log").contains("end ").then_some(())
+    });
+    let lines = check_lines(&rig.path("writer.log"));
+    assert!(
+        lines > 100_000,
+        "{lines} lines are too few to show anything"
+    );
+    rig.stop();
+}
+
+#[test]
+fn an_exit_that_nobody_saw_is_reported_and_answered() {
+    let rig = Rig::start(
+        "  ender:
+    command: [sh, -c, 'trap \"exit 7\" USR1; while true; do sleep 0.01; done']
+    startsecs: 0s
+    autorestart: false
+  crasher:
+    command: [sleep, '1000']
+    startsecs: 0s
+",
+    );
+    let (ender, crasher) = (rig.running_pid("ender"), rig.running_pid("crasher"));
+    // Frozen first, so that the ends surely fall into the time without a brain.
+    let brain = rig.brain().unwrap();
+    signal(brain, Signal::SIGSTOP);
+    signal(ender, Signal::SIGUSR1);
+    signal(crasher, Signal::SIGSEGV);
+    rig.until("both to be reaped", || {
+        (!is_alive(ender) && !is_alive(crasher)).then_some(())
+    });
+    signal(brain, Signal::SIGKILL);
+    assert_eq!(rig.wait_state("ender", "EXITED")["exit_code"], 7);
+    let again = rig.until("a new crasher", || {
+        Some(rig.running_pid("crasher")).filter(|pid| *pid != crasher)
+    });
+    let said = rig.program("crasher");
+    assert_eq!(
+        (&said["exit_code"], &said["restarts"]),
+        (&(-11).into(), &1.into()),
+        "{said}"
+    );
+    assert!(is_alive(again));
+    rig.until("the log", || {
+        let log = rig.read("supervisor.log");
+        (log.contains("exited: ender (exit status 7; not expected)")
+            && log.contains("exited: crasher (terminated by SIGSEGV"))
+        .then_some(())
+    });
+    rig.stop();
+}
+
+#[test]
+fn a_wait_for_the_next_attempt_goes_on_and_a_stop_is_not_forgotten() {
+    let rig = Rig::start(
+        "  quitter:
+    command: [sh, -c, 'exit 3']
+    startretries: 2
+  stubborn:
+    command: [sh, -c, 'trap \"\" TERM; echo deaf; while true; do sleep 0.05; done']
+    startsecs: 0s
+    stopwaitsecs: 1s
+    stdout_logfile: stubborn.log
+",
+    );
+    let stubborn = rig.running_pid("stubborn");
+    rig.until("it to be deaf", || {
+        rig.read("stubborn.log").contains("deaf").then_some(())
+    });
+    rig.post("/v1/programs/stubborn/stop");
+    rig.wait_state("stubborn", "STOPPING");
+    rig.wait_state("quitter", "BACKOFF");
+    rig.replace_brain();
+    rig.replace_brain();
+    rig.wait_state("stubborn", "STOPPED");
+    assert!(!is_alive(stubborn));
+    rig.wait_state("quitter", "FATAL");
+    assert_eq!(rig.program("quitter")["restarts"], 2);
+    rig.stop();
+}
+
+#[test]
+fn a_request_to_end_outlives_the_brain_that_got_it() {
+    let mut rig = Rig::start(
+        "  stubborn:
+    command: [sh, -c, 'trap \"\" TERM; echo deaf; while true; do sleep 0.05; done']
+    startsecs: 0s
+    stopwaitsecs: 1s
+    stdout_logfile: stubborn.log
+",
+    );
+    let stubborn = rig.running_pid("stubborn");
+    rig.until("it to be deaf", || {
+        rig.read("stubborn.log").contains("deaf").then_some(())
+    });
+    // Nobody is there to hear the signal.
+    let brain = rig.brain().unwrap();
+    signal(brain, Signal::SIGSTOP);
+    rig.signal(Signal::SIGTERM);
+    signal(brain, Signal::SIGKILL);
+    rig.wait_state("stubborn", "STOPPING");
+    rig.replace_brain();
+    assert_eq!(rig.wait_exit().code(), Some(0));
+    assert!(!is_alive(stubborn));
+}
+
+#[test]
+fn a_word_of_readiness_that_nobody_heard_is_heard_later() {
+    let rig = Rig::start(
+        "  speaker:
+    command: [python3, -c, \"import os,signal,socket; signal.signal(signal.SIGUSR1, lambda *_: socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).sendto(b'READY=1', '\\\\0' + os.environ['NOTIFY_SOCKET'][1:])); print('set', flush=True); [signal.pause() for _ in iter(int, 1)]\"]
+    ready: notify
+    stdout_logfile: speaker.log
+",
+    );
+    rig.until("the program", || {
+        rig.read("speaker.log").contains("set").then_some(())
+    });
+    let pid = rig.program("speaker")["pid"].as_i64().unwrap() as i32;
+    let brain = rig.brain().unwrap();
+    signal(brain, Signal::SIGSTOP);
+    signal(pid, Signal::SIGUSR1);
+    signal(brain, Signal::SIGKILL);
+    assert_eq!(rig.running_pid("speaker"), pid);
+    rig.stop();
+}
+
+#[test]
+fn without_the_holder_no_brain_stays() {
+    let mut rig = Rig::start("  sleeper:\n    command: [sleep, '1000']\n    startsecs: 0s\n");
+    let (brain, sleeper) = (rig.brain().unwrap(), rig.running_pid("sleeper"));
+    rig.signal(Signal::SIGKILL);
+    rig.wait_exit();
+    rig.until("the brain to end", || (!is_alive(brain)).then_some(()));
+    signal(sleeper, Signal::SIGKILL);
+}
