@@ -42,6 +42,8 @@ pub(crate) struct Setup {
     pub(crate) doors: Doors,
     pub(crate) open: Vec<NewDoor>,
     pub(crate) log: Option<Arc<Target>>,
+    /// How many descriptors it may use; only at the start.
+    pub(crate) room: usize,
 }
 
 /// How a core is doing.
@@ -155,8 +157,9 @@ async fn run(setup: Setup, inbox: mpsc::Receiver<Order>) -> io::Result<End> {
         doors,
         open,
         log,
+        room,
     } = setup;
-    let engine = Engine::new(config, doors, access_log::Writer::new(log));
+    let engine = Engine::new(config, doors, access_log::Writer::new(log), room);
     let mut desk = Desk {
         engine: Rc::clone(&engine),
         open: HashMap::new(),
@@ -228,6 +231,7 @@ impl Desk {
                         doors,
                         open,
                         log,
+                        ..
                     },
                 close,
                 done,

@@ -90,6 +90,13 @@ fn raise_limit() {
     }
 }
 
+/// How many descriptors each of so many cores may use for connections: some are left for the daemon itself.
+fn room_for(cores: usize) -> usize {
+    let (limit, _) = limits::get(Resource::RLIMIT_NOFILE).unwrap_or((1024, 1024));
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX).min(1 << 30);
+    limit.saturating_sub(24 + 8 * cores).max(16) / cores
+}
+
 /// What the daemon should do next.
 enum Step {
     Go,
@@ -120,6 +127,7 @@ impl Daemon {
         let mut book = DoorBook::default();
         let threads = config.threads;
         let mut prepared = reload::prepare(config, &book, threads, &mut inherited)?;
+        let room = room_for(threads);
         let mut cores = Vec::new();
         for (number, open) in std::mem::take(&mut prepared.changes.open)
             .into_iter()
@@ -130,6 +138,7 @@ impl Daemon {
                 doors: Arc::clone(&prepared.changes.doors),
                 open,
                 log: prepared.log.clone(),
+                room,
             };
             cores
                 .push(Core::start(number, setup).map_err(|source| Error::Core { number, source })?);

@@ -39,6 +39,8 @@ pub(crate) struct Engine {
     pub(crate) conns: TaskTracker,
     /// Ends the accept loops.
     pub(crate) stop: CancellationToken,
+    /// How many descriptors the connections of this core may use.
+    room: usize,
     draining: Cell<bool>,
     generation: RefCell<Rc<Generation>>,
     peers: RefCell<HashMap<PeerAddr, Rc<Peer>>>,
@@ -92,7 +94,12 @@ impl Generation {
 }
 
 impl Engine {
-    pub(crate) fn new(config: Arc<Config>, doors: Doors, log: access_log::Writer) -> Rc<Self> {
+    pub(crate) fn new(
+        config: Arc<Config>,
+        doors: Doors,
+        log: access_log::Writer,
+        room: usize,
+    ) -> Rc<Self> {
         let empty = Generation {
             config: Arc::clone(&config),
             groups: Vec::new(),
@@ -108,6 +115,7 @@ impl Engine {
             figures: Figures::default(),
             conns: TaskTracker::new(),
             stop: CancellationToken::new(),
+            room,
             draining: Cell::new(false),
             generation: RefCell::new(Rc::new(empty)),
             peers: RefCell::default(),
@@ -189,6 +197,17 @@ impl Engine {
     /// All upstream servers.
     pub(crate) fn peers(&self) -> Vec<Rc<Peer>> {
         self.peers.borrow().values().map(Rc::clone).collect()
+    }
+
+    /// Whether another client would leave too few descriptors for the upstreams and files of those that are here.
+    pub(crate) fn is_full(&self) -> bool {
+        let clients = self.deadlines.len();
+        // Far from the limit there is no need to count the rest.
+        if clients < self.room / 4 {
+            return false;
+        }
+        let links: usize = self.peers.borrow().values().map(|peer| peer.open()).sum();
+        clients >= self.room / 4 * 3 || clients + links + self.files.len() + 2 >= self.room
     }
 
     /// Makes room when descriptors are short: open files first, then connections that nobody waits on.

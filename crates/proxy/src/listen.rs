@@ -22,7 +22,7 @@ use crate::stream::Stream;
 use crate::upstream::pool::add;
 
 /// When descriptors are short: how long to wait before accepting again, and how often to say so.
-const SHORTAGE_PAUSE: Duration = Duration::from_millis(100);
+const SHORTAGE_PAUSE: Duration = Duration::from_millis(20);
 const SHORTAGE_WARNING_EVERY: Duration = Duration::from_secs(10);
 
 /// All doors that were ever open, by their numbers.
@@ -281,31 +281,40 @@ pub(crate) async fn serve(
         engine.conns.spawn_local(conn.run());
     };
     loop {
-        let accepted = tokio::select! {
-            biased;
-            () = closed.cancelled() => break,
-            accepted = socket.accept() => accepted,
-        };
-        match accepted {
-            Ok(accepted) => start(accepted),
-            Err(error) if is_shortage(&error) => {
-                add(&engine.figures.accept_failures, 1);
-                let dismissed = engine.shed();
-                if warned.is_none_or(|at| at.elapsed() >= SHORTAGE_WARNING_EVERY) {
-                    warned = Some(Instant::now());
-                    tracing::error!(
-                        dismissed,
-                        "cannot accept connections, closed idle ones: {error}; raise the limit of open files (ulimit -n)"
-                    );
+        let shortage = if engine.is_full() {
+            "the limit of open files is near".to_owned()
+        } else {
+            let accepted = tokio::select! {
+                biased;
+                () = closed.cancelled() => break,
+                accepted = socket.accept() => accepted,
+            };
+            match accepted {
+                Ok(accepted) => {
+                    start(accepted);
+                    continue;
                 }
-                // What waits in the queue is not lost by waiting.
-                tokio::select! {
-                    () = closed.cancelled() => break,
-                    () = tokio::time::sleep(SHORTAGE_PAUSE) => {}
+                Err(error) if is_shortage(&error) => error.to_string(),
+                Err(error) => {
+                    // The client left before we took its connection.
+                    tracing::debug!("a connection could not be accepted: {error}");
+                    continue;
                 }
             }
-            // The client left before we took its connection.
-            Err(error) => tracing::debug!("a connection could not be accepted: {error}"),
+        };
+        add(&engine.figures.accept_failures, 1);
+        let dismissed = engine.shed();
+        if warned.is_none_or(|at| at.elapsed() >= SHORTAGE_WARNING_EVERY) {
+            warned = Some(Instant::now());
+            tracing::error!(
+                dismissed,
+                "descriptors are short, idle connections are closed: {shortage}; raise the limit (ulimit -n)"
+            );
+        }
+        // What waits in the queue is not lost by waiting.
+        tokio::select! {
+            () = closed.cancelled() => break,
+            () = tokio::time::sleep(SHORTAGE_PAUSE) => {}
         }
     }
     if own {

@@ -72,6 +72,7 @@ pub(crate) async fn apply(prepared: &mut Prepared, cores: &[Core]) {
             doors: Arc::clone(&prepared.changes.doors),
             open,
             log: prepared.log.clone(),
+            room: 0,
         };
         let (done, reply) = oneshot::channel();
         if core

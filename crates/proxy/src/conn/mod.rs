@@ -72,6 +72,8 @@ pub(crate) enum Interrupted {
 
 /// Why there is no request.
 enum NoHead {
+    /// Nothing has come.
+    Nothing,
     /// The client closed, is silent, or the daemon drains.
     Quiet,
     Late,
@@ -109,29 +111,32 @@ impl Conn {
     pub(crate) async fn run(self) {
         let figures = &self.engine.figures;
         add(&figures.connections, 1);
-        let mut first = true;
-        while self.idle(first).await {
-            first = false;
+        let mut served = false;
+        while self.idle(served).await {
             let mut bench = self.engine.store.bench();
             let ending = self.busy(&mut bench).await;
             self.engine.store.give_back(bench);
             match ending {
-                Ending::Keep => continue,
-                Ending::Close => {}
-                Ending::Linger => self.linger().await,
-                Ending::Reset => self.stream.reset_when_closed(),
+                None => continue,
+                Some(Ending::Keep) => {
+                    served = true;
+                    continue;
+                }
+                Some(Ending::Close) => {}
+                Some(Ending::Linger) => self.linger().await,
+                Some(Ending::Reset) => self.stream.reset_when_closed(),
             }
             break;
         }
     }
 
     /// Waits for a request to begin, without a buffer. Returns false if none will come.
-    async fn idle(&self, first: bool) -> bool {
+    async fn idle(&self, served: bool) -> bool {
         let timeouts = self.timeouts();
-        let timeout = if first {
-            timeouts.header
-        } else {
+        let timeout = if served {
             timeouts.keepalive
+        } else {
+            timeouts.header
         };
         let mut armed = false;
         let call = poll_fn(|cx| {
@@ -155,21 +160,25 @@ impl Conn {
         match call {
             None => true,
             // A request may have come in this very moment, before the runtime has noticed: it still gets its answer.
-            Some(Call::Leave) => self.stream.has_bytes(),
+            Some(Call::Leave) if self.stream.has_bytes() => {
+                poll_fn(|cx| self.stream.poll_readable(cx)).await.is_ok()
+            }
+            Some(Call::Leave) => false,
             Some(Call::Late) => false,
         }
     }
 
-    /// Serves what is in the bench's input, one request after the other, until it is empty.
-    async fn busy(&self, bench: &mut Workbench) -> Ending {
+    /// Serves requests, one after the other, until nothing more is there. `None` if there was nothing at all: the
+    /// runtime takes a new socket to be readable until it has tried.
+    async fn busy(&self, bench: &mut Workbench) -> Option<Ending> {
         loop {
             let started = match self.read_head(bench).await {
                 Ok(()) => Instant::now(),
-                Err(NoHead::Quiet) => return Ending::Close,
+                Err(NoHead::Nothing) => return None,
+                Err(NoHead::Quiet) => return Some(Ending::Close),
                 Err(NoHead::Late) => {
-                    return self
-                        .refuse(bench, 408, "it did not finish its request's head in time")
-                        .await;
+                    let why = "it did not finish its request's head in time";
+                    return Some(self.refuse(bench, 408, why).await);
                 }
                 Err(NoHead::Bad(error)) => {
                     let status = if error == RequestError::UnsupportedVersion {
@@ -177,7 +186,7 @@ impl Conn {
                     } else {
                         error.status()
                     };
-                    return self.refuse(bench, status, error).await;
+                    return Some(self.refuse(bench, status, error).await);
                 }
             };
             self.watching.set(true);
@@ -185,8 +194,12 @@ impl Conn {
             let ending = serve::serve(self, bench, &mut record).await;
             self.finish(bench, &record);
             self.engine.store.reunite(bench);
-            if ending != Ending::Keep || bench.input.is_empty() {
-                return ending;
+            match ending {
+                Ending::Keep if bench.input.is_empty() => return Some(Ending::Keep),
+                Ending::Keep => {}
+                // Closing with bytes unread resets the connection, and the answer may be lost.
+                Ending::Close if !bench.input.is_empty() => return Some(Ending::Linger),
+                Ending::Close | Ending::Linger | Ending::Reset => return Some(ending),
             }
             bench.input.compact();
         }
@@ -217,6 +230,9 @@ impl Conn {
                 match self.stream.poll_read(cx, input.space()) {
                     Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Err(NoHead::Quiet)),
                     Poll::Ready(Ok(count)) => input.filled(count),
+                    Poll::Pending if input.is_empty() => {
+                        return Poll::Ready(Err(NoHead::Nothing));
+                    }
                     Poll::Pending => break,
                 }
             }
@@ -224,12 +240,7 @@ impl Conn {
                 armed = true;
                 self.place.set(Some(Instant::now() + timeout));
             }
-            ready!(self.place.poll(cx));
-            Poll::Ready(Err(if input.is_empty() {
-                NoHead::Quiet
-            } else {
-                NoHead::Late
-            }))
+            self.place.poll(cx).map(|_| Err(NoHead::Late))
         })
         .await
     }

@@ -146,7 +146,8 @@ pub(crate) async fn answer(
 /// Whether what is left of the request can be dealt with without closing.
 pub(crate) fn skips_body(request: &Request<'_>) -> bool {
     match request.body() {
-        BodyLength::Empty => true,
+        // What follows a CONNECT may be meant for the tunnel that we do not make.
+        BodyLength::Empty => request.target_form() != TargetForm::Authority,
         BodyLength::Known(length) => length <= DRAIN_BYTES && !request.expects_continue(),
         BodyLength::Chunked | BodyLength::UntilClose => false,
     }

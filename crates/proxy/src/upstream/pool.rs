@@ -76,6 +76,11 @@ impl Peer {
         self.idle.borrow().len()
     }
 
+    /// Connections in use and idle ones.
+    pub(crate) fn open(&self) -> usize {
+        self.idle() + usize::try_from(self.figures.active.get()).unwrap_or(usize::MAX)
+    }
+
     /// The connection that was idle for the shortest time and is still good.
     pub(crate) fn take(self: &Rc<Self>) -> Option<Link> {
         let mut idle = self.idle.borrow_mut();

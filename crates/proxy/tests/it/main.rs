@@ -2,6 +2,10 @@
 //!
 //! `harness` starts the daemon and plays both sides in lockstep from one thread, so that nothing sleeps and hopes.
 //! Not here: pure rules, which have tables beside their code.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, in its harness too"
+)]
 
 mod harness;
 

@@ -76,7 +76,10 @@ impl Client {
             stream.set_nodelay(true).unwrap();
             Socket::Tcp(stream)
         };
-        Self { socket, unread: vec![] }
+        Self {
+            socket,
+            unread: vec![],
+        }
     }
 
     /// Sends bytes; the daemon may have closed meanwhile.
@@ -155,11 +158,18 @@ impl Client {
     pub(crate) fn reply_to(&mut self, method: &str) -> Reply {
         let head = self.read_head().trim_end().to_owned();
         let status = head[9..12].parse().unwrap();
-        let mut reply = Reply { status, head, body: vec![] };
+        let mut reply = Reply {
+            status,
+            head,
+            body: vec![],
+        };
         if method == "HEAD" || status < 200 || status == 204 || status == 304 {
             return reply;
         }
-        reply.body = match (reply.field("Content-Length"), reply.field("Transfer-Encoding")) {
+        reply.body = match (
+            reply.field("Content-Length"),
+            reply.field("Transfer-Encoding"),
+        ) {
             (Some(length), None) => self.read_exact(length.parse().unwrap()),
             (None, Some("chunked")) => self.read_chunks(),
             (None, None) => {

@@ -21,7 +21,9 @@ pub(crate) struct Proxy {
 
 impl Proxy {
     pub(crate) fn new() -> Self {
-        Self { dir: tempfile::tempdir().unwrap() }
+        Self {
+            dir: tempfile::tempdir().unwrap(),
+        }
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -44,8 +46,16 @@ impl Proxy {
     /// Runs a command that ends by itself: its exit code and what it wrote to standard error.
     #[track_caller]
     pub(crate) fn run(&self, args: &[&str]) -> (i32, String) {
-        let output = self.command().args(args).stdin(Stdio::null()).output().unwrap();
-        (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
+        let output = self
+            .command()
+            .args(args)
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        (
+            output.status.code().unwrap(),
+            String::from_utf8(output.stderr).unwrap(),
+        )
     }
 
     /// Starts it and waits until it says that it is ready.
@@ -57,12 +67,23 @@ impl Proxy {
 
     #[track_caller]
     pub(crate) fn start_as(self, mut command: Command) -> Daemon {
+        command.stdin(Stdio::null());
+        self.start_as_with_stdin(command)
+    }
+
+    #[track_caller]
+    pub(crate) fn start_as_with_stdin(self, mut command: Command) -> Daemon {
         let notify = UnixDatagram::bind(self.path("notify.sock")).unwrap();
         let log = File::create(self.path("proxy.log")).unwrap();
-        command.env("NOTIFY_SOCKET", self.path("notify.sock")).stdin(Stdio::null());
+        command.env("NOTIFY_SOCKET", self.path("notify.sock"));
         command.stdout(log.try_clone().unwrap()).stderr(log);
         let child = command.spawn().unwrap();
-        let mut daemon = Daemon { dir: self.dir, child, notify, addresses: vec![] };
+        let mut daemon = Daemon {
+            dir: self.dir,
+            child,
+            notify,
+            addresses: vec![],
+        };
         let said = daemon.wait_notified("READY=1");
         daemon.addresses = addresses(&said);
         daemon
@@ -80,8 +101,14 @@ pub(crate) struct Daemon {
 
 /// What follows `serving on` in the status line.
 fn addresses(said: &str) -> Vec<String> {
-    let line = said.lines().find_map(|line| line.strip_prefix("STATUS=serving on "));
-    let list = line.unwrap_or_default().split(';').next().unwrap_or_default();
+    let line = said
+        .lines()
+        .find_map(|line| line.strip_prefix("STATUS=serving on "));
+    let list = line
+        .unwrap_or_default()
+        .split(';')
+        .next()
+        .unwrap_or_default();
     list.split(", ").map(str::to_owned).collect()
 }
 
@@ -112,7 +139,9 @@ impl Daemon {
     #[track_caller]
     pub(crate) fn wait_notified(&mut self, what: &str) -> String {
         let end = Instant::now() + PATIENCE;
-        self.notify.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+        self.notify
+            .set_read_timeout(Some(Duration::from_millis(50)))
+            .unwrap();
         let mut buffer = [0; 4096];
         while Instant::now() < end {
             if let Ok(count) = self.notify.recv(&mut buffer) {
@@ -202,7 +231,9 @@ impl Daemon {
         let (status, body) = self.control("GET", "/v1/status");
         assert_eq!(status, 200);
         let body: serde_json::Value = serde_json::from_str(&body).unwrap();
-        body["detail"][name].as_u64().unwrap_or_else(|| panic!("no {name} in {body}"))
+        body["detail"][name]
+            .as_u64()
+            .unwrap_or_else(|| panic!("no {name} in {body}"))
     }
 
     /// Waits until a figure is what it should be.
@@ -210,7 +241,11 @@ impl Daemon {
     pub(crate) fn wait_figure(&self, name: &str, want: u64) {
         let end = Instant::now() + PATIENCE;
         while self.figure(name) != want {
-            assert!(Instant::now() < end, "{name} never was {want}, but is {}", self.figure(name));
+            assert!(
+                Instant::now() < end,
+                "{name} never was {want}, but is {}",
+                self.figure(name)
+            );
             std::thread::sleep(Duration::from_millis(2));
         }
     }

@@ -46,14 +46,19 @@ impl Upstream {
         stream.set_nonblocking(false).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
-        Some(Link { stream, unread: vec![] })
+        Some(Link {
+            stream,
+            unread: vec![],
+        })
     }
 
     /// Nobody has connected. For after an answer, when all that would happen has happened.
     #[track_caller]
     pub(crate) fn expect_untouched(&self) {
         if let Some(mut link) = self.try_accept() {
-            link.stream.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+            link.stream
+                .set_read_timeout(Some(Duration::from_millis(100)))
+                .unwrap();
             let _ = link.more();
             let got = String::from_utf8_lossy(&link.unread);
             panic!("the upstream was connected to and got {got:?}");
@@ -108,8 +113,21 @@ impl Link {
     pub(crate) fn answer(&mut self, text: &str) -> String {
         let head = self.read_head();
         let length = text.len();
-        self.write(format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{text}"));
+        self.write(format!(
+            "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{text}"
+        ));
         head
+    }
+
+    /// Answers one request; false if the proxy closed instead of sending one.
+    pub(crate) fn answer_until_closed(&mut self) -> bool {
+        while !self.unread.ends_with(b"\r\n\r\n") {
+            if self.more().is_ok_and(|count| count == 0) {
+                return false;
+            }
+        }
+        self.answer("loaded");
+        true
     }
 
     /// Takes what comes up to the proxy's close.

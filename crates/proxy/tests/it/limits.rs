@@ -1,0 +1,316 @@
+//! Slow, endless and oversized: what clients and upstreams may not do.
+
+use std::time::{Duration, Instant};
+
+use crate::harness::{pair, pair_with};
+
+#[test]
+fn heads_that_are_too_large() {
+    let (proxy, app) = pair();
+    let long = "x".repeat(9000);
+    let many: String = (0..101)
+        .map(|number| format!("X-{number}: y\r\n"))
+        .collect();
+    let total: String = (0..5)
+        .map(|number| format!("X-{number}: {}\r\n", "y".repeat(8000)))
+        .collect();
+    for (bytes, want) in [
+        (format!("GET /{long} HTTP/1.1\r\nHost: a\r\n\r\n"), 414),
+        (
+            format!("GET / HTTP/1.1\r\nHost: a\r\nX: {long}\r\n\r\n"),
+            431,
+        ),
+        (format!("GET / HTTP/1.1\r\nHost: a\r\n{many}\r\n"), 431),
+        (format!("GET / HTTP/1.1\r\nHost: a\r\n{total}\r\n"), 431),
+        // Without an end in sight.
+        (format!("GET /{long}{long}"), 414),
+    ] {
+        let mut client = proxy.client();
+        client.send(bytes);
+        let reply = client.reply();
+        assert_eq!(reply.status, want);
+        client.expect_closed();
+    }
+    app.expect_untouched();
+}
+
+#[test]
+fn a_head_of_the_largest_size_passes() {
+    let (proxy, app) = pair();
+    let mut client = proxy.client();
+    let fields: String = (0..4)
+        .map(|number| format!("X-{number}: {}\r\n", "y".repeat(7000)))
+        .collect();
+    client.send(format!("GET / HTTP/1.1\r\nHost: a\r\n{fields}\r\n"));
+    let head = app.accept().answer("ok");
+    assert!(head.len() > 28_000);
+    assert_eq!(client.reply().text(), "ok");
+}
+
+#[test]
+fn heads_that_do_not_end() {
+    let (proxy, app) = pair_with("timeouts: { header: 200ms }", "");
+    let mut client = proxy.client();
+    client.send("GET / HTTP/1.1\r\nHos");
+    let reply = client.reply();
+    assert_eq!(
+        (reply.status, reply.field("Connection")),
+        (408, Some("close"))
+    );
+    client.expect_closed();
+    // One that trickles is not given more time for each byte.
+    let mut client = proxy.client();
+    for byte in
+        "GET / HTTP/1.1\r\nX: yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy\r\n\r\n".bytes()
+    {
+        // It is told off long before its last byte.
+        let _ = client.try_send([byte]);
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert_eq!(client.reply().status, 408);
+    // One that says nothing is not told anything.
+    proxy.client().expect_closed();
+    app.expect_untouched();
+}
+
+#[test]
+fn idle_connections_end() {
+    let (proxy, app) = pair_with("timeouts: { keepalive: 100ms }", "");
+    let mut client = proxy.client();
+    client.get("/");
+    app.accept().answer("ok");
+    client.reply();
+    client.expect_closed();
+}
+
+#[test]
+fn bodies_that_stop_coming() {
+    let (proxy, app) = pair_with("timeouts: { body: 200ms }", "");
+    // A small one: the upstream is not bothered.
+    let mut client = proxy.client();
+    client.send("POST /small HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhalf");
+    assert_eq!(client.reply().status, 408);
+    client.expect_closed();
+    app.expect_untouched();
+    // A large one: the upstream has it half and is left.
+    let mut client = proxy.client();
+    client.send("POST /large HTTP/1.1\r\nHost: a\r\nContent-Length: 500000\r\n\r\nhalf");
+    let mut link = app.accept();
+    link.read_head();
+    assert_eq!(link.read_exact(4), b"half");
+    assert_eq!(client.reply().status, 408);
+    link.expect_closed();
+    proxy.wait_log("the client's fault: the client sent nothing of its body");
+    // One that nobody wants.
+    let mut client = proxy.client();
+    client.send("POST /../x HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhalf");
+    assert_eq!(client.reply().status, 400);
+    client.expect_closed();
+}
+
+#[test]
+fn bodies_that_are_too_large() {
+    let (proxy, app) = pair();
+    let mut client = proxy.client();
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1048577\r\n\r\n");
+    assert_eq!(client.reply().status, 413);
+    // The rest is taken for a while, so that the client gets to read the answer.
+    client.send("x".repeat(500_000));
+    client.finish_sending();
+    client.expect_closed();
+    app.expect_untouched();
+    // Without a length it shows later.
+    let mut client = proxy.client();
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n");
+    let mut link = app.accept();
+    link.read_head();
+    let chunk = format!("10000\r\n{}\r\n", "x".repeat(65536));
+    for _ in 0..16 {
+        client.send(&chunk);
+        link.read_exact(65536);
+    }
+    client.send(&chunk);
+    assert_eq!(client.reply().status, 413);
+    let rest = link.read_to_end();
+    assert!(!rest.ends_with(b"0\r\n\r\n"));
+}
+
+#[test]
+fn unread_bodies_of_moderate_size_do_not_cost_the_connection() {
+    let (proxy, app) = pair();
+    let mut client = proxy.client();
+    client.send("POST /../x HTTP/1.1\r\nHost: a\r\nContent-Length: 50000\r\n\r\n");
+    assert_eq!(client.reply().status, 400);
+    client.send("x".repeat(50_000)).get("/next");
+    app.accept().answer("next");
+    assert_eq!(client.reply().text(), "next");
+    client.send(format!(
+        "POST /../x HTTP/1.1\r\nHost: a\r\nContent-Length: 70000\r\n\r\n{}",
+        "x".repeat(70_000)
+    ));
+    let reply = client.reply();
+    assert_eq!(
+        (reply.status, reply.field("Connection")),
+        (400, Some("close"))
+    );
+}
+
+#[test]
+fn upstreams_that_are_silent() {
+    let (proxy, app) = pair_with("", "read_timeout: 200ms");
+    let mut client = proxy.client();
+    client.get("/");
+    let mut link = app.accept();
+    link.read_head();
+    let reply = client.reply();
+    assert_eq!(reply.status, 504);
+    link.expect_closed();
+    proxy.wait_log("the upstream's fault: it sent nothing for 200ms");
+    // In the middle of an answer all that can be done is to break off.
+    client.get("/");
+    let mut link = app.accept();
+    link.read_head();
+    link.write("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf");
+    client.read_head();
+    client.expect_reset();
+    link.expect_closed();
+}
+
+#[test]
+fn upstreams_that_do_not_read() {
+    let (proxy, app) = pair_with("", "send_timeout: 200ms");
+    let mut client = proxy.client();
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1048576\r\n\r\n");
+    let body = vec![b'x'; 1_048_576];
+    let address = proxy.address().to_owned();
+    drop(address);
+    let sender = std::thread::spawn(move || {
+        // The proxy stops taking it.
+        let _ = client.try_send(&body);
+        client
+    });
+    let link = app.accept();
+    proxy.wait_log("the upstream's fault: it took nothing of the request for 200ms");
+    drop(link);
+    assert_eq!(sender.join().unwrap().reply().status, 504);
+}
+
+#[test]
+fn clients_that_do_not_read() {
+    let (proxy, app) = pair_with("timeouts: { send: 200ms }", "");
+    let mut client = proxy.client();
+    client.get("/");
+    let mut link = app.accept();
+    link.read_head();
+    let _ = link.try_write("HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n");
+    let block = vec![b'x'; 1_000_000];
+    for _ in 0..100 {
+        if link.try_write(&block).is_err() {
+            break;
+        }
+    }
+    proxy.wait_log("the client's fault: the client took nothing of the answer for 200ms");
+    link.read_to_end();
+}
+
+#[test]
+fn requests_that_take_too_long_in_all() {
+    let (proxy, app) = pair_with("timeouts: { total: 300ms }", "");
+    let mut client = proxy.client();
+    client.get("/");
+    let mut link = app.accept();
+    link.read_head();
+    assert_eq!(client.reply().status, 504);
+    proxy.wait_log("over the limit: the request took longer than 300ms in all");
+    // However lively they are.
+    client.get("/");
+    let mut link = app.accept();
+    link.read_head();
+    link.write("HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n");
+    let start = Instant::now();
+    while link.try_write("x").is_ok() {
+        assert!(start.elapsed() < Duration::from_secs(10));
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let (proxy, app) = pair_with("", "total_timeout: 200ms");
+    let mut client = proxy.client();
+    client.get("/");
+    let mut link = app.accept();
+    link.read_head();
+    assert_eq!(client.reply().status, 504);
+    link.expect_closed();
+}
+
+#[test]
+fn a_full_backlog_means_busy() {
+    use crate::harness::Proxy;
+    use std::os::fd::AsRawFd as _;
+    let proxy = Proxy::new();
+    let listener = std::os::unix::net::UnixListener::bind(proxy.path("app.sock")).unwrap();
+    // One connection may wait in the queue; a second listen(2) only changes that number.
+    nix::sys::socket::listen(&listener, nix::sys::socket::Backlog::new(0).unwrap()).unwrap();
+    assert!(listener.as_raw_fd() > 0);
+    let waiting = std::os::unix::net::UnixStream::connect(proxy.path("app.sock")).unwrap();
+    let config = "threads: 1\nservers:\n- listen: 127.0.0.1:0\n  locations: [{ path: /, proxy: app }]\n\
+         upstreams:\n  app: { servers: ['unix:app.sock'], connect_timeout: 300ms }\n";
+    let proxy = proxy.config(config).start();
+    let mut client = proxy.client();
+    client.get("/");
+    assert_eq!(client.reply().status, 503);
+    proxy.wait_log("the upstream's fault: it is busy");
+    // As soon as there is room the request goes through.
+    client.get("/patient");
+    drop(waiting);
+    let first = listener.accept().unwrap();
+    let (mut link, _) = listener.accept().unwrap();
+    let mut buffer = [0; 4096];
+    let count = std::io::Read::read(&mut link, &mut buffer).unwrap();
+    assert!(buffer[..count].starts_with(b"GET /patient "));
+    std::io::Write::write_all(&mut link, b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+        .unwrap();
+    assert_eq!(client.reply().text(), "ok");
+    drop(first);
+}
+
+#[test]
+fn a_thousand_slow_clients_do_not_hold_up_another_one() {
+    let (proxy, app) = pair();
+    // As many as the test's own limit of open files allows.
+    let mut slow: Vec<_> = (0..300).map(|_| proxy.client()).collect();
+    for client in &mut slow {
+        client.send("GET / HTTP/1.1\r\nHost: a\r\nX-Slow: ");
+    }
+    let mut client = proxy.client();
+    client.get("/");
+    app.accept().answer("quick");
+    assert_eq!(client.reply().text(), "quick");
+    assert!(proxy.figure("open_connections") >= 300);
+}
+
+#[test]
+fn when_descriptors_are_short_idle_connections_go_first() {
+    use crate::harness::{Proxy, Upstream};
+    let proxy = Proxy::new();
+    let app = Upstream::at(&proxy.path("app.sock"));
+    let config = "control: proxy.sock\nthreads: 1\nservers:\n- listen: 127.0.0.1:0\n  locations: [{ path: /, proxy: app }]\n\
+         upstreams:\n  app: { servers: ['unix:app.sock'] }\n";
+    let proxy = proxy.config(config);
+    let mut command = std::process::Command::new("sh");
+    command.args([
+        "-c",
+        "ulimit -n 64; exec \"$@\"",
+        "sh",
+        env!("CARGO_BIN_EXE_trine-proxy"),
+        "-c",
+    ]);
+    command.arg(proxy.path("proxy.yaml"));
+    let proxy = proxy.start_as(command);
+    let mut clients: Vec<_> = (0..100).map(|_| proxy.client()).collect();
+    let mut last = proxy.client();
+    last.get("/");
+    proxy.wait_log("descriptors are short");
+    let mut link = app.accept();
+    link.answer("served");
+    assert_eq!(last.reply().text(), "served");
+    clients[0].expect_closed();
+}
