@@ -15,19 +15,25 @@ use e2e::upstream::Upstream;
 use e2e::{port, process, wait};
 use nix::sys::signal::Signal;
 
-/// A supervisor with these programs (YAML, two spaces in); its control socket answers.
+/// A supervisor with these programs (YAML, two spaces in) that does not wait for them.
 #[track_caller]
-fn start(folder: &Folder, programs: &str) -> (Daemon, Control) {
+fn launch(folder: &Folder, programs: &str) -> (Daemon, Control) {
     folder.write(
         "supervisor.yaml",
         format!("control: supervisor.sock\npidfile: supervisor.pid\nprograms:\n{programs}"),
     );
-    let supervisor = Launch::trine("trine-supervisor")
-        .args(["-c", "supervisor.yaml"])
-        .notify()
-        .start(folder)
-        .wait_ready();
-    (supervisor, Control::new(folder.join("supervisor.sock")))
+    let launch = Launch::trine("trine-supervisor").args(["-c", "supervisor.yaml"]);
+    (
+        launch.notify().start(folder),
+        Control::new(folder.join("supervisor.sock")),
+    )
+}
+
+/// A supervisor whose programs have all become ready, or have failed.
+#[track_caller]
+fn start(folder: &Folder, programs: &str) -> (Daemon, Control) {
+    let (supervisor, control) = launch(folder, programs);
+    (supervisor.wait_ready(), control)
 }
 
 #[track_caller]
@@ -54,7 +60,7 @@ fn programs_start_stop_and_restart_on_command() {
     environment: { KIND: of-many }
     numprocs: 3
     startsecs: 0s
-    stdout_logfile: many.log
+    stdout_logfile: '{process}.log'
 ",
     );
     let mode = fs::metadata(control.socket()).unwrap().permissions().mode() & 0o777;
@@ -77,9 +83,11 @@ fn programs_start_stop_and_restart_on_command() {
     for name in ["sleeper", "later", "many_00", "many_01", "many_02"] {
         assert!(listed.contains(&format!("\"{name}\"")), "{listed}");
     }
-    wait::until("three lines", || {
-        (folder.read("many.log").matches("of-many").count() == 3).then_some(())
-    });
+    for log in ["many_00.log", "many_01.log", "many_02.log"] {
+        wait::until("its line", || {
+            (folder.read(log) == "of-many\n").then_some(())
+        });
+    }
     let unknown = control
         .call(Request::post("/v1/programs/nobody/start", ""))
         .unwrap();
@@ -159,11 +167,11 @@ fn readiness_is_what_the_program_says_or_answers() {
 while not os.path.exists('word'):
     time.sleep(0.01)
 with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as out:
-    out.sendto(b'STATUS=all is well\\nREADY=1', os.environ['NOTIFY_SOCKET'])
+    out.sendto(b'STATUS=all is well\\nREADY=1', os.environ['NOTIFY_SOCKET'].replace('@', chr(0), 1))
 time.sleep(1000)
 ",
     );
-    let (supervisor, control) = start(
+    let (mut supervisor, control) = launch(
         &folder,
         &format!(
             "  by_http:
@@ -181,6 +189,7 @@ time.sleep(1000)
         ),
     );
     web.wait_until_holding(1);
+    control.wait_phase("starting");
     assert_eq!(control.program("by_http")["ready"], false);
     assert_eq!(control.program("by_tcp")["ready"], false);
     web.release_all();
@@ -190,6 +199,7 @@ time.sleep(1000)
     assert_eq!(control.program("by_word")["ready"], false);
     folder.write("word", "");
     control.wait_running("by_word");
+    supervisor.wait_notified("READY=1");
     supervisor.stop();
 }
 

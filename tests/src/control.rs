@@ -3,11 +3,12 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::client::{Client, Request};
 use crate::reply::Reply;
-use crate::wait;
+use crate::{process, wait};
 
 /// The control socket of one daemon.
 #[derive(Debug, Clone)]
@@ -90,6 +91,29 @@ impl Control {
     #[must_use]
     pub fn program(&self, name: &str) -> Value {
         self.get(&format!("/v1/programs/{name}"))
+    }
+
+    /// The pid of a supervisor's brain; `None` while there is none that answers.
+    #[must_use]
+    pub fn brain(&self) -> Option<i32> {
+        let reply = self.call(Request::get("/v1/status")).ok()?;
+        i32::try_from(reply.json()["detail"]["brain_pid"].as_i64()?).ok()
+    }
+
+    /// Kills the supervisor's brain and waits until the next one answers; gives its pid.
+    #[track_caller]
+    pub fn kill_brain(&self) -> i32 {
+        let brain = self.brain().unwrap();
+        assert_ne!(
+            Some(i64::from(brain)),
+            self.status()["pid"].as_i64(),
+            "the brain is a process of its own"
+        );
+        process::signal(brain, Signal::SIGKILL);
+        process::wait_gone(brain);
+        wait::until("the next brain", || {
+            self.brain().filter(|next| *next != brain)
+        })
     }
 
     /// The pid of a program that is RUNNING and ready.

@@ -1,28 +1,11 @@
 //! The death of the brain: programs go on under the same pids, and no log line is lost, doubled or torn.
 
 use e2e::client::Request;
-use e2e::control::Control;
 use e2e::folder::Folder;
 use e2e::{process, wait};
 use nix::sys::signal::Signal;
 
 use super::start;
-
-/// Kills the brain, waits for the next one, and gives its pid.
-#[track_caller]
-fn kill_brain(control: &Control, supervisor: i32) -> i32 {
-    let brain = i32::try_from(control.status()["pid"].as_i64().unwrap()).unwrap();
-    assert_ne!(brain, supervisor, "the brain is a process of its own");
-    process::signal(brain, Signal::SIGKILL);
-    process::wait_gone(brain);
-    let next = wait::until("the next brain", || {
-        let reply = control.call(Request::get("/v1/status")).ok()?;
-        reply.json()["pid"]
-            .as_i64()
-            .filter(|pid| *pid != i64::from(brain))
-    });
-    i32::try_from(next).unwrap()
-}
 
 #[test]
 fn programs_live_on_and_no_log_line_is_lost() {
@@ -61,7 +44,7 @@ fn programs_live_on_and_no_log_line_is_lost() {
         wait::until("the log to grow", || {
             folder.read("talker.log").contains(&mark).then_some(())
         });
-        kill_brain(&control, supervisor.pid());
+        control.kill_brain();
         assert_eq!(
             (
                 control.wait_running("talker"),
@@ -102,7 +85,7 @@ fn an_end_while_no_brain_is_there_is_still_seen_with_its_exit_code() {
 ",
     );
     let pid = control.wait_running("ender");
-    let brain = i32::try_from(control.status()["pid"].as_i64().unwrap()).unwrap();
+    let brain = control.brain().unwrap();
     // Frozen first, so that the program's end surely falls into the time without a brain.
     process::signal(brain, Signal::SIGSTOP);
     process::signal(pid, Signal::SIGUSR1);
@@ -124,7 +107,7 @@ fn the_death_of_the_holder_ends_the_brain() {
         &folder,
         "  sleeper:\n    command: [sleep, '1000']\n    startsecs: 0s\n",
     );
-    let brain = i32::try_from(control.status()["pid"].as_i64().unwrap()).unwrap();
+    let brain = control.brain().unwrap();
     let program = control.wait_running("sleeper");
     supervisor.signal(Signal::SIGKILL);
     supervisor.wait_exit();
