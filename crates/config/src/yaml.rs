@@ -14,7 +14,9 @@ use serde::de::DeserializeOwned;
 use crate::place::{Place, Source};
 use crate::problems::Problems;
 
+mod access;
 mod de;
+mod error;
 mod syntax;
 mod tree;
 
@@ -116,11 +118,8 @@ pub fn parse<Raw: DeserializeOwned>(
             return None;
         }
     }
-    problems.push(
-        root,
-        "has more problems than these",
-        "mend them and check again",
-    );
+    let message = format!("has more problems than these {MAX_PROBLEMS}");
+    problems.push(Place::file_only(path), message, "mend them and check again");
     None
 }
 

@@ -55,7 +55,9 @@ fn options() -> Options {
 
 /// What the parser says and an operator can not know the meaning of.
 fn in_plain_words(message: &str) -> (&str, &'static str) {
-    const WORDS: [(&str, &str, &str); 9] = [
+    const TOO_LARGE: &str = "the file is too large or too deeply nested";
+    const LESS: &str = "split it up, or repeat less by aliases";
+    const WORDS: [(&str, &str, &str); 10] = [
         (
             "mapping values are not allowed",
             "a second \": \" in one line, or a key indented differently from the line above",
@@ -96,11 +98,8 @@ fn in_plain_words(message: &str) -> (&str, &'static str) {
             "the value contains itself",
             "take the alias out",
         ),
-        (
-            "budget breached",
-            "the file is too large or too deeply nested",
-            "split it up, or repeat less by aliases",
-        ),
+        ("budget breached", TOO_LARGE, LESS),
+        ("recursion limit exceeded", TOO_LARGE, LESS),
     ];
     for (said, plain, help) in WORDS {
         if message.contains(said) {
