@@ -357,6 +357,7 @@ unsafe extern "C" fn early_hints(
         let mut hints = Vec::new();
         let taken = each_header(headers, |name, value| {
             trine_http1::check_header_name(name)?;
+            let value = trine_http1::trim_ows(value);
             trine_http1::check_header_value(value)?;
             trine_http1::write_header(&mut hints, name, value);
             Ok::<(), trine_http1::EncodeError>(())

@@ -7,7 +7,7 @@
 
 use trine_http1::{
     CHUNK_END, LAST_CHUNK, Version, check_header_name, check_header_value, connection_options,
-    is_hop_by_hop, write_chunk_head, write_header,
+    is_hop_by_hop, trim_ows, write_chunk_head, write_header,
 };
 
 /// What the request demands of its answer.
@@ -27,7 +27,7 @@ pub enum ReplyError {
     Status,
     #[error("a header name is not a token")]
     HeaderName,
-    #[error("a header value has a control character, a line break, or white space at an end")]
+    #[error("a header value has a control character or a line break")]
     HeaderValue,
     #[error("Content-Length is not a number, or is given twice")]
     ContentLength,
@@ -112,6 +112,8 @@ impl Reply {
     /// Adds one field of the application after [`Self::set_status`].
     pub fn add_header(&mut self, name: &[u8], value: &[u8]) -> Result<(), ReplyError> {
         check_header_name(name).map_err(|_| ReplyError::HeaderName)?;
+        // Django hands its cookies over with a space in front.
+        let value = trim_ows(value);
         check_header_value(value).map_err(|_| ReplyError::HeaderValue)?;
         match name.len() {
             4 if name.eq_ignore_ascii_case(b"date") => return Ok(()),

@@ -232,6 +232,8 @@ fn refused() {
         );
     }
     reply.set_status(b"200 OK").unwrap();
+    assert_eq!(reply.add_header(b"Set-Cookie", b" a=b; Path=/\t"), Ok(()));
+    assert!(reply.head.ends_with(b"Set-Cookie: a=b; Path=/\r\n"));
     assert_eq!(reply.add_header(b"A b", b"1"), Err(ReplyError::HeaderName));
     assert_eq!(
         reply.add_header(b"A", b"1\r\nB: 2"),
