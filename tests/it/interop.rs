@@ -19,7 +19,7 @@ fn nginx_conf(folder: &Path, listen: &str, location: &str) -> String {
 worker_processes 1;
 daemon off;
 pid {dir}/nginx.pid;
-error_log {dir}/nginx.log;
+error_log {dir}/nginx.log notice;
 events {{ worker_connections 256; }}
 http {{
     access_log off;

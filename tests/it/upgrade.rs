@@ -17,7 +17,7 @@ const CONNECTIONS: usize = 8;
 fn mix() -> Mix {
     Mix {
         connections: CONNECTIONS,
-        gets: vec!["/hello?{id}", "/slow?ms=20&{id}", "/hello?again&{id}"],
+        gets: vec!["/hello?{id}", "/slow?ms=50&{id}", "/hello?again&{id}"],
         post: Some("/echo"),
         pause: Duration::from_millis(1),
         close: false,

@@ -194,10 +194,11 @@ upstreams:
         Client::connect(self.address)
     }
 
-    /// Stops everything and sees that nothing is left.
+    /// Stops everything, sees that nothing is left, and gives the folder with its logs.
     #[track_caller]
-    pub fn stop(self) {
+    pub fn stop(self) -> Folder {
         self.supervisor.stop();
+        self.folder
     }
 }
 

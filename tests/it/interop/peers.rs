@@ -150,9 +150,9 @@ programs:
         control.wait_running("nginx"),
     );
     assert!(
-        folder.read("nginx.log").contains("using inherited sockets"),
+        folder.read("nginx.out").contains("using inherited sockets"),
         "{}",
-        folder.read("nginx.log")
+        folder.read("nginx.out")
     );
     check_rooms(address);
 

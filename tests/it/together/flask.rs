@@ -24,10 +24,10 @@ fn every_route_of_the_flask_example() {
     static_files(&site);
     what_the_application_sees(&site);
 
-    let log = site.folder.read("logs/access.log");
+    let folder = site.stop();
+    let log = folder.read("logs/access.log");
     assert!(log.contains("\"GET /api/boats HTTP/1.1\" 200"), "{log}");
     assert!(!log.contains("\" 50"), "a server error: {log}");
-    site.stop();
 }
 
 fn pages(site: &Site) {

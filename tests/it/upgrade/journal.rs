@@ -15,7 +15,13 @@ impl Journal {
             started: HashSet::new(),
             ended: HashSet::new(),
         };
-        for line in site.folder.read("journal").lines() {
+        let text = site.folder.read("journal");
+        // What follows the last line end is a line that is being written.
+        for line in text
+            .split_inclusive('\n')
+            .filter(|line| line.ends_with('\n'))
+            .map(str::trim_end)
+        {
             let words: Vec<&str> = line.split(' ').collect();
             let [what, id, pid] = words[..] else {
                 panic!("a torn line in the journal: {line:?}")
@@ -28,6 +34,11 @@ impl Journal {
             assert!(fresh, "a process noted the same twice: {line:?}");
         }
         journal
+    }
+
+    /// The processes that are inside a request.
+    pub(super) fn open(&self) -> impl Iterator<Item = i32> {
+        self.started.difference(&self.ended).map(|(_, pid)| *pid)
     }
 
     /// Whether a process of `killed` had begun the request and not finished it.

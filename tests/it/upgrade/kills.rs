@@ -10,9 +10,12 @@ use nix::sys::signal::Signal;
 use super::journal::Journal;
 use super::{CONNECTIONS, flowing};
 
-/// The process that answers a request.
-fn a_worker(site: &Site) -> i32 {
-    site.get("/pid").text().parse().unwrap()
+/// A worker that is inside a request at this moment.
+#[track_caller]
+fn a_busy_worker(site: &Site) -> i32 {
+    e2e::wait::until("a worker inside a request", || {
+        Journal::read(site).open().next()
+    })
 }
 
 /// Kills and waits until the process is gone; gives the two moments around it.
@@ -67,7 +70,7 @@ fn a_killed_worker_fails_only_what_was_inside_it() {
         let arbiter = site.control().wait_running("wsgi");
         let load = flowing(&site);
         let mut killed = vec![];
-        let worker = a_worker(&site);
+        let worker = a_busy_worker(&site);
         killed.push(worker);
         let moment = kill(worker);
         load.wait_for_more(300);
