@@ -1,7 +1,7 @@
 //! The control thread: starts the cores, obeys signals and the control API, ends the cores.
 //!
-//! A signal or a call becomes one step here; nothing else changes what the daemon is doing. Not here: requests, and
-//! the answers of the control API (`control`).
+//! A signal or a call becomes one step here; nothing else changes what the daemon is doing. Not here: requests, the
+//! answers of the control API (`control`), and how it ends (`drain`).
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,18 +12,18 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use trine_control::message::ReloadReport;
 use trine_control::server;
+use trine_service::Phase;
 use trine_service::listeners::{Inherited, inherited};
 use trine_service::logging::LogHandle;
 use trine_service::pidfile::PidFile;
 use trine_service::readiness::Notifier;
 use trine_service::signals::{AsyncSignals, Signal, SignalPipe};
-use trine_service::{Drained, Phase};
 use trine_sys::limits::{self, Resource};
 
 use crate::cli::Cli;
 use crate::config::Config;
 use crate::control::{Ask, Desk, Public};
-use crate::cores::{Core, End, Order, Setup};
+use crate::cores::{Core, Order, Setup};
 use crate::error::Error;
 use crate::listen::DoorBook;
 use crate::reload;
@@ -40,18 +40,13 @@ pub(crate) async fn run(cli: &Cli, config: Config, log: LogHandle) -> Result<(),
     let mut signals = SignalPipe::new(&catch)?.into_async()?;
     raise_limit();
     let pidfile = config.pidfile.as_ref().map(PidFile::create).transpose()?;
-    let mut inherited = inherited()?;
+    let inherited = inherited()?;
     let control = cli.control.as_ref().or(config.control.as_ref());
     let control = control
         .map(|path| trine_control::bind(path))
         .transpose()
         .map_err(Error::listen)?;
-    let (mut daemon, mut asks) = Daemon::start(
-        cli.config.clone(),
-        config,
-        log,
-        inherited_only(&mut inherited),
-    )?;
+    let (mut daemon, mut asks) = Daemon::start(cli.config.clone(), config, log, inherited)?;
 
     let stop_control = CancellationToken::new();
     let desk = Arc::new(daemon.desk());
@@ -78,10 +73,6 @@ pub(crate) async fn run(cli: &Cli, config: Config, log: LogHandle) -> Result<(),
     worked.and(served)
 }
 
-fn inherited_only(inherited: &mut Inherited) -> Inherited {
-    std::mem::take(inherited)
-}
-
 /// Each client and each of its requests takes a descriptor or two.
 fn raise_limit() {
     let wanted = limits::get(Resource::RLIMIT_NOFILE).map_or(0, |(_, hard)| hard);
@@ -104,15 +95,15 @@ enum Step {
     Stop,
 }
 
-struct Daemon {
+pub(crate) struct Daemon {
     path: PathBuf,
-    config: Arc<Config>,
-    cores: Vec<Core>,
+    pub(crate) config: Arc<Config>,
+    pub(crate) cores: Vec<Core>,
     book: DoorBook,
     inherited: Inherited,
     log: LogHandle,
-    notifier: Notifier,
-    public: Arc<Public>,
+    pub(crate) notifier: Notifier,
+    pub(crate) public: Arc<Public>,
     asks: mpsc::Sender<Ask>,
 }
 
@@ -310,75 +301,8 @@ impl Daemon {
         }
     }
 
-    /// Ends gracefully: no new connections, time for those there are. A second signal cuts that short.
-    async fn drain(
-        &mut self,
-        signals: &mut AsyncSignals,
-        asks: &mut mpsc::Receiver<Ask>,
-    ) -> Result<(), Error> {
-        let grace = self.config.timeouts.shutdown;
-        self.public.phase.set(Phase::Draining);
-        self.public
-            .update(|state| state.status_text = "draining".to_owned());
-        self.announce();
-        tell(self.notifier.stopping());
-        tracing::info!("draining, for {grace:?} at most");
-        for core in &self.cores {
-            core.tell(Order::Drain(grace)).await;
-        }
-        let mut ended = 0;
-        while ended < self.cores.len() {
-            let hurry = tokio::select! {
-                biased;
-                end = self.cores[ended].ended() => {
-                    report_end(ended, end);
-                    ended += 1;
-                    continue;
-                }
-                signal = signals.next() => matches!(signal, Ok(Signal::SIGTERM | Signal::SIGQUIT | Signal::SIGINT) | Err(_)),
-                Some(ask) = asks.recv() => matches!(ask, Ask::Stop),
-            };
-            if hurry {
-                tracing::warn!("told again to stop: ending now");
-                for core in &self.cores {
-                    core.tell(Order::Stop).await;
-                }
-            }
-        }
-        self.join()
-    }
-
-    async fn stop(&mut self) -> Result<(), Error> {
-        self.public.phase.set(Phase::Draining);
-        self.announce();
-        tell(self.notifier.stopping());
-        for core in &self.cores {
-            core.tell(Order::Stop).await;
-        }
-        for (number, core) in self.cores.iter_mut().enumerate() {
-            report_end(number, core.ended().await);
-        }
-        self.join()
-    }
-
-    fn join(&mut self) -> Result<(), Error> {
-        let joined = self
-            .cores
-            .iter_mut()
-            .map(|core| core.join().map_err(Error::CoreFailed));
-        joined.collect::<Vec<_>>().into_iter().collect()
-    }
-
-    fn core_failure(&mut self, number: usize) -> Error {
-        let failed = self.cores.get_mut(number).map(Core::join);
-        Error::CoreFailed(match failed {
-            Some(Err(source)) => source,
-            Some(Ok(())) | None => std::io::Error::other("it ended without being told to"),
-        })
-    }
-
     /// Tells those who follow the events which phase it is.
-    fn announce(&self) {
+    pub(crate) fn announce(&self) {
         self.public
             .events
             .push("phase", json!({ "phase": self.public.phase.get() }));
@@ -402,21 +326,8 @@ async fn failed(cores: &mut [Core]) -> usize {
     .await
 }
 
-fn report_end(number: usize, end: Option<End>) {
-    match end {
-        Some(End::Drained(Drained::Clean)) => tracing::debug!(core = number, "drained"),
-        Some(End::Drained(Drained::Cut { still_open }) | End::Stopped { still_open })
-            if still_open > 0 =>
-        {
-            tracing::warn!(core = number, "ended with {still_open} connections open");
-        }
-        Some(_) => {}
-        None => tracing::error!(core = number, "failed"),
-    }
-}
-
 /// A service manager that does not listen is its own problem.
-fn tell(result: Result<(), trine_service::Error>) {
+pub(crate) fn tell(result: Result<(), trine_service::Error>) {
     if let Err(error) = result {
         tracing::warn!("{}", trine_service::exit::chain(&error));
     }

@@ -14,6 +14,7 @@ mod control;
 mod cores;
 mod daemon;
 mod deadline;
+mod drain;
 mod engine;
 mod error;
 mod files;

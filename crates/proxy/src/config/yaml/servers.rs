@@ -1,0 +1,230 @@
+//! Servers and their locations: what answers where.
+//!
+//! Not here: upstreams, and all that is there once for the whole daemon.
+
+use std::path::PathBuf;
+
+use trine_config::Place;
+
+use super::raw::{RawLocation, RawServer, RawUpstream};
+use super::{BACKLOG, Checker, MAX_BODY, UNIX_MODE};
+use crate::config::model::{Action, Files, Listen, Location, PathMatch, Server};
+use crate::config::values::{Many, host_pattern, peer};
+
+impl Checker<'_> {
+    pub(super) fn server(&mut self, raw: &RawServer, at: &Place) -> Server {
+        if raw.listen.0.is_empty() {
+            self.problems
+                .missing(at.key("listen"), "say where, such as 127.0.0.1:8000");
+        }
+        let mut names = Vec::new();
+        for (index, text) in raw.names.0.iter().enumerate() {
+            match host_pattern(text) {
+                Some(name) => names.push(name),
+                None => self.problems.push(
+                    at.key("names").index(index),
+                    format!("\"{text}\" is not a host name"),
+                    "write one such as example.org or *.example.org, without a port",
+                ),
+            }
+        }
+        let locations_at = at.key("locations");
+        if raw.locations.is_empty() {
+            self.problems.missing(
+                locations_at.clone(),
+                "add one, such as { path: /, proxy: app }",
+            );
+        }
+        let mut locations: Vec<Location> = Vec::new();
+        for (index, location) in raw.locations.iter().enumerate() {
+            let at = locations_at.index(index);
+            let Some(location) = self.location(location, &at) else {
+                continue;
+            };
+            if locations.iter().any(|other| other.path == location.path) {
+                self.problems.push(
+                    at.key("path"),
+                    "is the path of two locations",
+                    "remove one of them",
+                );
+            }
+            locations.push(location);
+        }
+        locations.sort_by_key(|location| std::cmp::Reverse(location.path().len()));
+        Server {
+            names,
+            max_body: raw.max_body.unwrap_or(MAX_BODY).0,
+            locations,
+        }
+    }
+
+    fn location(&mut self, raw: &RawLocation, at: &Place) -> Option<Location> {
+        let path = match raw.path.as_deref() {
+            None => {
+                self.problems
+                    .missing(at.key("path"), "say which paths it is for, such as /");
+                None
+            }
+            Some(path) if path.starts_with('/') && is_normal(path) => Some(path.to_owned()),
+            Some(path) => {
+                let help = "write it decoded, beginning with /, without //, . and .. in it";
+                self.problems
+                    .push(at.key("path"), format!("\"{path}\" can never match"), help);
+                None
+            }
+        };
+        match (&raw.files, &raw.proxy) {
+            (Some(files), None) => {
+                let root = self.root(files, &at.key("files"));
+                let mut path = path?;
+                if !path.ends_with('/') {
+                    path.push('/');
+                }
+                let index = raw
+                    .index
+                    .as_ref()
+                    .map_or_else(|| vec!["index.html".to_owned()], |index| index.0.clone());
+                for (number, name) in index.iter().enumerate() {
+                    if name.is_empty() || name.contains('/') || name.starts_with('.') {
+                        let at = at.key("index").index(number);
+                        self.problems.push(
+                            at,
+                            format!("\"{name}\" is not the name of a file"),
+                            "write one such as index.html",
+                        );
+                    }
+                }
+                let files = Files {
+                    root: root.into(),
+                    strip: path.len(),
+                    index,
+                };
+                Some(Location {
+                    path: PathMatch::Below(path),
+                    action: Action::Files(files),
+                })
+            }
+            (None, Some(target)) => {
+                if raw.index.is_some() {
+                    self.problems.push(
+                        at.key("index"),
+                        "goes with `files`, not with `proxy`",
+                        "remove it",
+                    );
+                }
+                let index = self.target(target, &at.key("proxy"))?;
+                Some(Location {
+                    path: PathMatch::Below(path?),
+                    action: Action::Proxy(index),
+                })
+            }
+            (Some(_), Some(_)) => {
+                self.problems.push(
+                    at.clone(),
+                    "has both `files` and `proxy`",
+                    "make two locations of it",
+                );
+                None
+            }
+            (None, None) => {
+                self.problems.push(
+                    at.clone(),
+                    "says neither `files` nor `proxy`",
+                    "add `files: FOLDER` or `proxy: UPSTREAM`",
+                );
+                None
+            }
+        }
+    }
+
+    fn root(&mut self, files: &str, at: &Place) -> PathBuf {
+        let root = self.path(files);
+        if self.folders && !root.is_dir() {
+            let message = format!("there is no folder {}", root.display());
+            self.problems.push(
+                at.clone(),
+                message,
+                "create it, or correct the path (relative ones start at this file's folder)",
+            );
+        }
+        root
+    }
+
+    /// The upstream of that name; an address is an upstream of its own.
+    fn target(&mut self, target: &str, at: &Place) -> Option<usize> {
+        if let Some(index) = self
+            .upstreams
+            .iter()
+            .position(|upstream| upstream.name == target)
+        {
+            return Some(index);
+        }
+        if let Some(peer) = peer(target, &self.folder) {
+            let raw = RawUpstream {
+                servers: Many(vec![peer.to_string()]),
+                ..RawUpstream::default()
+            };
+            self.upstream(target, &raw, at);
+            return Some(self.upstreams.len() - 1);
+        }
+        let names: Vec<_> = self
+            .upstreams
+            .iter()
+            .map(|upstream| upstream.name.as_str())
+            .collect();
+        let help = match trine_config::suggest::nearest(target, names.iter().copied()) {
+            Some(near) => format!("did you mean {near}?"),
+            None if names.is_empty() => {
+                "define it under `upstreams`, or write an address such as unix:run/app.sock"
+                    .to_owned()
+            }
+            None => format!(
+                "there are {}; an address such as 127.0.0.1:8000 is possible too",
+                names.join(", ")
+            ),
+        };
+        self.problems.push(
+            at.clone(),
+            format!("there is no upstream \"{target}\""),
+            help,
+        );
+        None
+    }
+
+    /// Each address once, with its servers in the order of the file.
+    pub(super) fn listens(&mut self, servers: &[RawServer], at: &Place) -> Vec<Listen> {
+        let mut listens: Vec<Listen> = Vec::new();
+        for (server, raw) in servers.iter().enumerate() {
+            for (number, addr) in raw.listen.0.iter().enumerate() {
+                let addr = addr.clone().resolved_in(&self.folder);
+                match listens.iter_mut().find(|listen| listen.addr == addr) {
+                    Some(listen) if listen.servers.contains(&server) => {
+                        let at = at.index(server).key("listen").index(number);
+                        self.problems.push(
+                            at,
+                            format!("{addr} is listed twice"),
+                            "remove one of them",
+                        );
+                    }
+                    Some(listen) => listen.servers.push(server),
+                    None => listens.push(Listen {
+                        addr,
+                        mode: UNIX_MODE,
+                        backlog: BACKLOG,
+                        servers: vec![server],
+                    }),
+                }
+            }
+        }
+        listens
+    }
+}
+
+/// Whether a path is one that the normaliser could bring out. Segments beside the last may not be empty or dots.
+fn is_normal(path: &str) -> bool {
+    let inner = path.trim_matches('/').is_empty() && path.len() > 1;
+    let dots = path
+        .split('/')
+        .any(|segment| segment == "." || segment == "..");
+    !inner && !dots && !path.contains("//") && !path.contains(['\0', '?', '#'])
+}

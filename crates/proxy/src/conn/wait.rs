@@ -1,0 +1,237 @@
+//! Waits on a client: for its small bodies, for it to take what it is sent, for it to leave or to be done.
+//!
+//! Each ends by itself in time. Not here: what is read or sent.
+
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::pin;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use trine_http1::BodyLength;
+
+use super::{Conn, frame};
+use crate::stream::Glance;
+use crate::upstream::fault::Fault;
+use crate::workbench::Workbench;
+
+/// How long a client may go on sending after we have answered and are done with it, and how long it may be silent.
+const LINGER: Duration = Duration::from_secs(30);
+const LINGER_SILENCE: Duration = Duration::from_secs(5);
+
+/// Why a wait was cut short.
+#[derive(Debug)]
+pub(crate) enum Interrupted {
+    Late,
+    /// The client closed its connection.
+    Gone(Option<io::Error>),
+}
+
+impl Conn {
+    /// Reads a small body of known length whole, so that its request takes no upstream's time while it comes, and
+    /// can be sent again.
+    pub(crate) async fn collect_small(
+        &self,
+        bench: &mut Workbench,
+        length: BodyLength,
+    ) -> Result<(), Fault> {
+        let BodyLength::Known(length) = length else {
+            return Ok(());
+        };
+        let input = &mut bench.input;
+        let Ok(length) = usize::try_from(length) else {
+            return Ok(());
+        };
+        if length > input.capacity() - input.start() {
+            return Ok(());
+        }
+        let timeout = self.timeouts().body;
+        let mut moved = true;
+        poll_fn(|cx| {
+            while input.unread().len() < length {
+                match self.stream.poll_read(cx, input.space()) {
+                    Poll::Ready(Ok(0)) => {
+                        return Poll::Ready(Err(Fault::ClientGone {
+                            while_: "it sent its body",
+                            source: None,
+                        }));
+                    }
+                    Poll::Ready(Ok(count)) => {
+                        input.filled(count);
+                        moved = true;
+                    }
+                    Poll::Ready(Err(error)) => {
+                        return Poll::Ready(Err(Fault::ClientGone {
+                            while_: "it sent its body",
+                            source: Some(error),
+                        }));
+                    }
+                    Poll::Pending => {
+                        if std::mem::take(&mut moved) {
+                            self.place.set(Some(Instant::now() + timeout));
+                        }
+                        return self
+                            .place
+                            .poll(cx)
+                            .map(|_| Err(Fault::BodyTimeout(timeout)));
+                    }
+                }
+            }
+            Poll::Ready(Ok(()))
+        })
+        .await
+    }
+
+    /// Reads a body that nobody wants, of `length` bytes, and forgets it.
+    pub(super) async fn skip(&self, bench: &mut Workbench, length: u64) -> Result<(), Fault> {
+        let here = bench
+            .input
+            .unread()
+            .len()
+            .min(usize::try_from(length).unwrap_or(usize::MAX));
+        bench.input.consume(here);
+        let mut left = length - here as u64;
+        if left == 0 {
+            return Ok(());
+        }
+        let timeout = self.timeouts().body;
+        let mut buffer = self.engine.store.bulk();
+        let mut moved = true;
+        let done = poll_fn(|cx| {
+            while left > 0 {
+                buffer.clear();
+                let space = buffer.space();
+                let most = usize::try_from(left)
+                    .unwrap_or(space.len())
+                    .min(space.len());
+                match self.stream.poll_read(cx, &mut space[..most]) {
+                    Poll::Ready(Ok(0) | Err(_)) => {
+                        return Poll::Ready(Err(Fault::ClientGone {
+                            while_: "it sent its body",
+                            source: None,
+                        }));
+                    }
+                    Poll::Ready(Ok(count)) => {
+                        left -= count as u64;
+                        moved = true;
+                    }
+                    Poll::Pending => {
+                        if std::mem::take(&mut moved) {
+                            self.place.set(Some(Instant::now() + timeout));
+                        }
+                        return self
+                            .place
+                            .poll(cx)
+                            .map(|_| Err(Fault::BodyTimeout(timeout)));
+                    }
+                }
+            }
+            Poll::Ready(Ok(()))
+        });
+        let done = done.await;
+        self.engine.store.give_back_bulk(buffer);
+        done
+    }
+
+    /// Sends all of `bytes`.
+    pub(crate) async fn send(&self, bytes: &[u8]) -> Result<(), Fault> {
+        self.send_part(bytes, false).await
+    }
+
+    /// Sends all of `bytes`; `more` follows at once.
+    pub(crate) async fn send_part(&self, bytes: &[u8], more: bool) -> Result<(), Fault> {
+        let mut sent = 0;
+        let mut seen = usize::MAX;
+        poll_fn(
+            |cx| match frame::poll_write_all(cx, &self.stream, bytes, &mut sent, more) {
+                Poll::Ready(Ok(())) => Poll::Ready(Ok(())),
+                Poll::Ready(Err(error)) => Poll::Ready(Err(Fault::ClientGone {
+                    while_: "it got its answer",
+                    source: Some(error),
+                })),
+                Poll::Pending => {
+                    let moved = std::mem::replace(&mut seen, sent) != sent;
+                    self.poll_send_late(cx, moved).map(Err)
+                }
+            },
+        )
+        .await
+    }
+
+    /// Sees to it that a client takes what it is sent, a bit at a time. `moved`: it just took some.
+    pub(crate) fn poll_send_late(&self, cx: &mut Context<'_>, moved: bool) -> Poll<Fault> {
+        let timeout = self.timeouts().send;
+        if moved {
+            self.place.set(Some(Instant::now() + timeout));
+        }
+        self.place
+            .poll(cx)
+            .map(|_| Fault::ClientSendTimeout(timeout))
+    }
+
+    /// Waits for `work`, but not beyond `at`, nor longer than the client stays.
+    pub(crate) async fn within<T>(
+        &self,
+        at: Option<Instant>,
+        watch: bool,
+        work: impl Future<Output = T>,
+    ) -> Result<T, Interrupted> {
+        let mut work = pin!(work);
+        let mut armed = false;
+        poll_fn(|cx| {
+            if let Poll::Ready(done) = work.as_mut().poll(cx) {
+                return Poll::Ready(Ok(done));
+            }
+            if watch && let Poll::Ready(source) = self.poll_gone(cx) {
+                return Poll::Ready(Err(Interrupted::Gone(source)));
+            }
+            if !armed {
+                armed = true;
+                self.place.set(at);
+            }
+            self.place.poll(cx).map(|_| Err(Interrupted::Late))
+        })
+        .await
+    }
+
+    /// Ready when the client has closed its connection. As in nginx, a client that closes its sending side while it
+    /// waits counts as gone: on TCP the two cannot be told apart.
+    pub(crate) fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<Option<io::Error>> {
+        while self.watching.get() {
+            if let Err(error) = ready!(self.stream.poll_readable(cx)) {
+                return Poll::Ready(Some(error));
+            }
+            match self.stream.glance() {
+                Glance::Closed => return Poll::Ready(None),
+                Glance::Bytes => self.watching.set(false),
+                Glance::Quiet => {}
+            }
+        }
+        Poll::Pending
+    }
+
+    /// Closes in a way that lets the client read our answer, whatever it may still be sending.
+    pub(super) async fn linger(&self) {
+        self.stream.shutdown_write();
+        let end = Instant::now() + LINGER;
+        let mut buffer = self.engine.store.bulk();
+        let mut moved = true;
+        poll_fn(|cx| {
+            loop {
+                buffer.clear();
+                match self.stream.poll_read(cx, buffer.space()) {
+                    Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(()),
+                    Poll::Ready(Ok(_)) => moved = true,
+                    Poll::Pending => break,
+                }
+            }
+            if std::mem::take(&mut moved) {
+                self.place
+                    .set(Some(end.min(Instant::now() + LINGER_SILENCE)));
+            }
+            self.place.poll(cx).map(drop)
+        })
+        .await;
+        self.engine.store.give_back_bulk(buffer);
+    }
+}
