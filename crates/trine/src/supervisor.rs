@@ -6,11 +6,8 @@ use std::fs;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use anyhow::Context as _;
 use trine_control::client::{Client, ClientError, EventStream};
-use trine_control::message::{
-    ActionResult, Event, ProgramList, ProgramStatus, ReloadReport, Status,
-};
+use trine_control::message::{ActionResult, Event, ProgramList, ProgramStatus, Status};
 use trine_service::exit::Exit;
 use trine_sys::process::{Pid, pidfd_open};
 
@@ -124,21 +121,8 @@ pub(crate) async fn daemon_status(run_dir: &RunDir, daemon: &str) -> Result<Stat
     Client::new(run_dir.socket(daemon)).status().await
 }
 
-pub(crate) async fn reload(
-    run_dir: &RunDir,
-    daemon: &str,
-    dry_run: bool,
-) -> anyhow::Result<ReloadReport> {
-    let client = Client::new(run_dir.socket(daemon));
-    let report = client
-        .reload(dry_run)
-        .await
-        .map_err(|error| told(error, run_dir));
-    report.with_context(|| format!("cannot reload {daemon}"))
-}
-
 /// An error of the client, as a failure with its way out where there is one.
-fn told(error: ClientError, run_dir: &RunDir) -> anyhow::Error {
+pub(crate) fn told(error: ClientError, run_dir: &RunDir) -> anyhow::Error {
     let flag = run_dir.flag();
     match &error {
         ClientError::NoDaemon { path, .. } => Failure::new(

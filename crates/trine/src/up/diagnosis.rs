@@ -205,7 +205,29 @@ fn last_traceback(output: &str) -> Option<String> {
             break;
         }
     }
-    Some(block.join("\n"))
+    Some(without_import_machinery(&block).join("\n"))
+}
+
+/// Python's own frames between the server and the application's first line tell nobody anything.
+fn without_import_machinery(lines: &[String]) -> Vec<&str> {
+    const MACHINERY: [&str; 3] = [
+        "<frozen importlib",
+        "/importlib/__init__.py\"",
+        "\"trine_wsgi_loader.py\"",
+    ];
+    let mut dropping = false;
+    let mut kept = Vec::new();
+    for line in lines {
+        if line.starts_with("  File \"") {
+            dropping = MACHINERY.iter().any(|place| line.contains(place));
+        } else if !line.starts_with("    ") {
+            dropping = false;
+        }
+        if !dropping {
+            kept.push(line.as_str());
+        }
+    }
+    kept
 }
 
 fn is_chain(line: &str) -> bool {

@@ -95,6 +95,18 @@ impl Progress {
         }
     }
 
+    /// Whatever was still under way has come to this end.
+    pub(crate) fn settle(&mut self, text: &str) {
+        let busy = self
+            .rows
+            .iter()
+            .filter(|row| row.mark == Mark::Busy)
+            .map(|row| row.name.clone());
+        for name in busy.collect::<Vec<_>>() {
+            self.set(&name, Mark::Good, text);
+        }
+    }
+
     /// Leaves the rows as they stand; what comes next goes below them.
     pub(crate) fn finish(&mut self) {
         self.rows.clear();

@@ -131,6 +131,7 @@ impl Site {
         loop {
             match self.turn().await? {
                 Turn::Ended(status) => {
+                    self.progress.settle("stopped");
                     self.progress.set("supervisor", Mark::Good, "stopped");
                     self.progress.finish();
                     return Ok(status);

@@ -152,3 +152,21 @@ fn tracebacks() {
         Some("Traceback (most recent call last):")
     );
 }
+
+#[test]
+fn frames_of_the_import_machinery_are_left_out() {
+    let text = "Traceback (most recent call last):
+  File \"trine_wsgi_loader.py\", line 11, in load
+  File \"/usr/lib/python3.11/importlib/__init__.py\", line 126, in import_module
+    return _bootstrap._gcd_import(name[level:], package, level)
+           ^^^^^^^^^^^^^^^^^^^^
+  File \"<frozen importlib._bootstrap>\", line 1204, in _gcd_import
+  File \"/srv/app.py\", line 1, in <module>
+    import nope
+ModuleNotFoundError: No module named 'nope'";
+    let want = "Traceback (most recent call last):
+  File \"/srv/app.py\", line 1, in <module>
+    import nope
+ModuleNotFoundError: No module named 'nope'";
+    assert_eq!(last_traceback(text).unwrap(), want);
+}
