@@ -57,17 +57,9 @@ pub fn main() -> ExitCode {
             };
         }
     };
-    let is_brain = cli.brain;
     match run(cli) {
         Ok(code) => ExitCode::from(code),
-        Err(err) => trine_service::report(
-            if is_brain {
-                "trine-supervisor: brain"
-            } else {
-                "trine-supervisor"
-            },
-            &err,
-        ),
+        Err(err) => trine_service::report("trine-supervisor", &err),
     }
 }
 

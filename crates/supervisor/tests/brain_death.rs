@@ -24,24 +24,27 @@ print('end', number, flush=True)
 signal.pause()
 ";
 
-/// Checks that the files of a log hold every line once and in order; gives their number.
-fn check_lines(log: &Path) -> u64 {
+/// The files of a log, the oldest first.
+fn files(log: &Path) -> Vec<String> {
     let backup = |number: u32| format!("{}.{number}", log.display());
-    let count = (1..)
-        .find(|number| !Path::new(&backup(*number)).exists())
-        .unwrap();
-    let files = (1..count)
-        .rev()
+    let old = (1..)
         .map(backup)
-        .chain([log.display().to_string()]);
+        .take_while(|name| Path::new(name).exists());
+    let mut all: Vec<String> = old.collect();
+    all.reverse();
+    all.push(log.display().to_string());
+    all
+}
+
+/// Checks that they hold every line once and in order; gives the number of lines.
+fn check_lines(files: &[String]) -> std::io::Result<u64> {
     let mut next = 0;
     for file in files {
-        let mut lines = BufReader::new(std::fs::File::open(&file).unwrap()).lines();
-        for line in &mut lines {
-            let line = line.unwrap();
+        for line in BufReader::new(std::fs::File::open(file)?).lines() {
+            let line = line?;
             if let Some(total) = line.strip_prefix("end ") {
                 assert_eq!(total, next.to_string());
-                return next;
+                return Ok(next);
             }
             assert_eq!(line, format!("{next:09}"), "in {file}");
             next += 1;
@@ -95,7 +98,7 @@ fn sixty_brains_die_at_any_instant_and_no_line_is_lost_or_doubled() {
     rig.until("the writer's last word", || {
         rig.read("writer.log").contains("end ").then_some(())
     });
-    let lines = check_lines(&rig.path("writer.log"));
+    let lines = check_lines(&files(&rig.path("writer.log"))).unwrap();
     assert!(
         lines > 100_000,
         "{lines} lines are too few to show anything"

@@ -207,7 +207,7 @@ impl Supervisor {
         self.feed(id, Event::Stop)
     }
 
-    /// Removes those that are no longer configured and have come to rest, and sockets that nobody names any more.
+    /// Removes those that are no longer configured and have come to rest.
     pub async fn retire(&mut self) -> Result<(), Error> {
         let gone: Vec<String> = self
             .processes
@@ -215,9 +215,6 @@ impl Supervisor {
             .filter(|(_, process)| process.retiring && process.record.life.at_rest())
             .map(|(id, _)| id.clone())
             .collect();
-        if gone.is_empty() {
-            return Ok(());
-        }
         for id in gone {
             let Some(process) = self.processes.remove(&id) else {
                 continue;
@@ -235,38 +232,6 @@ impl Supervisor {
                 serde_json::json!({ "name": process.record.settings.name }),
             );
             tracing::info!("removed {id}");
-        }
-        self.release_sockets()
-    }
-
-    fn release_sockets(&mut self) -> Result<(), Error> {
-        let named: Vec<String> = self
-            .processes
-            .values()
-            .flat_map(|process| {
-                process
-                    .record
-                    .settings
-                    .sockets
-                    .iter()
-                    .map(config::Socket::key)
-            })
-            .chain(
-                self.config
-                    .processes
-                    .iter()
-                    .flat_map(|process| process.sockets.iter().map(config::Socket::key)),
-            )
-            .collect();
-        let idle: Vec<String> = self
-            .sockets
-            .keys()
-            .filter(|key| !named.contains(key))
-            .cloned()
-            .collect();
-        for key in idle {
-            self.sockets.remove(&key);
-            self.link.send(&[Order::Release { key }])?;
         }
         Ok(())
     }

@@ -15,6 +15,7 @@ pub mod probe;
 pub mod process;
 pub mod reload;
 pub mod shutdown;
+pub mod sockets;
 pub mod start;
 pub mod supervisor;
 
@@ -153,6 +154,7 @@ fn new_supervisor(
         holder_pid: table.head.holder_pid,
         brains: table.head.brains,
         sockets: table.sockets.clone(),
+        sockets_may_be_unnamed: true,
         probes: JoinSet::new(),
         waiters: Vec::new(),
     }

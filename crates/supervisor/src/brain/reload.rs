@@ -2,9 +2,9 @@
 //! Not here: what becomes of single processes (see `adopt`).
 
 use super::supervisor::{CONFIG_KEY, Supervisor};
-use crate::config::{Config, Socket, yaml};
+use crate::config::{Config, yaml};
 use crate::error::Error;
-use crate::holder::wire::{BindOrder, Failure, Order};
+use crate::holder::wire::Order;
 use trine_control::ReloadReport;
 use trine_service::logging;
 
@@ -63,6 +63,7 @@ impl Supervisor {
         self.link.send(&orders)?;
         tracing::info!("reloaded {}", self.config.file.display());
         self.reconcile()?;
+        self.sockets_may_be_unnamed = true;
         Ok(Vec::new())
     }
 
@@ -72,68 +73,5 @@ impl Supervisor {
             key: CONFIG_KEY.to_owned(),
             value: serde_json::to_string(&self.config).ok(),
         }
-    }
-
-    /// Has the holder bind every socket of a configuration that it does not hold yet; all or none.
-    pub fn bind_all(&mut self, config: &Config) -> Result<Vec<String>, Error> {
-        let mut fresh = Vec::new();
-        let mut problems = Vec::new();
-        for process in &config.processes {
-            for socket in &process.sockets {
-                if self.sockets.contains_key(&socket.key()) {
-                    continue;
-                }
-                match self.bind(socket)? {
-                    Ok(address) => {
-                        fresh.push(socket.key());
-                        self.sockets.insert(socket.key(), address);
-                    }
-                    Err(failure) => {
-                        problems.push(format!(
-                            "programs.{}.sockets.{}: {}",
-                            process.group, socket.name, failure.text
-                        ));
-                    }
-                }
-            }
-        }
-        if !problems.is_empty() {
-            for key in fresh {
-                self.sockets.remove(&key);
-                self.link.send(&[Order::Release { key }])?;
-            }
-        }
-        Ok(problems)
-    }
-
-    fn bind(&mut self, socket: &Socket) -> Result<Result<String, Failure>, Error> {
-        if let Some(path) = socket
-            .address
-            .strip_prefix("unix:")
-            .map(std::path::Path::new)
-            && let Some(folder) = path.parent()
-            && let Err(err) = std::fs::create_dir_all(folder)
-        {
-            let text = format!("cannot make the folder {}: {err}", folder.display());
-            return Ok(Err(Failure {
-                step: "bind".to_owned(),
-                errno: err.raw_os_error(),
-                text,
-            }));
-        }
-        let bind = BindOrder {
-            address: socket.address.clone(),
-            mode: socket.mode,
-            backlog: socket.backlog,
-            blocking: true,
-        };
-        let key = socket.key();
-        let bound = self.link.call(|ticket| Order::Bind {
-            ticket,
-            key,
-            bind,
-            give: false,
-        })?;
-        Ok(bound.map(|(address, _)| address))
     }
 }

@@ -51,7 +51,7 @@ pub fn order(
         sockets: settings
             .sockets
             .iter()
-            .map(|socket| (socket.name.clone(), socket.key()))
+            .map(|socket| (socket.name.clone(), socket.key(&settings.group)))
             .collect(),
         stdout,
         stderr: match &settings.stderr {

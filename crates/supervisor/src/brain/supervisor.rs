@@ -57,6 +57,8 @@ pub struct Supervisor {
     pub brains: u64,
     /// Held for programs, by key: the actual address.
     pub sockets: BTreeMap<String, String>,
+    /// A reload may have left sockets that nobody names.
+    pub sockets_may_be_unnamed: bool,
     pub probes: JoinSet<Found>,
     pub waiters: Vec<Waiter>,
 }
@@ -266,6 +268,7 @@ impl Supervisor {
     /// What follows from the state of everything, after each event.
     async fn advance(&mut self) -> Result<(), Error> {
         self.retire().await?;
+        self.release_unnamed()?;
         self.answer_waiters();
         if self.phase.get() == Phase::Starting && self.processes.values().all(Process::is_settled) {
             self.become_ready()?;

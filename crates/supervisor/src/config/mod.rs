@@ -69,6 +69,11 @@ impl Process {
         }
     }
 
+    /// The holder's keys of its sockets.
+    pub fn socket_keys(&self) -> impl Iterator<Item = String> {
+        self.sockets.iter().map(|socket| socket.key(&self.group))
+    }
+
     /// The files its output goes to, with the name of the channel.
     #[must_use]
     pub fn log_files(&self) -> Vec<(&'static str, &LogFile)> {
@@ -96,10 +101,15 @@ pub struct Socket {
 }
 
 impl Socket {
-    /// Under what the holder keeps it: processes that name the same address share one socket.
+    /// Under what the holder keeps it: programs that name the same address share one socket. With port 0 every one
+    /// gets a port of its own.
     #[must_use]
-    pub fn key(&self) -> String {
-        format!("listen/{}", self.address)
+    pub fn key(&self, group: &str) -> String {
+        if self.address.ends_with(":0") {
+            format!("listen/{group}/{}", self.name)
+        } else {
+            format!("listen/{}", self.address)
+        }
     }
 }
 

@@ -132,22 +132,24 @@ fn same_names(processes: &[super::Process], at: &Place, problems: &mut Problems)
     }
 }
 
-/// Two writers would take turns at rotating each other's file away.
+/// Processes of one program may share a file; two programs would mix what nobody can tell apart again.
 fn same_logs(processes: &[super::Process], at: &Place, problems: &mut Problems) {
-    let mut seen: BTreeMap<PathBuf, String> = BTreeMap::new();
+    let mut seen: BTreeMap<&Path, (&super::Process, &str)> = BTreeMap::new();
     for process in processes {
-        for (key, file) in process.log_files() {
-            let writer = format!("{}'s {key}", process.name);
-            match seen.get(&file.path) {
-                Some(other) => problems.push(
-                    at.key(&process.group).key(&format!("{key}_logfile")),
+        for (channel, file) in process.log_files() {
+            match seen.get(file.path.as_path()) {
+                Some((other, _)) if other.group == process.group => {}
+                Some((other, theirs)) => problems.push(
+                    at.key(&process.group).key(&format!("{channel}_logfile")),
                     format!(
-                        "{writer} and {other} would write the same file {}",
+                        "{}'s {channel} and {}'s {theirs} would write the same file {}",
+                        process.group,
+                        other.group,
                         file.path.display()
                     ),
                     "give each its own file; {process} in the name stands for the process's name",
                 ),
-                None => drop(seen.insert(file.path.clone(), writer)),
+                None => drop(seen.insert(&file.path, (process, channel))),
             }
         }
     }

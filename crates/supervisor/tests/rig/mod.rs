@@ -1,6 +1,10 @@
 //! Starts the real daemon in a folder of its own, asks its control socket, and cleans up after itself.
 //! Not here: any story (see the test files).
-#![allow(dead_code, reason = "each test binary uses a part of it")]
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    reason = "each test binary uses a part of it, and a test that cannot go on panics"
+)]
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
