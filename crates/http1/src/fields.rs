@@ -90,8 +90,9 @@ impl Fields {
             (&rewritten[..], &rewritten[..])
         };
         list.clear();
-        let mut parsed: SmallVec<[httparse::Header<'_>; 32]> =
-            SmallVec::from_elem(httparse::EMPTY_HEADER, count);
+        // Filled in place: `from_elem` would build a kilobyte and then move it.
+        let mut parsed: SmallVec<[httparse::Header<'_>; 32]> = SmallVec::new();
+        parsed.resize(count, httparse::EMPTY_HEADER);
         match httparse::parse_headers(lines, &mut parsed) {
             Ok(httparse::Status::Complete((_, found))) => {
                 list.extend(found.iter().map(|header| Field {

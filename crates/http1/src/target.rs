@@ -141,19 +141,44 @@ fn is_port(port: &[u8]) -> bool {
     }
 }
 
-/// Unreserved bytes, sub-delimiters and percent-encoded bytes (RFC 3986 section 3.2.2). An IPv4 address is one too.
+/// Unreserved bytes and sub-delimiters (RFC 3986 section 2).
+const NAME: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = (byte as u8).is_ascii_alphanumeric()
+            || matches!(
+                byte as u8,
+                b'-' | b'.'
+                    | b'_'
+                    | b'~'
+                    | b'!'
+                    | b'$'
+                    | b'&'
+                    | b'\''
+                    | b'('
+                    | b')'
+                    | b'*'
+                    | b'+'
+                    | b','
+                    | b';'
+                    | b'='
+            );
+        byte += 1;
+    }
+    table
+};
+
+/// Bytes of [`NAME`] and percent-encoded bytes (RFC 3986 section 3.2.2). An IPv4 address is one too.
 fn is_registered_name(name: &[u8]) -> bool {
     let mut rest = name;
-    while let [byte, behind @ ..] = rest {
-        rest = match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => behind,
-            b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'=' => behind,
-            b'%' => match behind {
-                [high, low, behind @ ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
-                    behind
-                }
-                _ => return false,
-            },
+    while let Some(other) = rest.iter().position(|&byte| !NAME[byte as usize]) {
+        rest = match &rest[other..] {
+            [b'%', high, low, behind @ ..]
+                if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() =>
+            {
+                behind
+            }
             _ => return false,
         };
     }
