@@ -114,10 +114,11 @@ impl Conn {
         limits: &Limits,
         policy: &Policy,
         pool: &mut Pool,
+        now: Instant,
     ) -> Progress {
         for _ in 0..READS_PER_TURN {
             let progress = match &mut self.state {
-                State::Idle | State::Head => self.parse_head(limits, policy),
+                State::Idle | State::Head => self.parse_head(limits, policy, now),
                 State::Body(_) => self.take_body(),
                 State::Ready => return Progress::Ready,
                 State::Running | State::Closing | State::Lingering => return Progress::Wait,
@@ -171,7 +172,7 @@ impl Conn {
     }
 
     /// `None`: more bytes are needed.
-    fn parse_head(&mut self, limits: &Limits, policy: &Policy) -> Option<Progress> {
+    fn parse_head(&mut self, limits: &Limits, policy: &Policy, now: Instant) -> Option<Progress> {
         let exchange = self.exchange.as_mut()?;
         let pending = exchange.buf.get(exchange.start..).unwrap_or_default();
         if pending.is_empty() {
@@ -181,7 +182,7 @@ impl Conn {
             Ok(Some(used)) => used,
             Ok(None) => {
                 if matches!(self.state, State::Idle) {
-                    exchange.began = Instant::now();
+                    exchange.began = now;
                     self.state = State::Head;
                 }
                 return None;
@@ -189,7 +190,7 @@ impl Conn {
             Err(error) => return Some(Progress::Refuse(Refusal::head(&error))),
         };
         if matches!(self.state, State::Idle) {
-            exchange.began = Instant::now();
+            exchange.began = now;
         }
         exchange.end = exchange.start + used;
         let request = exchange.head.on(pending);

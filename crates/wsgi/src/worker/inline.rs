@@ -17,17 +17,15 @@ use super::outbox::{FileSpan, Sent};
 
 /// The oldest answer of a batch waits no longer than this for the calls after it.
 const BATCH: Duration = Duration::from_millis(4);
-/// A call, or the clean-up after an answer, that takes longer ends batching for a while.
+/// While calls, with the clean-up after them, take longer than this on average, answers go out at once.
 const SHORT: Duration = Duration::from_millis(1);
-/// For so many requests.
-const EAGER_REQUESTS: u32 = 256;
 
 /// Calls the application for every complete request and tells `done` of each.
 #[derive(Debug)]
 pub struct Inline {
     pub caller: Caller,
-    /// Requests for which answers go out at once.
-    eager: u32,
+    /// How long calls took of late: each new one counts for an eighth.
+    usual: Duration,
     batch_began: Option<Instant>,
 }
 
@@ -36,7 +34,7 @@ impl Inline {
     pub fn new(caller: Caller) -> Self {
         Self {
             caller,
-            eager: 0,
+            usual: Duration::ZERO,
             batch_began: None,
         }
     }
@@ -46,7 +44,7 @@ impl Inline {
         &mut self,
         gil: Gil<'_>,
         io: &mut Io,
-        started: impl Fn(&Exchange),
+        started: impl Fn(&Exchange, Instant),
         mut done: impl FnMut(&Exchange, &Verdict, &Caller, Duration),
     ) {
         let mut clock = Instant::now();
@@ -54,13 +52,13 @@ impl Inline {
             let Some(mut exchange) = io.take(token) else {
                 continue;
             };
-            started(&exchange);
+            started(&exchange, clock);
             let keep_alive = !io.draining && !io.rules.deadlines.keepalive.is_zero();
             let mut sink = InlineSink {
                 io,
                 token,
                 gil,
-                eager: self.eager > 0,
+                eager: self.usual > SHORT,
             };
             let verdict = self.caller.call(gil, &mut exchange, keep_alive, &mut sink);
             let now = Instant::now();
@@ -69,13 +67,9 @@ impl Inline {
             done(&exchange, &verdict, &self.caller, took);
             io.mark_dirty(token);
             io.finish(token, exchange, verdict.keep);
-            self.eager = if took > SHORT {
-                EAGER_REQUESTS
-            } else {
-                self.eager.saturating_sub(1)
-            };
+            self.usual = (self.usual * 7 + took) / 8;
             let began = *self.batch_began.get_or_insert(now);
-            if self.eager > 0 || now - began > BATCH {
+            if self.usual > SHORT || now - began > BATCH {
                 io.flush_dirty();
                 self.batch_began = None;
             }

@@ -365,7 +365,12 @@ impl Io {
             return;
         }
         let was_head = matches!(conn.state, State::Head);
-        let progress = conn.advance(&self.rules.limits, &self.rules.policy, &mut self.pool);
+        let progress = conn.advance(
+            &self.rules.limits,
+            &self.rules.policy,
+            &mut self.pool,
+            self.now,
+        );
         let now = self.now_ms();
         let Some(conn) = place(&mut self.places, token) else {
             return;

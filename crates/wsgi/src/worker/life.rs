@@ -249,10 +249,10 @@ impl Worker {
         let slots = &*boot.slots;
         let slot = slots.worker(boot.slot);
         let running = slots.running(boot.slot).first();
-        let started = |exchange: &Exchange| {
+        let started = |exchange: &Exchange, now: Instant| {
             if let Some(running) = running {
                 let request = exchange.request();
-                running.begin(slots.now(), request.method(), request.target());
+                running.begin(slots.at(now), request.method(), request.target());
             }
         };
         let done = |exchange: &Exchange, verdict: &Verdict, caller: &Caller, took: Duration| {
