@@ -1,5 +1,6 @@
-//! How long the codecs take on the hot path, in nanoseconds: the best of several rounds, since noise only adds.
-//! `cargo bench -p trine-http1`. Not here: comparisons with other servers; `cargo xtask bench` makes those.
+//! How long the codecs take on the hot path, in nanoseconds: the best of several rounds, since
+//! noise only adds. `cargo bench -p trine-http1`. Not here: comparisons with other servers; `cargo
+//! xtask bench` makes those.
 #![expect(
     clippy::disallowed_methods,
     reason = "a benchmark needs a clock, the crate does not"

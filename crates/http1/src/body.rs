@@ -1,4 +1,5 @@
-//! Takes content out of its framing (RFC 9112 sections 6 and 7): known length, chunked with trailers, until close.
+//! Takes content out of its framing (RFC 9112 sections 6 and 7): known length, chunked with
+//! trailers, until close.
 //! Not here: how much content is too much, and how long to wait for it.
 
 use std::ops::Range;
@@ -31,7 +32,8 @@ pub enum BodyLength {
 /// What one call of [`BodyDecoder::decode`] found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decoded {
-    /// Bytes at the start of the buffer that are dealt with and can be dropped, once `data` is used.
+    /// Bytes at the start of the buffer that are dealt with and can be dropped, once `data` is
+    /// used.
     pub consumed: usize,
     /// Content, as a range of the consumed bytes; often empty.
     pub data: Range<usize>,
@@ -122,12 +124,12 @@ impl BodyDecoder {
 
     /// Takes up to one piece of content, and the framing around it, off the start of `buf`.
     ///
-    /// Drop the consumed bytes and call again. More bytes are needed when nothing is consumed and `done` is false;
-    /// every byte that arrived is consumed before that.
+    /// Drop the consumed bytes and call again. More bytes are needed when nothing is consumed and
+    /// `done` is false; every byte that arrived is consumed before that.
     ///
     /// # Errors
-    /// The chunked coding is broken or beyond a limit. Content in front of the fault is handed out first; the call
-    /// after that fails, and so does every later one.
+    /// The chunked coding is broken or beyond a limit. Content in front of the fault is handed out
+    /// first; the call after that fails, and so does every later one.
     pub fn decode(&mut self, buf: &[u8]) -> Result<Decoded, BodyError> {
         let mut consumed = 0;
         let mut data = 0..0;
@@ -201,10 +203,12 @@ impl BodyDecoder {
         }
     }
 
-    /// Tells that the connection was closed by the sender: the proper end of a body that lasts until then.
+    /// Tells that the connection was closed by the sender: the proper end of a body that lasts
+    /// until then.
     ///
     /// # Errors
-    /// [`BodyError::Truncated`] when the body should have gone on; the fault that was found before, if one was.
+    /// [`BodyError::Truncated`] when the body should have gone on; the fault that was found before,
+    /// if one was.
     pub fn eof(&mut self) -> Result<(), BodyError> {
         match self.state {
             State::Done => Ok(()),
@@ -365,8 +369,8 @@ impl Trailers {
     }
 }
 
-/// Fields about framing, routing, access and how to read the content (RFC 9110 section 6.5.1), as well as those of
-/// one connection.
+/// Fields about framing, routing, access and how to read the content (RFC 9110 section 6.5.1), as
+/// well as those of one connection.
 fn is_forbidden_trailer(name: &[u8]) -> bool {
     const FORBIDDEN: [&[u8]; 15] = [
         b"authorization",

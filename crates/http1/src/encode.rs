@@ -1,5 +1,5 @@
-//! Writes heads and chunks. The writers trust what they are given; the checks are separate, for values that come from
-//! an application.
+//! Writes heads and chunks. The writers trust what they are given; the checks are separate, for
+//! values that come from an application.
 //! Not here: which fields a message needs (Date, Connection, framing).
 
 use crate::error::EncodeError;
@@ -7,8 +7,8 @@ use crate::syntax::{Version, is_field_byte, is_ows, is_token};
 
 /// What follows the content of a chunk.
 pub const CHUNK_END: &[u8] = b"\r\n";
-/// The last chunk with an empty trailer section, which ends a chunked body. With trailers, write `0\r\n`, the fields
-/// by [`write_header`] and `\r\n` instead.
+/// The last chunk with an empty trailer section, which ends a chunked body. With trailers, write
+/// `0\r\n`, the fields by [`write_header`] and `\r\n` instead.
 pub const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 
 /// Appends a request line with its CRLF. `method` and `target` must be valid.
@@ -25,7 +25,8 @@ pub fn write_request_line(out: &mut Vec<u8>, method: &str, target: &[u8], versio
     }
 }
 
-/// Appends a status line with its CRLF. `status` must be 100 to 999, and `reason` valid; it may be empty.
+/// Appends a status line with its CRLF. `status` must be 100 to 999, and `reason` valid; it may be
+/// empty.
 pub fn write_status_line(out: &mut Vec<u8>, version: Version, status: u16, reason: &[u8]) {
     debug_assert!((100..1000).contains(&status), "a status has three digits");
     let digit = |scale: u16| b'0' + (status / scale % 10) as u8;
@@ -45,7 +46,8 @@ pub fn write_header(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// Appends what precedes the content of a chunk of `len` bytes. `len` must not be 0: that would end the body.
+/// Appends what precedes the content of a chunk of `len` bytes. `len` must not be 0: that would end
+/// the body.
 pub fn write_chunk_head(out: &mut Vec<u8>, len: usize) {
     debug_assert!(len != 0, "an empty chunk ends the body");
     let digits = (usize::BITS - len.leading_zeros()).div_ceil(4).max(1);
@@ -67,8 +69,9 @@ pub fn check_header_name(name: &[u8]) -> Result<(), EncodeError> {
     }
 }
 
-/// Tells whether a value may be written (RFC 9110 section 5.5): no control character but tab, no CR, LF or DEL, no
-/// white space at the ends. It may be empty. Reason phrases follow the same rules but for the white space.
+/// Tells whether a value may be written (RFC 9110 section 5.5): no control character but tab, no
+/// CR, LF or DEL, no white space at the ends. It may be empty. Reason phrases follow the same rules
+/// but for the white space.
 ///
 /// # Errors
 /// [`EncodeError::HeaderValue`].

@@ -5,7 +5,8 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum HeadError {
-    /// The request line or status line is longer than [`Limits::request_line`](crate::Limits::request_line).
+    /// The request line or status line is longer than
+    /// [`Limits::request_line`](crate::Limits::request_line).
     #[error("the first line is longer than {limit} bytes")]
     FirstLineTooLong { limit: usize },
     /// A field line is longer than [`Limits::header_line`](crate::Limits::header_line).
@@ -23,7 +24,8 @@ pub enum HeadError {
     /// A line ends in LF without CR.
     #[error("a line ends without CR")]
     BareLineFeed,
-    /// A field name is empty, has a byte that is not a token byte, is followed by a space, or has no colon.
+    /// A field name is empty, has a byte that is not a token byte, is followed by a space, or has
+    /// no colon.
     #[error("a header name is not a token followed by a colon")]
     HeaderName,
     /// A field value has a control character, DEL or a bare CR.
@@ -34,7 +36,8 @@ pub enum HeadError {
     Folded,
 }
 
-/// The fields that say where the body ends contradict each other or cannot be understood (RFC 9112 section 6).
+/// The fields that say where the body ends contradict each other or cannot be understood (RFC 9112
+/// section 6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FramingError {
@@ -72,7 +75,8 @@ pub enum RequestError {
     /// Not a token, or not within what [`Policy`](crate::Policy) allows.
     #[error("the method is not valid")]
     Method,
-    /// The target has a control, non-ASCII or white-space byte or a fragment, or is not a valid form.
+    /// The target has a control, non-ASCII or white-space byte or a fragment, or is not a valid
+    /// form.
     #[error("the request target is not valid")]
     Target,
     /// `*` without OPTIONS, an authority without CONNECT, or CONNECT without an authority
@@ -84,7 +88,8 @@ pub enum RequestError {
     MalformedVersion,
     /// A well-formed version other than 1.0 and 1.1.
     ///
-    /// [`status`](Self::status) is 400 as gunicorn answers; RFC 9110 section 15.6.6 and nginx have 505 for it.
+    /// [`status`](Self::status) is 400 as gunicorn answers; RFC 9110 section 15.6.6 and nginx have
+    /// 505 for it.
     #[error("the protocol version is not HTTP/1.0 or HTTP/1.1")]
     UnsupportedVersion,
     /// HTTP/1.1 without Host (RFC 9112 section 3.2).
@@ -92,7 +97,8 @@ pub enum RequestError {
     HostMissing,
     #[error("Host is given twice")]
     HostTwice,
-    /// Not a name or address with an optional port, or longer than 255 bytes (RFC 9110 section 7.2).
+    /// Not a name or address with an optional port, or longer than 255 bytes (RFC 9110 section
+    /// 7.2).
     #[error("Host is not valid")]
     Host,
     #[error("Content-Type is given twice")]
@@ -155,7 +161,8 @@ pub enum BodyError {
     /// A control character in a chunk extension, or white space that is not followed by one.
     #[error("a chunk extension is not valid")]
     ChunkExtension,
-    /// More than [`MAX_EXTENSION_BYTES`](crate::body::MAX_EXTENSION_BYTES) of chunk extensions in one body.
+    /// More than [`MAX_EXTENSION_BYTES`](crate::body::MAX_EXTENSION_BYTES) of chunk extensions in
+    /// one body.
     #[error(
         "the chunk extensions are larger than {} bytes",
         crate::body::MAX_EXTENSION_BYTES

@@ -51,13 +51,14 @@ pub(crate) struct Leniency {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Fields {
     list: Vec<Field>,
-    /// The field lines as they should have been, when they had to be changed to be read; else empty.
+    /// The field lines as they should have been, when they had to be changed to be read; else
+    /// empty.
     rewritten: Vec<u8>,
 }
 
 impl Fields {
-    /// Reads `count` fields out of `lines`, a part of `buf` that ends with the empty line. `folded` says that some
-    /// line continues the one before.
+    /// Reads `count` fields out of `lines`, a part of `buf` that ends with the empty line. `folded`
+    /// says that some line continues the one before.
     pub(crate) fn parse(
         &mut self,
         buf: &[u8],
@@ -133,7 +134,8 @@ impl Fields {
     }
 }
 
-/// Copies field lines with every fold, and the white space around it, replaced by one space (RFC 9112 section 5.2).
+/// Copies field lines with every fold, and the white space around it, replaced by one space (RFC
+/// 9112 section 5.2).
 fn unfold(lines: &[u8], out: &mut Vec<u8>) {
     for line in lines.split_inclusive(|&byte| byte == b'\n') {
         if line.first().is_some_and(|&first| is_ows(first)) {
@@ -166,7 +168,8 @@ fn strip_name_spaces(lines: &[u8]) -> Vec<u8> {
     out
 }
 
-/// The fields of a head or of trailers in the order they came: names as received, values without outer white space.
+/// The fields of a head or of trailers in the order they came: names as received, values without
+/// outer white space.
 #[derive(Clone, Debug)]
 pub struct Headers<'a> {
     fields: std::slice::Iter<'a, Field>,

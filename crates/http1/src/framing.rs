@@ -1,4 +1,5 @@
-//! The fields that decide about the body's length and the connection's life, the same in both directions.
+//! The fields that decide about the body's length and the connection's life, the same in both
+//! directions.
 //! Not here: fields that only requests have (see `request`).
 
 use crate::body::BodyLength;
@@ -76,7 +77,8 @@ impl Framing {
         !self.close && (version == Version::Http11 || self.keep_alive)
     }
 
-    /// Whether the Upgrade field counts: it is listed in Connection, and HTTP/1.0 has none (RFC 9110 section 7.8).
+    /// Whether the Upgrade field counts: it is listed in Connection, and HTTP/1.0 has none (RFC
+    /// 9110 section 7.8).
     pub(crate) fn upgrades(&self, version: Version) -> bool {
         self.upgrade && version == Version::Http11
     }

@@ -1,5 +1,5 @@
-//! What must hold for any bytes: the entries of the fuzzers in `tests/fuzz`, which `cargo test` runs on the corpus.
-//! Each panics where an invariant is broken.
+//! What must hold for any bytes: the entries of the fuzzers in `tests/fuzz`, which `cargo test`
+//! runs on the corpus. Each panics where an invariant is broken.
 //! Not here: what particular bytes mean; the tables of `tests/it` tell that.
 
 use crate::body::{BodyDecoder, BodyLength};
@@ -24,7 +24,8 @@ const LENIENT: Policy = Policy {
     casefold_http_method: false,
 };
 
-/// A request head comes to the same result however it arrives, and reads the same after it was written again.
+/// A request head comes to the same result however it arrives, and reads the same after it was
+/// written again.
 pub fn request(input: &[u8]) {
     for policy in [Policy::default(), LENIENT] {
         let mut head = RequestHead::default();
@@ -136,7 +137,8 @@ pub fn chunked(input: &[u8]) {
     check_fields(decoder.trailers());
 }
 
-/// Gives ever longer prefixes, in steps that grow so that long inputs stay cheap, until there is a result.
+/// Gives ever longer prefixes, in steps that grow so that long inputs stay cheap, until there is a
+/// result.
 fn grow<E>(
     input: &[u8],
     mut parse: impl FnMut(&[u8]) -> Result<Option<usize>, E>,
@@ -151,7 +153,8 @@ fn grow<E>(
     parse(input)
 }
 
-/// Content, bytes used, and the error at the end, after which there is no telling how many were used.
+/// Content, bytes used, and the error at the end, after which there is no telling how many were
+/// used.
 type Drained = (Vec<u8>, usize, Option<crate::BodyError>);
 
 fn drain(input: &[u8], size: usize) -> (Drained, BodyDecoder) {

@@ -1,21 +1,23 @@
 //! Sans-IO HTTP/1.1: strict heads of requests and responses, body framing, encoding.
 //!
-//! Bytes come in as slices, positions and values go out; the caller owns the buffer and decides when to read,
-//! write, wait or give up. Nothing here allocates by a size that the peer names.
+//! Bytes come in as slices, positions and values go out; the caller owns the buffer and decides
+//! when to read, write, wait or give up. Nothing here allocates by a size that the peer names.
 //!
-//! Rooms: [`request`] and [`response`] parse heads; [`body`] takes content out of its framing; [`encode`] writes
-//! heads and chunks; [`syntax`] has the small grammar both sides need. `scan` finds the end of a head and keeps the
-//! limits, `fields` holds header fields as offsets, `framing` reads the fields that decide about length and
-//! connection, `target` reads request targets and Host.
+//! Rooms: [`request`] and [`response`] parse heads; [`body`] takes content out of its framing;
+//! [`encode`] writes heads and chunks; [`syntax`] has the small grammar both sides need. `scan`
+//! finds the end of a head and keeps the limits, `fields` holds header fields as offsets, `framing`
+//! reads the fields that decide about length and connection, `target` reads request targets and
+//! Host.
 //!
-//! Not here: sockets, clocks, timeouts, policy of a daemon (which underscore names to drop, whether CONNECT is
-//! served, what is forwarded), HTTP/2.
+//! Not here: sockets, clocks, timeouts, policy of a daemon (which underscore names to drop, whether
+//! CONNECT is served, what is forwarded), HTTP/2.
 //!
 //! # Strictness
-//! A proxy and an origin that read the same bytes differently make a smuggling pair, therefore both of ours use this
-//! crate and it refuses whatever is ambiguous: bare LF, bare CR, control characters, folded fields in requests,
-//! repeated Host or Content-Length, Transfer-Encoding that is anything but `chunked`, Transfer-Encoding together
-//! with Content-Length or on HTTP/1.0, a missing Host on HTTP/1.1.
+//! A proxy and an origin that read the same bytes differently make a smuggling pair, therefore both
+//! of ours use this crate and it refuses whatever is ambiguous: bare LF, bare CR, control
+//! characters, folded fields in requests, repeated Host or Content-Length, Transfer-Encoding that
+//! is anything but `chunked`, Transfer-Encoding together with Content-Length or on HTTP/1.0, a
+//! missing Host on HTTP/1.1.
 #![forbid(unsafe_code)]
 
 pub mod body;

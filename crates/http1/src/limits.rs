@@ -1,7 +1,8 @@
 //! How large a head may be, and which deviations from the grammar a server may be told to accept.
 //! Not here: body size limits (the caller counts what it is given) and timeouts.
 
-/// Upper bounds for one head. All are in bytes except `header_count`, and count without the line's CRLF.
+/// Upper bounds for one head. All are in bytes except `header_count`, and count without the line's
+/// CRLF.
 ///
 /// A bound that is not wanted is set to `usize::MAX`; heads beyond 4 GiB are refused all the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,7 +13,8 @@ pub struct Limits {
     pub header_line: usize,
     /// Most field lines; beyond it a request is answered 431.
     pub header_count: usize,
-    /// Largest head, from its first byte to the end of the empty line; beyond it a request is answered 431.
+    /// Largest head, from its first byte to the end of the empty line; beyond it a request is
+    /// answered 431.
     pub head: usize,
 }
 
@@ -36,8 +38,8 @@ pub struct Policy {
     pub permit_obsolete_folding: bool,
     /// Accepts and removes spaces and tabs between a field name and its colon.
     pub strip_header_spaces: bool,
-    /// Accepts methods that are shorter than 3 or longer than 20 bytes, or have lower-case letters or `#`.
-    /// They still have to be tokens.
+    /// Accepts methods that are shorter than 3 or longer than 20 bytes, or have lower-case letters
+    /// or `#`. They still have to be tokens.
     pub permit_unconventional_http_method: bool,
     /// Accepts any `HTTP/d.d`; what is not 1.0 or less is then treated as HTTP/1.1.
     pub permit_unconventional_http_version: bool,

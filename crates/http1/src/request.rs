@@ -1,5 +1,6 @@
 //! Request heads: parsing, and the view on a parsed one.
-//! Not here: what a daemon does with a valid request (which names it drops, whether it serves CONNECT).
+//! Not here: what a daemon does with a valid request (which names it drops, whether it serves
+//! CONNECT).
 
 use crate::body::BodyLength;
 use crate::error::RequestError;
@@ -30,7 +31,8 @@ pub enum TargetForm {
     Asterisk,
 }
 
-/// A request head as positions in the caller's buffer. Made to be used again: it then allocates no more.
+/// A request head as positions in the caller's buffer. Made to be used again: it then allocates no
+/// more.
 ///
 /// # Example
 /// ```
@@ -68,15 +70,15 @@ pub struct RequestHead {
 }
 
 impl RequestHead {
-    /// Reads the head at the start of `buf`. `Ok(Some(n))`: it is complete and `n` bytes long, leading empty lines
-    /// included. `Ok(None)`: more bytes are needed.
+    /// Reads the head at the start of `buf`. `Ok(Some(n))`: it is complete and `n` bytes long,
+    /// leading empty lines included. `Ok(None)`: more bytes are needed.
     ///
-    /// To go on, call again with a buffer that begins with the same bytes; only the new ones are searched. After a
-    /// complete head or an error the next call begins a new head.
+    /// To go on, call again with a buffer that begins with the same bytes; only the new ones are
+    /// searched. After a complete head or an error the next call begins a new head.
     ///
     /// # Errors
-    /// The head is malformed, ambiguous or beyond a limit; [`RequestError::status`] is what to answer. An error may
-    /// come before the head is complete.
+    /// The head is malformed, ambiguous or beyond a limit; [`RequestError::status`] is what to
+    /// answer. An error may come before the head is complete.
     pub fn parse(
         &mut self,
         buf: &[u8],
@@ -90,13 +92,15 @@ impl RequestHead {
         result
     }
 
-    /// Forgets a head that was not completed, so that the next [`parse`](Self::parse) begins a new one.
+    /// Forgets a head that was not completed, so that the next [`parse`](Self::parse) begins a new
+    /// one.
     pub fn clear(&mut self) {
         self.scan = Scan::default();
     }
 
-    /// The view on the head that the last [`parse`](Self::parse) completed. `buf` must be the buffer that was parsed
-    /// (longer is fine); with another one the values are meaningless, but nothing panics.
+    /// The view on the head that the last [`parse`](Self::parse) completed. `buf` must be the
+    /// buffer that was parsed (longer is fine); with another one the values are meaningless, but
+    /// nothing panics.
     #[must_use]
     pub fn on<'a>(&'a self, buf: &'a [u8]) -> Request<'a> {
         Request { head: self, buf }
@@ -177,7 +181,8 @@ impl RequestHead {
         Ok(())
     }
 
-    /// Reads the fields that decide about framing and connection, and checks those that must be single or valid.
+    /// Reads the fields that decide about framing and connection, and checks those that must be
+    /// single or valid.
     fn interpret(&mut self, buf: &[u8]) -> Result<(), RequestError> {
         let mut framing = Framing::default();
         let (mut host, mut upgrade, mut content_type, mut expects_continue) =
@@ -285,8 +290,8 @@ impl<'a> Request<'a> {
         self.head.form
     }
 
-    /// The path of the target before `?`, still percent-encoded and with its dot segments. `/` for an absolute form
-    /// without a path, `*` for the asterisk form, empty for CONNECT.
+    /// The path of the target before `?`, still percent-encoded and with its dot segments. `/` for
+    /// an absolute form without a path, `*` for the asterisk form, empty for CONNECT.
     #[must_use]
     pub fn path(&self) -> &'a [u8] {
         match self.head.path.of(self.buf) {
@@ -314,7 +319,8 @@ impl<'a> Request<'a> {
         self.head.version_text.of(self.buf)
     }
 
-    /// All fields in the order they came, names as received (underscores too), values without outer white space.
+    /// All fields in the order they came, names as received (underscores too), values without outer
+    /// white space.
     #[must_use]
     pub fn headers(&self) -> Headers<'a> {
         self.head.fields.iter(self.buf)
@@ -349,7 +355,8 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// How the body is framed (RFC 9112 section 6.3); never `UntilClose`. `Empty` when no length is given.
+    /// How the body is framed (RFC 9112 section 6.3); never `UntilClose`. `Empty` when no length is
+    /// given.
     #[must_use]
     pub fn body(&self) -> BodyLength {
         self.head.body
@@ -361,14 +368,15 @@ impl<'a> Request<'a> {
         self.head.framing.keep_alive(self.head.version)
     }
 
-    /// Whether the client waits for `100 Continue` before it sends its body (RFC 9110 section 10.1.1): on HTTP/1.1
-    /// only, and only when a body is announced.
+    /// Whether the client waits for `100 Continue` before it sends its body (RFC 9110 section
+    /// 10.1.1): on HTTP/1.1 only, and only when a body is announced.
     #[must_use]
     pub fn expects_continue(&self) -> bool {
         self.head.expects_continue
     }
 
-    /// The first Upgrade field, when Connection lists `upgrade` and the version is 1.1 (RFC 9110 section 7.8).
+    /// The first Upgrade field, when Connection lists `upgrade` and the version is 1.1 (RFC 9110
+    /// section 7.8).
     #[must_use]
     pub fn upgrade(&self) -> Option<&'a [u8]> {
         self.head

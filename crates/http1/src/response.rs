@@ -12,7 +12,8 @@ use crate::syntax::{Version, is_field_byte};
 /// What every response starts with.
 const PROTOCOL: &[u8] = b"HTTP/";
 
-/// A response head as positions in the caller's buffer. Made to be used again: it then allocates no more.
+/// A response head as positions in the caller's buffer. Made to be used again: it then allocates no
+/// more.
 ///
 /// Folded fields are read as one line with a space for each fold (RFC 9112 section 5.2).
 #[derive(Clone, Debug, Default)]
@@ -29,14 +30,16 @@ pub struct ResponseHead {
 }
 
 impl ResponseHead {
-    /// Reads the head at the start of `buf`. `Ok(Some(n))`: it is complete and `n` bytes long. `Ok(None)`: more bytes
-    /// are needed.
+    /// Reads the head at the start of `buf`. `Ok(Some(n))`: it is complete and `n` bytes long.
+    /// `Ok(None)`: more bytes are needed.
     ///
-    /// To go on, call again with a buffer that begins with the same bytes; only the new ones are searched. After a
-    /// complete head (an interim one too, see [`Response::is_interim`]) or an error the next call begins a new head.
+    /// To go on, call again with a buffer that begins with the same bytes; only the new ones are
+    /// searched. After a complete head (an interim one too, see [`Response::is_interim`]) or an
+    /// error the next call begins a new head.
     ///
     /// # Errors
-    /// The head is malformed, ambiguous or beyond a limit. An error may come before the head is complete.
+    /// The head is malformed, ambiguous or beyond a limit. An error may come before the head is
+    /// complete.
     pub fn parse(&mut self, buf: &[u8], limits: &Limits) -> Result<Option<usize>, ResponseError> {
         let result = self.advance(buf, limits);
         if !matches!(result, Ok(None)) {
@@ -45,21 +48,23 @@ impl ResponseHead {
         result
     }
 
-    /// Forgets a head that was not completed, so that the next [`parse`](Self::parse) begins a new one.
+    /// Forgets a head that was not completed, so that the next [`parse`](Self::parse) begins a new
+    /// one.
     pub fn clear(&mut self) {
         self.scan = Scan::default();
     }
 
-    /// The view on the head that the last [`parse`](Self::parse) completed. `buf` must be the buffer that was parsed
-    /// (longer is fine); with another one the values are meaningless, but nothing panics.
+    /// The view on the head that the last [`parse`](Self::parse) completed. `buf` must be the
+    /// buffer that was parsed (longer is fine); with another one the values are meaningless, but
+    /// nothing panics.
     #[must_use]
     pub fn on<'a>(&'a self, buf: &'a [u8]) -> Response<'a> {
         Response { head: self, buf }
     }
 
     fn advance(&mut self, buf: &[u8], limits: &Limits) -> Result<Option<usize>, ResponseError> {
-        // Tell a peer that does not speak HTTP before it has sent a line end. Empty lines are not skipped: on an
-        // upstream connection they would be left over from the response before.
+        // Tell a peer that does not speak HTTP before it has sent a line end. Empty lines are not
+        // skipped: on an upstream connection they would be left over from the response before.
         if !PROTOCOL
             .iter()
             .zip(buf)
@@ -82,7 +87,8 @@ impl ResponseHead {
         Ok(Some(extent.end))
     }
 
-    /// `HTTP/1.x SP 3DIGIT [SP reason]`; the space before an absent reason may be missing (RFC 9112 section 4).
+    /// `HTTP/1.x SP 3DIGIT [SP reason]`; the space before an absent reason may be missing (RFC 9112
+    /// section 4).
     fn parse_status_line(&mut self, buf: &[u8], line: &[u8]) -> Result<(), ResponseError> {
         let Some((version, rest)) = line.split_first_chunk::<8>() else {
             return Err(ResponseError::StatusLine);
@@ -143,14 +149,15 @@ impl<'a> Response<'a> {
         self.head.status
     }
 
-    /// Whether another head follows on the connection for the same request: a 1xx other than 101, which ends HTTP on
-    /// it (RFC 9110 section 15.2).
+    /// Whether another head follows on the connection for the same request: a 1xx other than 101,
+    /// which ends HTTP on it (RFC 9110 section 15.2).
     #[must_use]
     pub fn is_interim(&self) -> bool {
         self.head.status < 200 && self.head.status != 101
     }
 
-    /// The reason phrase as received, possibly empty; may have tabs and bytes beyond ASCII, no control characters.
+    /// The reason phrase as received, possibly empty; may have tabs and bytes beyond ASCII, no
+    /// control characters.
     #[must_use]
     pub fn reason(&self) -> &'a [u8] {
         self.head.reason.of(self.buf)
@@ -178,9 +185,10 @@ impl<'a> Response<'a> {
         self.headers().named(name)
     }
 
-    /// How the body that follows is framed (RFC 9112 section 6.3), given the method of the request it answers:
-    /// nothing follows the head of 1xx, 204 and 304, of an answer to HEAD, or of a 2xx to CONNECT, whatever its fields
-    /// say. Without a length the body lasts until the connection is closed.
+    /// How the body that follows is framed (RFC 9112 section 6.3), given the method of the request
+    /// it answers: nothing follows the head of 1xx, 204 and 304, of an answer to HEAD, or of a 2xx
+    /// to CONNECT, whatever its fields say. Without a length the body lasts until the connection is
+    /// closed.
     #[must_use]
     pub fn body(&self, request_method: &str) -> BodyLength {
         match self.head.status {
@@ -197,10 +205,12 @@ impl<'a> Response<'a> {
         self.head.framing.content_length
     }
 
-    /// Whether the connection may be used again when the body has come to its end and no further byte is waiting.
+    /// Whether the connection may be used again when the body has come to its end and no further
+    /// byte is waiting.
     ///
-    /// Besides what Connection and the version say (RFC 9112 section 9.3), this is false for 101 and for a 204 that
-    /// announces a body it must not have. After [`BodyLength::UntilClose`] the connection is gone in any case.
+    /// Besides what Connection and the version say (RFC 9112 section 9.3), this is false for 101
+    /// and for a 204 that announces a body it must not have. After [`BodyLength::UntilClose`] the
+    /// connection is gone in any case.
     #[must_use]
     pub fn keep_alive(&self) -> bool {
         let bodiless_doubt = self.head.status == 204
@@ -213,8 +223,8 @@ impl<'a> Response<'a> {
             && self.head.framing.keep_alive(self.head.version)
     }
 
-    /// What the connection was switched to: the first Upgrade field of a 101 whose Connection lists `upgrade`
-    /// (RFC 9110 section 7.8). A 101 without it is not a valid answer.
+    /// What the connection was switched to: the first Upgrade field of a 101 whose Connection lists
+    /// `upgrade` (RFC 9110 section 7.8). A 101 without it is not a valid answer.
     #[must_use]
     pub fn upgrade(&self) -> Option<&'a [u8]> {
         self.head

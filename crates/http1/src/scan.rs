@@ -1,6 +1,7 @@
-//! Finds the end of a head line by line and keeps the limits. Every byte is looked at once, however often the caller
-//! comes back with more.
-//! Not here: what the lines mean; only their ends, lengths, number, and whether a line continues the one before.
+//! Finds the end of a head line by line and keeps the limits. Every byte is looked at once, however
+//! often the caller comes back with more.
+//! Not here: what the lines mean; only their ends, lengths, number, and whether a line continues
+//! the one before.
 
 use crate::error::HeadError;
 use crate::limits::Limits;
@@ -11,25 +12,21 @@ use crate::syntax::is_ows;
 pub(crate) struct Scan {
     /// Everything before was searched for line ends.
     searched: usize,
-    /// Where the first line starts, behind tolerated empty lines.
-    start: usize,
     empty_lines: usize,
     /// Where the line being read starts.
     line: usize,
     /// Where the field of the line before starts, which a continuation line adds to.
     field: usize,
-    /// Where the first field line starts; 0 until the first line is complete.
-    fields: usize,
-    field_count: usize,
-    folded: bool,
+    /// As much as is known of it.
+    extent: Extent,
 }
 
 /// The parts of a complete head.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Extent {
-    /// Where the first line starts.
+    /// Where the first line starts, behind tolerated empty lines.
     pub(crate) start: usize,
-    /// Where the field lines start, behind the first line's CRLF.
+    /// Where the field lines start, behind the first line's CRLF; 0 until that is complete.
     pub(crate) fields: usize,
     /// Where the head ends, behind the empty line's CRLF.
     pub(crate) end: usize,
@@ -48,10 +45,11 @@ impl Extent {
 impl Scan {
     /// Where the first line starts, as far as the search has come.
     pub(crate) fn start(&self) -> usize {
-        self.start
+        self.extent.start
     }
 
-    /// Goes on where the last call stopped. `buf` starts where it did then; a shorter one is taken for a new head.
+    /// Goes on where the last call stopped. `buf` starts where it did then; a shorter one is taken
+    /// for a new head.
     pub(crate) fn advance(
         &mut self,
         buf: &[u8],
@@ -65,35 +63,21 @@ impl Scan {
         let offset = self.searched;
         for found in memchr::memchr_iter(b'\n', &buf[offset..]) {
             let next = offset + found + 1;
-            let Some((b"\r\n", line)) = buf[self.line..next]
-                .split_last_chunk()
-                .map(|(line, end)| (end, line))
-            else {
+            let Some(line) = buf[self.line..next].strip_suffix(b"\r\n") else {
                 return Err(HeadError::BareLineFeed);
             };
-            if self.fields == 0 {
+            let ends_head = line.is_empty() && self.extent.fields != 0;
+            if self.extent.fields == 0 {
                 self.first_line(line, next, limits, max_empty_lines)?;
-            } else if !line.is_empty() {
+            } else if !ends_head {
                 self.field_line(line, limits)?;
             }
             if next > head_limit {
                 return Err(HeadError::TooLarge { limit: head_limit });
             }
-            if line.is_empty() && self.fields != 0 {
-                let Self {
-                    start,
-                    fields,
-                    field_count,
-                    folded,
-                    ..
-                } = *self;
-                return Ok(Some(Extent {
-                    start,
-                    fields,
-                    end: next,
-                    field_count,
-                    folded,
-                }));
+            if ends_head {
+                self.extent.end = next;
+                return Ok(Some(self.extent));
             }
             self.line = next;
         }
@@ -114,30 +98,30 @@ impl Scan {
     ) -> Result<(), HeadError> {
         if line.is_empty() {
             self.empty_lines += 1;
-            self.start = next;
+            self.extent.start = next;
             if self.empty_lines > max_empty_lines {
                 return Err(HeadError::EmptyLines);
             }
             return Ok(());
         }
-        self.fields = next;
+        self.extent.fields = next;
         check_first_line(line.len(), limits)
     }
 
     fn field_line(&mut self, line: &[u8], limits: &Limits) -> Result<(), HeadError> {
         let continues = is_ows(line[0]);
         if continues {
-            if self.field_count == 0 {
+            if self.extent.field_count == 0 {
                 return Err(HeadError::HeaderName);
             }
-            self.folded = true;
+            self.extent.folded = true;
         } else {
             self.field = self.line;
         }
         check_header_line(self.line + line.len() - self.field, limits)?;
         if !continues {
-            self.field_count += 1;
-            if self.field_count > limits.header_count {
+            self.extent.field_count += 1;
+            if self.extent.field_count > limits.header_count {
                 return Err(HeadError::TooManyHeaders {
                     limit: limits.header_count,
                 });
@@ -151,7 +135,7 @@ impl Scan {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         match line.first() {
             None => Ok(()),
-            Some(_) if self.fields == 0 => check_first_line(line.len(), limits),
+            Some(_) if self.extent.fields == 0 => check_first_line(line.len(), limits),
             Some(&first) if is_ows(first) => {
                 check_header_line(self.line + line.len() - self.field, limits)
             }

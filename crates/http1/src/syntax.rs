@@ -1,4 +1,5 @@
-//! The small grammar that parsing, encoding and the daemons share: versions, tokens, white space, lists.
+//! The small grammar that parsing, encoding and the daemons share: versions, tokens, white space,
+//! lists.
 //! Not here: anything that needs a whole head.
 
 use std::fmt;
@@ -56,7 +57,8 @@ pub fn is_token(bytes: &[u8]) -> bool {
     !bytes.is_empty() && bytes.iter().all(|&byte| is_token_byte(byte))
 }
 
-/// Whether `byte` may stand in a field value: no control character except tab, no DEL (RFC 9110 section 5.5).
+/// Whether `byte` may stand in a field value: no control character except tab, no DEL (RFC 9110
+/// section 5.5).
 pub(crate) const fn is_field_byte(byte: u8) -> bool {
     byte == b'\t' || (byte >= b' ' && byte != 0x7f)
 }
@@ -81,7 +83,8 @@ pub(crate) const fn is_ows(byte: u8) -> bool {
 /// The elements of a comma-separated field value, trimmed; empty elements are left out
 /// (RFC 9110 section 5.6.1.2). Quoted strings are not looked into.
 ///
-/// Made for `Connection`, whose elements name the fields that belong to this hop, but right for every list of tokens.
+/// Made for `Connection`, whose elements name the fields that belong to this hop, but right for
+/// every list of tokens.
 pub fn connection_options(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value
         .split(|&byte| byte == b',')

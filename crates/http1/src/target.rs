@@ -7,7 +7,8 @@ use crate::request::TargetForm;
 /// Longest host with its port that is accepted, in bytes.
 const MAX_HOST_BYTES: usize = 255;
 
-/// The parts of a valid target, all of them slices of it; those that its form does not have are empty.
+/// The parts of a valid target, all of them slices of it; those that its form does not have are
+/// empty.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Target<'a> {
     pub(crate) form: TargetForm,
@@ -105,8 +106,8 @@ impl<'a> Target<'a> {
     }
 }
 
-/// Whether `host` is empty, a registered name, an IPv4 address or an IP literal in brackets, with an optional port
-/// of at most 65535, and no longer than 255 bytes.
+/// Whether `host` is empty, a registered name, an IPv4 address or an IP literal in brackets, with
+/// an optional port of at most 65535, and no longer than 255 bytes.
 pub(crate) fn is_host(host: &[u8]) -> bool {
     if host.len() > MAX_HOST_BYTES {
         return false;
@@ -169,7 +170,8 @@ const NAME: [bool; 256] = {
     table
 };
 
-/// Bytes of [`NAME`] and percent-encoded bytes (RFC 3986 section 3.2.2). An IPv4 address is one too.
+/// Bytes of [`NAME`] and percent-encoded bytes (RFC 3986 section 3.2.2). An IPv4 address is one
+/// too.
 fn is_registered_name(name: &[u8]) -> bool {
     let mut rest = name;
     while let Some(other) = rest.iter().position(|&byte| !NAME[byte as usize]) {

@@ -14,7 +14,8 @@ struct Outcome {
 }
 
 impl Outcome {
-    /// Gives `input` to the decoder as the connection would: what it did not consume is given again with more.
+    /// Gives `input` to the decoder as the connection would: what it did not consume is given again
+    /// with more.
     fn of(decoder: &mut BodyDecoder, pieces: &[&[u8]]) -> Self {
         let mut outcome = Self::default();
         let mut waiting = Vec::new();

@@ -1,7 +1,7 @@
 //! The fuzzers' corpus in `tests/corpus/http1`: replayed, and kept in step with the tables.
 //!
-//! With `TRINE_BLESS=1` in the environment the tables' rows are written into it. Inputs that a fuzzer found are put
-//! beside them under any other name.
+//! With `TRINE_BLESS=1` in the environment the tables' rows are written into it. Inputs that a
+//! fuzzer found are put beside them under any other name.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -24,7 +24,8 @@ fn file_name(rule: &str) -> String {
     words.join("-")
 }
 
-/// Checks that every row is a seed, then runs every seed through `entry`, which panics where an invariant is broken.
+/// Checks that every row is a seed, then runs every seed through `entry`, which panics where an
+/// invariant is broken.
 fn replay(codec: &str, rows: &[Row], entry: fn(&[u8])) {
     let folder = folder(codec);
     let bless = std::env::var_os("TRINE_BLESS").is_some();

@@ -142,7 +142,8 @@ fn responses_keep_the_same_limits() {
     );
 }
 
-/// A head that arrives in small pieces must not cost the square of its size: this would take minutes.
+/// A head that arrives in small pieces must not cost the square of its size: this would take
+/// minutes.
 #[test]
 fn repeated_calls_search_each_byte_once() {
     let limits = Limits {

@@ -1,4 +1,5 @@
-//! Tests of the codecs at their boundary: tables, every prefix, every split, round trips, and the replayed corpus.
+//! Tests of the codecs at their boundary: tables, every prefix, every split, round trips, and the
+//! replayed corpus.
 //! Not here: sockets; the daemons' tests have those.
 #![expect(
     clippy::unwrap_used,

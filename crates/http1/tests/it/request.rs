@@ -57,8 +57,9 @@ fn parse(head: &mut RequestHead, input: &[u8], policy: &Policy) -> String {
     render(result.map(|used| used.map(|used| (used, head.on(input)))))
 }
 
-/// Parses `input` at once, then in every way it can arrive in two parts, then byte by byte on one head that has been
-/// used before; all have to come to the same result, and nothing may be found complete too early.
+/// Parses `input` at once, then in every way it can arrive in two parts, then byte by byte on one
+/// head that has been used before; all have to come to the same result, and nothing may be found
+/// complete too early.
 #[track_caller]
 fn check_with(policy: &Policy, input: &[u8], want: &str) {
     let shown = input.escape_ascii();

@@ -1,4 +1,5 @@
-//! Requests that are read. Of the fields, those with names of one letter or with an underscore are shown.
+//! Requests that are read. Of the fields, those with names of one letter or with an underscore are
+//! shown.
 
 use crate::Row;
 

@@ -1,5 +1,6 @@
-//! Requests that are refused, with the status and the reason. "5a", "5b", "1.8" and "3.3" name the tables of the
-//! project's research that a row was taken from.
+//! Requests that are refused, with the status and the reason. A number before a rule, here and in
+//! the other tables, is the one of the list of requirements it comes from: "5a" and "5b" were drawn
+//! up for the proxy, "1.8" and "3.3" for the WSGI server.
 
 use crate::Row;
 
