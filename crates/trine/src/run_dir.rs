@@ -9,13 +9,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use trine_service::exit::Exit;
+use trine_sys::net::UNIX_PATH_MAX;
 
 use crate::failure::Failure;
-
-/// `sun_path` of a Unix socket holds 108 bytes, the last of them zero.
-const SOCKET_PATH_MAX_BYTES: usize = 107;
-/// A daemon binds under a temporary name beside the final one, and renames: leave it room.
-const TEMPORARY_SUFFIX_BYTES: usize = 12;
 
 /// An absolute path, and the names below it. Nothing is created by making one.
 #[derive(Clone, Debug)]
@@ -70,14 +66,14 @@ impl RunDir {
 
     /// Refuses a directory whose sockets could not be bound.
     pub(crate) fn check_lengths(&self) -> Result<(), Failure> {
-        let longest = self.socket("supervisor").as_os_str().len() + TEMPORARY_SUFFIX_BYTES;
-        if longest <= SOCKET_PATH_MAX_BYTES {
+        let path = self.path.as_os_str().len();
+        let longest = self.socket("supervisor").as_os_str().len();
+        if longest <= UNIX_PATH_MAX {
             return Ok(());
         }
-        let room = SOCKET_PATH_MAX_BYTES + self.path.as_os_str().len() - longest;
         let what = format!(
-            "the run directory's path is too long for Unix sockets ({} bytes, {room} are possible): {}",
-            self.path.as_os_str().len(),
+            "the run directory's path is too long for Unix sockets ({path} bytes, {} are possible): {}",
+            UNIX_PATH_MAX + path - longest,
             self.path.display()
         );
         let shorter = format!("/tmp/trine-{}", nix::unistd::getuid());
@@ -132,12 +128,12 @@ mod tests {
 
     #[test]
     fn long_paths_are_refused_with_a_way_out() {
-        let fits = RunDir::at(Path::new(&format!("/{}", "d".repeat(74)))).unwrap();
+        let fits = RunDir::at(Path::new(&format!("/{}", "d".repeat(86)))).unwrap();
         assert!(fits.check_lengths().is_ok(), "{:?}", fits.check_lengths());
-        let long = RunDir::at(Path::new(&format!("/{}", "d".repeat(75)))).unwrap();
+        let long = RunDir::at(Path::new(&format!("/{}", "d".repeat(87)))).unwrap();
         let failure = long.check_lengths().unwrap_err();
         assert!(
-            failure.what.contains("(76 bytes, 75 are possible)"),
+            failure.what.contains("(88 bytes, 87 are possible)"),
             "{}",
             failure.what
         );
