@@ -36,11 +36,12 @@ impl Io {
     /// What draining does to one connection.
     pub(super) fn drain_one(&mut self, token: Token) {
         let deadline = self.now_ms() + TCP_GRACE.as_millis() as u64;
-        if let Some(conn) = self.get_mut(token) {
-            // epoll's word may still be under way.
-            conn.readable |= conn.is_idle();
-            self.advance(token);
-        }
+        let Some(conn) = self.get_mut(token).filter(|conn| conn.is_idle()) else {
+            return;
+        };
+        // epoll's word of a request may still be under way.
+        conn.readable = true;
+        self.advance(token);
         let Some(conn) = self.get_mut(token) else {
             return;
         };

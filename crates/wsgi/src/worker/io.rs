@@ -246,7 +246,8 @@ impl Io {
     pub fn next_ready(&mut self) -> Option<Token> {
         loop {
             if let Some(token) = self.ready.pop_front() {
-                if self.get(token).is_some() {
+                let is_ready = |conn: &Conn| matches!(conn.state, State::Ready);
+                if self.get(token).is_some_and(is_ready) {
                     return Some(token);
                 }
                 continue;
