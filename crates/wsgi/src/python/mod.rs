@@ -7,6 +7,8 @@
     reason = "the hot path uses CPython's own API: template dict, interned keys, vectorcall"
 )]
 
+mod answer;
+mod blocks;
 mod call;
 mod environ;
 mod errors;
@@ -19,7 +21,8 @@ mod start_response;
 mod text;
 mod threads;
 
-pub use call::{Caller, Gone, Sink, Site, Verdict};
+pub use answer::{Gone, Sink};
+pub use call::{Caller, Site, Verdict};
 pub use fork::{Forked, fork};
 pub use interpreter::{Gil, InterpreterError, Setup, start};
 pub use load::{App, LoadError, freeze, load};

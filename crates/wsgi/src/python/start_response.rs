@@ -10,7 +10,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyCapsule;
 
-use super::call::{Active, CallError, Pace};
+use super::answer::{Active, CallError, Pace};
 use super::interpreter::raise;
 use super::text::latin1_bytes;
 

@@ -5,16 +5,19 @@
 //! connection costs one receive and one send.
 //! Not here: what is done with a request, signals' meaning, draining (see `drain`).
 
+mod handover;
+mod places;
+mod rules;
+mod sending;
+
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::io;
-use std::net::Shutdown;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use trine_http1::{Limits, Policy, default_reason};
 use trine_sys::epoll::{Epoll, Event, Interest};
 use trine_sys::net;
 
@@ -23,64 +26,11 @@ use crate::slots::Slots;
 use super::conn::{Conn, Progress, Refusal, State};
 use super::date::DateCache;
 use super::exchange::{Exchange, Peer, Pool};
-use super::outbox::{FileSpan, Outbox, Sent};
-use super::reply::error_page;
-use super::trust::TrustedPeers;
 
-/// How long clients may take.
-#[derive(Debug, Clone)]
-pub struct Deadlines {
-    /// For a whole head, from its first byte, or from the connection's begin.
-    pub head: Duration,
-    /// Without a byte of a body.
-    pub body: Duration,
-    /// Without a byte taken of an answer.
-    pub send: Duration,
-    /// Between two requests; zero closes after each answer.
-    pub keepalive: Duration,
-    /// For reading our last answer, while we throw away what else was sent.
-    pub linger: Duration,
-}
+pub use places::Token;
+pub use rules::{Deadlines, Listening, Rules};
 
-/// What the loop keeps to.
-#[derive(Debug, Clone)]
-pub struct Rules {
-    pub limits: Limits,
-    pub policy: Policy,
-    pub deadlines: Deadlines,
-    pub trusted: TrustedPeers,
-    /// Connections at the same time; the listeners are left alone beyond it.
-    pub max_connections: usize,
-    /// Connections taken per wake-up; one, where other workers wait for the same listener.
-    pub accepts_per_turn: usize,
-}
-
-/// A listener as the worker sees it.
-#[derive(Debug)]
-pub struct Listening {
-    pub fd: OwnedFd,
-    pub unix: bool,
-    /// Made by our arbiter, so that its queue dies with us: it has to be emptied before we stop.
-    pub own: bool,
-}
-
-/// A connection, for as long as it lives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Token {
-    index: u32,
-    generation: u32,
-}
-
-impl Token {
-    /// The place, which later connections take over.
-    pub(super) fn index(self) -> usize {
-        self.index as usize
-    }
-
-    fn as_u64(self) -> u64 {
-        u64::from(self.generation) << 32 | u64::from(self.index)
-    }
-}
+use places::{Place, place};
 
 /// Tokens from here on are not connections.
 const FIRST_LISTENER: u64 = u64::MAX - 0xffff;
@@ -88,12 +38,6 @@ const FIRST_NOTICE: u64 = u64::MAX - 0xff;
 
 /// Answers beyond this are sent before the next request on the connection is looked at.
 const PIPELINE_BYTES: usize = 64 * 1024;
-
-#[derive(Debug, Default)]
-struct Place {
-    generation: u32,
-    conn: Option<Conn>,
-}
 
 #[derive(Debug)]
 pub struct Io {
@@ -282,11 +226,7 @@ impl Io {
         } else if token >= FIRST_LISTENER {
             self.accept((token - FIRST_LISTENER) as usize);
         } else {
-            let token = Token {
-                index: token as u32,
-                generation: (token >> 32) as u32,
-            };
-            self.connection_event(token, event);
+            self.connection_event(Token::from_u64(token), event);
         }
     }
 
@@ -474,142 +414,6 @@ impl Io {
         }
     }
 
-    /// A connection whose last answer is in its outbox.
-    fn after_last(&mut self, token: Token) {
-        let Some(conn) = place(&mut self.places, token) else {
-            return;
-        };
-        if conn.broken {
-            self.close(token);
-        } else if conn.out.is_empty() {
-            self.close_gently(token);
-        } else {
-            self.mark_dirty(token);
-        }
-    }
-
-    /// Remembers that `token` has something to send at the end of the batch.
-    pub fn mark_dirty(&mut self, token: Token) {
-        let Some(conn) = place(&mut self.places, token) else {
-            return;
-        };
-        if !conn.dirty && !conn.out.is_empty() {
-            conn.dirty = true;
-            self.dirty.push(token);
-        }
-    }
-
-    /// Sends what the batch has produced.
-    pub fn flush_dirty(&mut self) {
-        let mut dirty = std::mem::take(&mut self.dirty);
-        for token in dirty.drain(..) {
-            self.flush(token);
-        }
-        if self.dirty.is_empty() {
-            self.dirty = dirty;
-        }
-    }
-
-    /// Sends what waits on one connection.
-    pub(super) fn flush(&mut self, token: Token) {
-        let now = self.now_ms();
-        let deadline = now + ms(self.rules.deadlines.send);
-        let idle = now + ms(self.rules.deadlines.keepalive);
-        let Some(conn) = place(&mut self.places, token) else {
-            return;
-        };
-        conn.dirty = false;
-        let waiting = (conn.out.waiting(), conn.out.has_file());
-        match conn.out.flush(&*conn.fd) {
-            Ok(Sent::All) => {
-                conn.out.shrink(PIPELINE_BYTES);
-                if conn.watch_out {
-                    // The deadline was for sending.
-                    conn.deadline = if matches!(conn.state, State::Running) {
-                        u64::MAX
-                    } else {
-                        idle
-                    };
-                }
-                match conn.state {
-                    State::Closing => self.close_gently(token),
-                    // What came while the answer waited was left alone.
-                    State::Idle if conn.readable || conn.exchange.is_some() => self.advance(token),
-                    State::Running if !conn.watch_out => {}
-                    _ => self.settle(token),
-                }
-            }
-            Ok(Sent::Blocked) => {
-                if waiting != (conn.out.waiting(), conn.out.has_file())
-                    || !conn.watch_out
-                    || waiting.1
-                {
-                    conn.deadline = deadline;
-                }
-                self.settle(token);
-            }
-            Err(_) => {
-                conn.broken = true;
-                match conn.state {
-                    State::Running => {}
-                    _ => self.close(token),
-                }
-            }
-        }
-    }
-
-    /// Answers without the application and closes.
-    fn refuse(&mut self, token: Token, refusal: &Refusal) {
-        let Some(conn) = place(&mut self.places, token) else {
-            return;
-        };
-        let peer = if conn.peer.addr.is_empty() {
-            "unix"
-        } else {
-            conn.peer.addr.as_str()
-        };
-        tracing::warn!("Invalid request from ip={peer}: {}", refusal.text);
-        let reason = default_reason(refusal.status);
-        let page = error_page(
-            refusal.version,
-            refusal.status,
-            reason,
-            &refusal.text,
-            false,
-        );
-        conn.out.bytes().extend_from_slice(&page);
-        conn.state = State::Closing;
-        conn.readable = true;
-        self.mark_dirty(token);
-    }
-
-    /// Closes so that the client can still read what was sent, if it has sent us more than we have read.
-    fn close_gently(&mut self, token: Token) {
-        let deadline = self.now_ms() + ms(self.rules.deadlines.linger);
-        let Some(conn) = place(&mut self.places, token) else {
-            return;
-        };
-        if !conn.readable || conn.ended || net::shutdown(&*conn.fd, Shutdown::Write).is_err() {
-            return self.close(token);
-        }
-        conn.state = State::Lingering;
-        conn.deadline = deadline;
-        self.linger(token);
-    }
-
-    fn linger(&mut self, token: Token) {
-        let mut scratch = std::mem::take(&mut self.scratch);
-        let more = self
-            .get_mut(token)
-            .is_some_and(|conn| conn.discard(&mut scratch));
-        self.scratch = scratch;
-        if more {
-            self.settle(token);
-        } else {
-            self.close(token);
-        }
-    }
-
     /// Drops a connection. One that the application is at is only marked, and goes when that is done.
     pub(super) fn close(&mut self, token: Token) {
         let Some(conn) = self.get_mut(token) else {
@@ -619,12 +423,7 @@ impl Io {
             conn.broken = true;
             return;
         }
-        let Some(place) = self.places.get_mut(token.index as usize) else {
-            return;
-        };
-        let conn = place.conn.take();
-        place.generation = place.generation.wrapping_add(1) & 0x7fff_ffff;
-        self.free.push(token.index);
+        let conn = self.remove(token);
         self.open -= 1;
         if let Some(exchange) = conn.and_then(|mut conn| conn.exchange.take()) {
             self.pool.give(exchange);
@@ -662,52 +461,6 @@ impl Io {
         }
     }
 
-    fn insert(&mut self, conn: Conn) -> Token {
-        self.open += 1;
-        if let Some(index) = self.free.pop()
-            && let Some(place) = self.places.get_mut(index as usize)
-        {
-            place.conn = Some(conn);
-            return Token {
-                index,
-                generation: place.generation,
-            };
-        }
-        let index = self.places.len() as u32;
-        self.places.push(Place {
-            generation: 0,
-            conn: Some(conn),
-        });
-        Token {
-            index,
-            generation: 0,
-        }
-    }
-
-    pub(super) fn get(&self, token: Token) -> Option<&Conn> {
-        let place = self.places.get(token.index as usize)?;
-        (place.generation == token.generation).then_some(())?;
-        place.conn.as_ref()
-    }
-
-    pub(super) fn get_mut(&mut self, token: Token) -> Option<&mut Conn> {
-        place(&mut self.places, token)
-    }
-
-    /// All connections of now.
-    pub(super) fn tokens(&self) -> Vec<Token> {
-        let live = self
-            .places
-            .iter()
-            .enumerate()
-            .filter(|(_, place)| place.conn.is_some());
-        live.map(|(index, place)| Token {
-            index: index as u32,
-            generation: place.generation,
-        })
-        .collect()
-    }
-
     #[must_use]
     pub fn open(&self) -> usize {
         self.open
@@ -721,137 +474,6 @@ impl Io {
     pub(super) fn now_ms(&self) -> u64 {
         ms(self.now.duration_since(self.base))
     }
-
-    /// Where the answer of the request that `token` is at is gathered.
-    pub fn out(&mut self, token: Token) -> &mut Vec<u8> {
-        match place(&mut self.places, token) {
-            Some(conn) => conn.out.bytes(),
-            None => {
-                // Only when a caller goes on after its connection is gone, which `finish` alone does.
-                self.scratch.clear();
-                &mut self.scratch
-            }
-        }
-    }
-
-    /// Sends now what is gathered, then `data` and `tail`.
-    pub fn write(&mut self, token: Token, data: &[u8], tail: &[u8]) -> io::Result<Sent> {
-        let deadline = self.now_ms() + ms(self.rules.deadlines.send);
-        let Some(conn) = place(&mut self.places, token) else {
-            return Err(io::ErrorKind::NotConnected.into());
-        };
-        if conn.broken {
-            return Err(io::ErrorKind::BrokenPipe.into());
-        }
-        let sent = conn.out.write(&*conn.fd, data, tail);
-        conn.broken |= sent.is_err();
-        if matches!(sent, Ok(Sent::Blocked)) {
-            conn.deadline = deadline;
-        }
-        sent
-    }
-
-    /// Ends the answer with a part of a file.
-    pub fn set_file(&mut self, token: Token, span: FileSpan) {
-        if let Some(conn) = place(&mut self.places, token) {
-            conn.out.set_file(span);
-        }
-    }
-
-    /// Connections that something happened on while a thread is at their request, and whether that is a deadline.
-    pub(super) fn take_touched(&mut self) -> Vec<(Token, bool)> {
-        std::mem::take(&mut self.touched)
-    }
-
-    /// Whether an answer of now may leave its connection open.
-    pub(super) fn may_keep(&self) -> bool {
-        !self.draining && !self.rules.deadlines.keepalive.is_zero()
-    }
-
-    /// A request is with a thread: looks after it once in a while, since the thread may not tell of its end.
-    pub(super) fn expect_back(&mut self, token: Token) {
-        let deadline = self.now_ms() + ms(self.rules.deadlines.keepalive).max(1000);
-        if let Some(conn) = place(&mut self.places, token) {
-            conn.deadline = deadline;
-        }
-        self.settle(token);
-    }
-
-    /// A thread's answer waits for the client to take some of it.
-    pub(super) fn expect_room(&mut self, token: Token) {
-        let deadline = self.now_ms() + ms(self.rules.deadlines.send);
-        let epoll = &self.epoll;
-        if let Some(conn) = place(&mut self.places, token) {
-            conn.deadline = deadline;
-            if !conn.watch_out {
-                let interest = Interest::EPOLLIN
-                    | Interest::EPOLLRDHUP
-                    | Interest::EPOLLET
-                    | Interest::EPOLLOUT;
-                conn.broken |= epoll.modify(&*conn.fd, token.as_u64(), interest).is_err();
-                conn.watch_out = true;
-            }
-            if conn.deadline < conn.armed {
-                conn.armed = conn.deadline;
-                self.timers.push(Reverse((conn.deadline, token)));
-            }
-        }
-    }
-
-    /// What waits to be sent moves to a thread's answer, and back.
-    pub(super) fn take_out(&mut self, token: Token) -> Outbox {
-        place(&mut self.places, token)
-            .map(|conn| conn.out.take())
-            .unwrap_or_default()
-    }
-
-    pub(super) fn put_out(&mut self, token: Token, out: Outbox) {
-        if let Some(conn) = place(&mut self.places, token) {
-            conn.out = out;
-        }
-    }
-
-    /// The connection has been idle since then, if it still is.
-    pub(super) fn idle_since(&mut self, token: Token, at: Instant) {
-        let deadline =
-            ms(at.saturating_duration_since(self.base)) + ms(self.rules.deadlines.keepalive);
-        if let Some(conn) = place(&mut self.places, token)
-            && conn.is_idle()
-        {
-            conn.deadline = deadline.max(1);
-            self.settle(token);
-        }
-    }
-
-    /// Waits, serving others, until everything in the outbox of `token` is with the kernel. `false`: the client is gone.
-    pub fn drive_until_sent(&mut self, token: Token) -> bool {
-        loop {
-            match self.get_mut(token) {
-                Some(conn) if conn.broken => return false,
-                Some(conn) if conn.out.is_empty() => return true,
-                Some(_) => {}
-                None => return false,
-            }
-            self.flush_dirty();
-            self.absorb();
-            self.settle(token);
-            // Requests that became complete wait for the application, which is busy with this one.
-            let timeout = self.timeout_ms(None);
-            match self.epoll.wait(&mut self.events, timeout) {
-                Ok(count) => self.took_in(count),
-                Err(_) => return false,
-            }
-            self.absorb();
-        }
-    }
-}
-
-fn place(places: &mut [Place], token: Token) -> Option<&mut Conn> {
-    let place = places.get_mut(token.index as usize)?;
-    if place.generation != token.generation {
-        return None;
-    }
-    place.conn.as_mut()
 }
 
 fn ms(duration: Duration) -> u64 {
