@@ -198,7 +198,7 @@ fn becoming_another_user() {
 
 #[test]
 fn a_pidfd_signals_and_tells_the_end() {
-    let child = shell("sleep 1000").spawn().unwrap();
+    let child = shell("exec sleep 1000").spawn().unwrap();
     assert!(process::reap_pidfd(&child.pidfd).unwrap().is_none());
     process::pidfd_signal(&child.pidfd, Signal::SIGTERM).unwrap();
     let (_, status) = process::wait_pidfd(&child.pidfd).unwrap();
