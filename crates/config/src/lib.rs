@@ -6,8 +6,10 @@
 
 mod duration;
 mod listen;
+mod many;
 mod place;
 mod problems;
+mod schema;
 mod size;
 pub mod suggest;
 mod value;
@@ -15,7 +17,9 @@ pub mod yaml;
 
 pub use duration::Duration;
 pub use listen::ListenAddr;
+pub use many::OneOrMany;
 pub use place::Place;
 pub use problems::{Problem, Problems};
+pub use schema::schema;
 pub use size::ByteSize;
 pub use value::Invalid;

@@ -5,7 +5,7 @@ use serde::de::{Deserializer, IntoDeserializer, Visitor};
 use super::access::{Choice, Entries, Items};
 use super::error::Error;
 use super::tree::{Node, Scalar, Value};
-use crate::suggest;
+use crate::{many, suggest};
 
 /// Reads one node.
 #[derive(Clone, Copy)]
@@ -147,10 +147,14 @@ impl<'de> Deserializer<'de> for Reader<'de> {
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(
         self,
-        _: &'static str,
+        name: &'static str,
         visitor: V,
     ) -> Result<V::Value, Error> {
-        visitor.visit_newtype_struct(self)
+        match &self.node.value {
+            Value::List(_) if name == many::MARK => self.deserialize_seq(visitor),
+            Value::Scalar(Scalar::Null, _) if name == many::MARK => self.deserialize_seq(visitor),
+            _ => visitor.visit_newtype_struct(self),
+        }
     }
 
     /// A key without a value is an empty list: what is left when all items are commented out.
