@@ -110,7 +110,7 @@ impl Conn {
                     continue;
                 }
                 Some(Ending::Close) => {}
-                Some(Ending::Linger) => self.linger().await,
+                Some(Ending::Linger) => Box::pin(self.linger()).await,
                 Some(Ending::Reset) => self.stream.reset_when_closed(),
             }
             break;
@@ -165,7 +165,7 @@ impl Conn {
                 Err(NoHead::Quiet) => return Some(Ending::Close),
                 Err(NoHead::Late) => {
                     let why = "it did not finish its request's head in time";
-                    return Some(self.refuse(bench, 408, why).await);
+                    return Some(Box::pin(self.refuse(bench, 408, why)).await);
                 }
                 Err(NoHead::Bad(error)) => {
                     let status = if error == RequestError::UnsupportedVersion {
@@ -173,12 +173,13 @@ impl Conn {
                     } else {
                         error.status()
                     };
-                    return Some(self.refuse(bench, status, error).await);
+                    return Some(Box::pin(self.refuse(bench, status, error)).await);
                 }
             };
             self.watching.set(true);
             let mut record = Record::new(started);
-            let ending = serve::serve(self, bench, &mut record).await;
+            // Boxed, so that an idle connection's task does not have room for all that a request may need.
+            let ending = Box::pin(serve::serve(self, bench, &mut record)).await;
             self.finish(bench, &record);
             self.engine.store.reunite(bench);
             match ending {

@@ -31,7 +31,7 @@ enum Answer<'g> {
     Reply(Reply),
     File {
         files: &'g crate::config::Files,
-        rest: Vec<u8>,
+        rest: smallvec::SmallVec<[u8; 128]>,
     },
     Upstream {
         index: usize,
@@ -48,13 +48,17 @@ pub(super) async fn serve(conn: &Conn, bench: &mut Workbench, record: &mut Recor
         record.real_ip = forwarded::real_ip(&generation.config.trusted, chain.into_iter());
     }
     match decide(&generation, conn.door, &request) {
-        Answer::Reply(reply) => answer(conn, bench, record, &reply).await,
+        Answer::Reply(reply) => Box::pin(answer(conn, bench, record, &reply)).await,
         Answer::File { files, rest } => files::serve(conn, bench, record, files, &rest).await,
         Answer::Upstream { index, max_body } => {
             let group = Rc::clone(&generation.groups[index]);
-            match forward(conn, bench, &generation, &group, max_body, record).await {
+            let forwarded = Box::pin(forward(conn, bench, &generation, &group, max_body, record));
+            match forwarded.await {
                 Ok(ending) => ending,
-                Err(fault) => fail(conn, bench, record, &group.config.name, &fault).await,
+                Err(fault) => {
+                    let name = &group.config.name;
+                    Box::pin(fail(conn, bench, record, name, &fault)).await
+                }
             }
         }
     }
@@ -82,7 +86,7 @@ fn decide<'g>(generation: &'g Generation, door: usize, request: &Request<'_>) ->
             },
             Action::Files(_) if normal.hidden_separator => Answer::Reply(Reply::status(404)),
             Action::Files(files) => {
-                let rest = normal.path.get(files.strip..).unwrap_or_default().to_vec();
+                let rest = normal.path.get(files.strip..).unwrap_or_default().into();
                 Answer::File { files, rest }
             }
         },
@@ -161,10 +165,12 @@ pub(crate) async fn finish_body(
     closing: Closing,
 ) -> Ending {
     match (closing, length) {
-        (Closing::Keep, BodyLength::Known(length)) => match conn.skip(bench, length).await {
-            Ok(()) => Ending::Keep,
-            Err(_) => Ending::Close,
-        },
+        (Closing::Keep, BodyLength::Known(length)) => {
+            match Box::pin(conn.skip(bench, length)).await {
+                Ok(()) => Ending::Keep,
+                Err(_) => Ending::Close,
+            }
+        }
         (Closing::Keep, _) => Ending::Keep,
         (Closing::Close, BodyLength::Empty) => Ending::Close,
         (Closing::Close, _) => Ending::Linger,

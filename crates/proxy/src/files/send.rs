@@ -81,7 +81,7 @@ pub(crate) async fn send(
         }
         Plan::Parts(Ranges::Many(ranges)) => {
             record.status = 206;
-            job.parts(out, ranges, record).await
+            Box::pin(job.parts(out, ranges, record)).await
         }
     }
 }

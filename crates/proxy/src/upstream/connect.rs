@@ -43,7 +43,7 @@ pub(crate) async fn connect(
     }
     let timeout = group.config.connect_timeout;
     let last = RefCell::new(None);
-    let rounds = async {
+    let rounds = Box::pin(async {
         let give_up = Instant::now() + timeout;
         let mut pause = FIRST_PAUSE;
         loop {
@@ -67,7 +67,7 @@ pub(crate) async fn connect(
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
-    };
+    });
     match conn.within(limit, true, rounds).await {
         Ok(Some(link)) => return Ok(link),
         Ok(None) => {}

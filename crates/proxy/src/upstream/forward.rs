@@ -104,7 +104,11 @@ impl Job<'_> {
                 })?;
             connect::count(&link);
             record.upstream = Some(link.peer().clone());
-            record.connected = Some(Instant::now());
+            record.connected = Some(if link.reused {
+                record.started
+            } else {
+                Instant::now()
+            });
             if !asked_for_body {
                 asked_for_body = true;
                 conn.send(reply::CONTINUE).await?;
@@ -132,7 +136,7 @@ impl Job<'_> {
                 Ok(()) => {
                     let (ending, reusable) = self.answered(exchange, &link, record).await?;
                     if reusable {
-                        link.give_back(Instant::now());
+                        link.give_back(record.first_byte.unwrap_or(record.started));
                     }
                     return Ok(ending);
                 }
@@ -195,10 +199,8 @@ impl Job<'_> {
         record.first_byte = Some(Instant::now());
         let status = exchange.head().status();
         if status == 101 {
-            return self
-                .switch(exchange, link, record)
-                .await
-                .map(|ending| (ending, false));
+            let ending = Box::pin(self.switch(exchange, link, record)).await?;
+            return Ok((ending, false));
         }
         let keep = conn.may_keep(&exchange.bench.head.on(exchange.bench.input.all()));
         let upload_complete = exchange.upload.is_complete();
