@@ -29,6 +29,8 @@ impl fmt::Display for Problem {
 #[must_use = "problems that nobody reads let a bad config run"]
 pub struct Problems {
     list: Vec<Problem>,
+    /// Keys that are there under a name that was mistyped.
+    mistyped: Vec<Place>,
 }
 
 impl Problems {
@@ -68,9 +70,19 @@ impl Problems {
     /// Notes that a key which has no default is missing; not if something is wrong with that key already (then
     /// its value was taken out, and this would be an echo).
     pub fn missing(&mut self, place: Place, help: impl fmt::Display) {
-        if !self.list.iter().any(|known| place.covers(&known.place)) {
+        let mut known = self
+            .list
+            .iter()
+            .map(|problem| &problem.place)
+            .chain(&self.mistyped);
+        if !known.any(|known| place.covers(known)) {
             self.push(place, "is missing", help);
         }
+    }
+
+    /// The key at `place` is not missing: it stands there, misspelt, and is a problem already.
+    pub(crate) fn note_mistyped(&mut self, place: Place) {
+        self.mistyped.push(place);
     }
 
     /// The value if there is one, otherwise its error as a problem.
@@ -80,6 +92,7 @@ impl Problems {
 
     pub fn append(&mut self, mut others: Self) {
         self.list.append(&mut others.list);
+        self.mistyped.append(&mut others.mistyped);
     }
 
     /// Ends a check: the value, if nothing at all is wrong.

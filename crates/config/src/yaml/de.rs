@@ -27,10 +27,10 @@ impl<'de> Reader<'de> {
         if (lowest..=highest).contains(&number) {
             return Ok(number);
         }
-        let range = if highest > i128::from(u32::MAX) {
-            format!("{lowest} or more")
-        } else {
-            format!("from {lowest} to {highest}")
+        let range = match (highest < i128::from(u32::MAX), number < lowest) {
+            (true, _) => format!("from {lowest} to {highest}"),
+            (false, true) => format!("of {lowest} or more"),
+            (false, false) => format!("of {highest} or less"),
         };
         Err(Error::expected(
             format_args!("a whole number {range}"),

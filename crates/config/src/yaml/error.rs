@@ -71,9 +71,10 @@ impl Error {
     /// Notes the problem and returns the path of the entry to take out.
     pub(super) fn report(self, tree: &Node, root: &Place, problems: &mut Problems) -> Vec<usize> {
         let mut path: Vec<usize> = self.path.into_iter().rev().collect();
-        let (mut node, mut place) = (tree, root.clone());
+        let (mut node, mut place, mut parent) = (tree, root.clone(), root.clone());
         let mut key = None;
         for index in &path {
+            parent.clone_from(&place);
             match node.child(*index) {
                 Some(Step::Entry(entry)) => {
                     place = place.key(&entry.key);
@@ -92,6 +93,9 @@ impl Error {
         match self.what {
             What::UnknownKey { expected } => {
                 let name = key.map_or("", |entry| &entry.key);
+                if let Some(meant) = suggest::nearest(name, expected.iter().copied()) {
+                    problems.note_mistyped(parent.key(meant));
+                }
                 problems.push(
                     place,
                     "unknown key",

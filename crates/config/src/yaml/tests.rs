@@ -47,6 +47,8 @@ struct RawUpstream {
     server: String,
     #[serde(default)]
     weight: u8,
+    #[serde(default)]
+    limit: u32,
 }
 
 #[derive(Debug, PartialEq, Deserialize)]
@@ -212,6 +214,13 @@ fn wrong_types() {
         &["1:1: ratio: expected a number, found a list"],
     );
     check(
+        "upstreams: { a: { server: x, limit: -1 }, b: { server: x, limit: 4294967296 } }",
+        &[
+            "1:37: upstreams.a.limit: expected a whole number of 0 or more, found the number -1",
+            "1:66: upstreams.b.limit: expected a whole number of 4294967295 or less, found the number 4294967296",
+        ],
+    );
+    check(
         "control: [a]",
         &["1:1: control: expected a text, found a list"],
     );
@@ -345,9 +354,10 @@ fn later_checks_find_their_places() {
 
 #[test]
 fn what_is_wrong_is_not_missing_too() {
-    let (document, mut problems) = parse_raw("servers:\n  - listen: [x]\n  - max_body: 1\n");
+    let (document, mut problems) =
+        parse_raw("servers:\n  - listen: [x]\n  - max_body: 1\n  - lisen: 8000\n");
     let document = document.unwrap();
-    for index in 0..2 {
+    for index in 0..3 {
         assert!(document.raw.servers[index].listen.is_empty());
         problems.missing(
             document.root().key("servers").index(index).key("listen"),
@@ -356,7 +366,7 @@ fn what_is_wrong_is_not_missing_too() {
     }
     let text = problems.to_string();
     let lines: Vec<_> = text.lines().collect();
-    assert_eq!(lines.len(), 2, "{text}");
+    assert_eq!(lines.len(), 3, "{text}");
     assert!(
         lines[0].starts_with("t.yaml:2:14: servers[0].listen[0]: expected"),
         "{text}"
