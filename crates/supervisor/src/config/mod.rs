@@ -2,6 +2,7 @@
 //! brain goes on with what is in force and not with what happens to be in the file.
 //! Not here: reading files (`yaml`), looking anything up on this machine (that is done when a program is started).
 
+mod endpoints;
 mod program;
 mod values;
 pub mod yaml;

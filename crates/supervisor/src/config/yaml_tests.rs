@@ -1,1 +1,255 @@
+//! What YAML becomes, and which problems it has.
 
+use super::*;
+use crate::config::{ErrorSink, HttpPeer, Ready, Sink};
+use crate::program::state::{AutoRestart, Gate, Scope};
+use std::time::Duration;
+
+fn read(text: &str) -> Result<Config, Error> {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("s.yaml");
+    std::fs::write(&file, text).unwrap();
+    let mut config = load(&file, &Overrides::default())?;
+    // A folder that is the same in every run.
+    let text = serde_json::to_string(&config).unwrap();
+    let folder = folder.path().to_str().unwrap();
+    config = serde_json::from_str(&text.replace(folder, "/etc/house")).unwrap();
+    Ok(config)
+}
+
+fn program(keys: &str) -> super::super::Process {
+    let config = read(&format!("programs:\n  web:\n    command: [run]\n{keys}")).unwrap();
+    config.processes.into_iter().next().unwrap()
+}
+
+#[track_caller]
+fn check(keys: &str, problem: &str) {
+    match read(&format!(
+        "programs:\n  web:\n    command: [run]\n    {keys}\n"
+    )) {
+        Ok(config) => panic!("{keys}: good: {config:?}"),
+        Err(err) => {
+            let told = trine_service::exit::chain(&err);
+            assert!(
+                told.contains(problem) && told.contains("s.yaml:4:"),
+                "{keys}: {told}"
+            );
+        }
+    }
+}
+
+#[test]
+fn an_empty_file_is_a_supervisor_without_programs() {
+    let config = read("").unwrap();
+    assert_eq!(
+        (
+            config.processes.len(),
+            config.control,
+            config.log.level.as_str()
+        ),
+        (0, None, "info")
+    );
+}
+
+#[test]
+fn defaults() {
+    let web = program("");
+    assert_eq!(
+        (web.id().as_str(), web.priority, web.autostart),
+        ("web", 999, true)
+    );
+    assert_eq!(web.directory, Path::new("/etc/house"));
+    assert_eq!(
+        web.log_files()[0].1.path,
+        Path::new("/etc/house/logs/web.log")
+    );
+    assert_eq!(
+        web.log_files()[1].1.path,
+        Path::new("/etc/house/logs/web.err.log")
+    );
+    assert_eq!(
+        (web.log_files()[0].1.max_bytes, web.log_files()[0].1.backups),
+        (50 << 20, 10)
+    );
+    let policy = web.policy;
+    assert_eq!(
+        (policy.auto_restart, policy.exit_codes),
+        (AutoRestart::Unexpected, vec![0])
+    );
+    assert_eq!(
+        (policy.start_secs, policy.start_retries),
+        (Duration::from_secs(1), 3)
+    );
+    assert_eq!(
+        (policy.stop_signal, policy.stop_wait),
+        (15, Duration::from_secs(10))
+    );
+    assert_eq!(
+        (policy.stop_scope, policy.kill_scope, policy.gate),
+        (Scope::Main, Scope::Group, Gate::Age)
+    );
+}
+
+#[test]
+fn every_key() {
+    let web = program(
+        "    directory: app
+    environment: { A: b, N: 7, T: true }
+    autostart: false
+    autorestart: true
+    exitcodes: [0, 2]
+    startsecs: 500ms
+    startretries: 9
+    stopsignal: sigquit
+    stopwaitsecs: 1m
+    stopasgroup: true
+    priority: -5
+    stdout_logfile: out/{process}.txt
+    stdout_logfile_maxbytes: 1MB
+    stdout_logfile_backups: 2
+    redirect_stderr: true
+    user: nobody
+    umask: '027'
+    sockets: { http: 127.0.0.1:80, app: { listen: 'unix:run/app.sock', mode: '0600', backlog: 5 } }
+    ready: notify
+    ready_timeout: 5s
+",
+    );
+    assert_eq!(web.directory, Path::new("/etc/house/app"));
+    assert_eq!(
+        web.environment.into_iter().collect::<Vec<_>>(),
+        [
+            ("A".into(), "b".into()),
+            ("N".into(), "7".into()),
+            ("T".into(), "true".into())
+        ]
+    );
+    assert_eq!(
+        (web.autostart, web.priority, web.umask, web.user.as_deref()),
+        (false, -5, Some(0o27), Some("nobody"))
+    );
+    assert_eq!(web.stderr, ErrorSink::Joined);
+    let Sink::File(out) = &web.stdout else {
+        panic!()
+    };
+    assert_eq!(
+        (out.path.to_str().unwrap(), out.max_bytes, out.backups),
+        ("/etc/house/out/web.txt", 1 << 20, 2)
+    );
+    let sockets: Vec<_> = web
+        .sockets
+        .iter()
+        .map(|s| (s.name.as_str(), s.address.as_str(), s.mode, s.backlog))
+        .collect();
+    assert_eq!(
+        sockets,
+        [
+            ("app", "unix:/etc/house/run/app.sock", 0o600, 5),
+            ("http", "127.0.0.1:80", 0o660, 2048)
+        ]
+    );
+    assert_eq!(
+        (web.policy.auto_restart, web.policy.stop_signal),
+        (AutoRestart::Always, 3)
+    );
+    assert_eq!(
+        (web.policy.stop_scope, web.policy.gate),
+        (
+            Scope::Group,
+            Gate::Told {
+                within: Duration::from_secs(5)
+            }
+        )
+    );
+}
+
+#[test]
+fn processes_of_one_program() {
+    let config =
+        read("programs:\n  web: { command: sh -c 'echo \"a b\"', numprocs: 2 }\n").unwrap();
+    let told: Vec<_> = config
+        .processes
+        .iter()
+        .map(|p| (p.id(), p.log_files()[0].1.path.clone()))
+        .collect();
+    assert_eq!(
+        told[1],
+        ("web:web_01".into(), "/etc/house/logs/web_01.log".into())
+    );
+    assert_eq!(config.processes[0].command, ["sh", "-c", "echo \"a b\""]);
+}
+
+#[test]
+fn ready_by_asking() {
+    let by = |value: &str| program(&format!("    ready: {value}\n")).ready;
+    let http = |peer, path: &str| Ready::Http {
+        peer,
+        path: path.to_owned(),
+    };
+    assert_eq!(
+        by("{ http: 'http://localhost/up?a=b' }"),
+        http(HttpPeer::Tcp("localhost:80".into()), "/up?a=b")
+    );
+    assert_eq!(
+        by("{ http: 'http://[::1]:8000' }"),
+        http(HttpPeer::Tcp("[::1]:8000".into()), "/")
+    );
+    assert_eq!(
+        by("{ http: 'unix:run/a.sock:/health' }"),
+        http(HttpPeer::Unix("/etc/house/run/a.sock".into()), "/health")
+    );
+    assert_eq!(
+        by("{ tcp: 'localhost:1' }"),
+        Ready::Tcp {
+            address: "localhost:1".into()
+        }
+    );
+}
+
+#[test]
+fn problems() {
+    check("stopsignal: 99", "no signal");
+    check("umask: 22", "octal");
+    check("umask: '9'", "octal");
+    check("exitcodes: [0, 256]", "0 to 255");
+    check("exitcodes: many", "0 to 255");
+    check(
+        "killasgroup: false\n    stopasgroup: true",
+        "would not be killed",
+    );
+    check(
+        "ready: { http: 'https://x/' }",
+        "expected http://HOST:PORT/PATH",
+    );
+    check(
+        "ready: { http: 'http://x/', tcp: 'x:1' }",
+        "either http or tcp",
+    );
+    check("ready: { tcp: 'x:0' }", "HOST:PORT");
+    check("ready_timeout: 0", "no time");
+    check("environment: { 'A=B': c }", "name of a variable");
+    check("sockets: { 'a b': ':80' }", "name of a socket");
+    check("sockets: { web: {} }", "is missing");
+    check(
+        "stderr_logfile: x\n    redirect_stderr: true",
+        "nothing would be written",
+    );
+    check("startsecs: [1]", "startsecs");
+}
+
+#[test]
+fn programs_must_not_get_in_each_others_way() {
+    let told = |text: &str| trine_service::exit::chain(&read(text).unwrap_err());
+    let names =
+        told("programs:\n  web: { command: [a], numprocs: 2 }\n  web_01: { command: [a] }\n");
+    assert!(
+        names.contains("two processes would be called web_01"),
+        "{names}"
+    );
+    let logs = told(
+        "programs:\n  a: { command: [a], stdout_logfile: x }\n  b: { command: [a], stderr_logfile: ./x }\n",
+    );
+    assert!(logs.contains("would write the same file"), "{logs}");
+    read("programs:\n  a: { command: [a], numprocs: 2, stdout_logfile: x, stderr_logfile: y }\n")
+        .unwrap();
+}

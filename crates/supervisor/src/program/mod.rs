@@ -2,6 +2,7 @@
 //! Not here: processes, signals, timers or configuration files; `brain` performs what `state::step` returns.
 
 pub mod backoff;
+pub mod life;
 pub mod moment;
 pub mod state;
 

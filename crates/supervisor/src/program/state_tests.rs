@@ -1,6 +1,7 @@
 //! Rows of the state table, one `check` each: where a process is, what happens, where it is then and what is done.
 
 use super::*;
+use crate::program::backoff::Backoff;
 
 const SECOND: u64 = 1_000_000_000;
 

@@ -1,0 +1,170 @@
+//! Where a program listens, and where it is asked whether it is ready.
+//! Not here: the rest of a program (`program`), binding or asking.
+
+use super::values::{TextOrBlock, Word};
+use super::yaml::absolute;
+use super::{HttpPeer, Ready, Socket};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::str::FromStr;
+use trine_config::{ListenAddr, Place, Problems};
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawSocket {
+    /// `127.0.0.1:8000`, `unix:run/app.sock`, or `fd:NAME` for one that was handed to the supervisor.
+    listen: Option<Word>,
+    /// Permission bits of a Unix socket, octal, in quotes (default "0660").
+    mode: Option<Word>,
+    /// Connections that may wait (default 2048).
+    backlog: Option<u32>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawReady {
+    /// `http://HOST:PORT/PATH` or `unix:SOCKET:/PATH`: ready once a GET is answered with 2xx or 3xx.
+    http: Option<String>,
+    /// `HOST:PORT`: ready once a connection is accepted.
+    tcp: Option<Word>,
+}
+
+const BACKLOG: u32 = 2048;
+const SOCKET_MODE: u32 = 0o660;
+
+pub(super) fn check_sockets(
+    raw: BTreeMap<String, TextOrBlock<RawSocket>>,
+    at: &Place,
+    folder: &Path,
+    problems: &mut Problems,
+) -> Vec<Socket> {
+    let mut sockets = Vec::new();
+    for (name, raw) in raw {
+        let at = at.key(&name);
+        if name.is_empty()
+            || name.len() > 255
+            || name.contains(|c: char| !c.is_ascii_graphic() || c == ':')
+        {
+            problems.push(
+                at.clone(),
+                "not usable as the name of a socket",
+                "leave out spaces and colons",
+            );
+        }
+        let raw = match raw {
+            TextOrBlock::Text(listen) => RawSocket {
+                listen: Some(Word(listen)),
+                ..RawSocket::default()
+            },
+            TextOrBlock::Block(raw) => raw,
+        };
+        let mode = raw.mode.map_or(Some(SOCKET_MODE), |word| {
+            octal(&word.0, &at.key("mode"), problems)
+        });
+        let Some(listen) = raw.listen else {
+            problems.missing(at.key("listen"), "say where, such as 127.0.0.1:8000");
+            continue;
+        };
+        let address = problems.keep(at.key("listen"), ListenAddr::from_str(&listen.0));
+        let (Some(address), Some(mode)) = (address, mode) else {
+            continue;
+        };
+        let backlog = raw.backlog.unwrap_or(BACKLOG);
+        sockets.push(Socket {
+            name,
+            address: address.resolved_in(folder).to_string(),
+            mode,
+            backlog,
+        });
+    }
+    sockets
+}
+
+pub(super) fn check_ready(
+    raw: Option<&TextOrBlock<RawReady>>,
+    at: &Place,
+    folder: &Path,
+    problems: &mut Problems,
+) -> Ready {
+    let ways = "there are startsecs, notify, { http: URL } and { tcp: HOST:PORT }";
+    match raw {
+        None => Ready::Age,
+        Some(TextOrBlock::Text(word)) => match word.as_str() {
+            "startsecs" => Ready::Age,
+            "notify" => Ready::Notify,
+            other => {
+                problems.push(at.clone(), format!("{other:?} is not known here"), ways);
+                Ready::Age
+            }
+        },
+        Some(TextOrBlock::Block(RawReady {
+            http: Some(url),
+            tcp: None,
+        })) => problems
+            .keep(at.key("http"), http_target(url, folder))
+            .unwrap_or(Ready::Age),
+        Some(TextOrBlock::Block(RawReady {
+            http: None,
+            tcp: Some(address),
+        })) => problems
+            .keep(at.key("tcp"), host_port(&address.0))
+            .map_or(Ready::Age, |address| Ready::Tcp { address }),
+        Some(TextOrBlock::Block(_)) => {
+            problems.push(at.clone(), "expected either http or tcp", ways);
+            Ready::Age
+        }
+    }
+}
+
+fn http_target(url: &str, folder: &Path) -> Result<Ready, String> {
+    let expected = || format!("expected http://HOST:PORT/PATH or unix:SOCKET:/PATH, found {url:?}");
+    if let Some(rest) = url.strip_prefix("unix:") {
+        let (socket, path) = rest.split_once(":/").unwrap_or((rest, ""));
+        let socket = Some(socket)
+            .filter(|socket| !socket.is_empty())
+            .ok_or_else(expected)?;
+        return Ok(Ready::Http {
+            peer: HttpPeer::Unix(absolute(folder, socket)),
+            path: format!("/{path}"),
+        });
+    }
+    let rest = url.strip_prefix("http://").ok_or_else(expected)?;
+    let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+    let address = if authority.contains(':') {
+        authority.to_owned()
+    } else {
+        format!("{authority}:80")
+    };
+    Ok(Ready::Http {
+        peer: HttpPeer::Tcp(host_port(&address).map_err(|_| expected())?),
+        path: format!("/{path}"),
+    })
+}
+
+fn host_port(text: &str) -> Result<String, String> {
+    let good = text.rsplit_once(':').is_some_and(|(host, port)| {
+        !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0)
+    });
+    if good {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("expected HOST:PORT, found {text:?}"))
+    }
+}
+
+pub(super) fn octal(text: &str, at: &Place, problems: &mut Problems) -> Option<u32> {
+    let digits = text.strip_prefix("0o").unwrap_or(text);
+    match u32::from_str_radix(digits, 8) {
+        // YAML reads a bare 022 as it likes; only a leading zero shows what was meant.
+        Ok(value) if value <= 0o7777 && text.starts_with('0') => Some(value),
+        _ => {
+            problems.push(
+                at.clone(),
+                format!("expected octal permission bits, found {text}"),
+                "write them in quotes with a leading 0, such as \"022\"",
+            );
+            None
+        }
+    }
+}
