@@ -99,21 +99,18 @@ impl Arbiter {
     }
 
     /// Since when a worker has been stuck, as far as it goes: its loop, or all of its threads.
-    fn stuck_since(&self, slot: usize) -> Option<u64> {
-        let threads = self.slots.running(slot);
-        let oldest = |since: Option<Option<u64>>| since.flatten();
-        match threads {
-            // One thread: the loop itself calls the application.
-            [_] => self.slots.turn_since(slot),
-            // The worker is of use as long as one thread is free.
-            threads => {
-                let all: Option<Vec<u64>> = threads
-                    .iter()
-                    .map(|thread| thread.read().map(|(since, _)| since))
-                    .collect();
-                oldest(Some(all.and_then(|all| all.into_iter().max())))
-            }
+    fn stuck_since(&self, child: &Child) -> Option<u64> {
+        let threads = self.settings_of(child.generation).threads;
+        if threads == 1 {
+            // The loop itself calls the application.
+            return self.slots.turn_since(child.slot);
         }
+        // The worker is of use as long as one thread is free.
+        let running = self.slots.running(child.slot).iter().take(threads);
+        let since: Option<Vec<u64>> = running
+            .map(|thread| thread.read().map(|(since, _)| since))
+            .collect();
+        since.and_then(|since| since.into_iter().max())
     }
 
     fn request_limit(&self) -> Option<Duration> {
@@ -132,7 +129,7 @@ impl Arbiter {
             .filter(|(pid, _)| self.is_ready(*pid))
             .map(|(_, child)| {
                 let age = self
-                    .stuck_since(child.slot)
+                    .stuck_since(child)
                     .map_or(0, |since| now_ms.saturating_sub(since));
                 Duration::from_millis(limit_ms.saturating_sub(age).max(1))
             });
@@ -155,7 +152,7 @@ impl Arbiter {
         let mut hung = Vec::new();
         for (pid, child) in self.children.iter() {
             let since = self
-                .stuck_since(child.slot)
+                .stuck_since(child)
                 .filter(|since| now.saturating_sub(*since) >= limit_ms);
             if since.is_some() && self.is_ready(pid) {
                 hung.push((pid, self.requests_of(child.slot).join(", ")));
