@@ -2,8 +2,8 @@
 //! Not here: what the orders do (see `table`).
 
 use super::channel::{ChannelError, Inbox, Outbox};
+use super::leftovers;
 use super::process::Inheritance;
-use super::slot;
 use super::table::{Endowment, Letter, Table};
 use super::wire::Order;
 use crate::clock;
@@ -20,7 +20,7 @@ use trine_service::readiness::{Notifier, NotifyReceiver};
 use trine_service::signals::SignalPipe;
 use trine_sys::epoll::{Epoll, Event, Interest};
 use trine_sys::limits::{self, Resource};
-use trine_sys::process::{self, Pid, Reap, Signal};
+use trine_sys::process::{self, Pid, Signal};
 use trine_sys::spawn::Spawn;
 
 /// The hidden first argument that makes this program a brain, and the descriptor it talks on.
@@ -92,6 +92,7 @@ pub fn run() -> Result<u8, Error> {
         }
         holder.wait_and_handle()?;
         if let (Some(code), Brain::Due { .. }) = (holder.table.exit, &holder.brain) {
+            leftovers::end_all();
             return Ok(code);
         }
     }
@@ -267,8 +268,7 @@ impl Holder {
                 letters.push(self.table.signalled(signal as i32));
             }
         }
-        while let Ok(Some((pid, status))) = process::reap(Reap::Any) {
-            let exit = slot::exit_of(status);
+        while let Some((pid, exit)) = leftovers::reap(|pid| self.table.is_program(pid)) {
             match &self.brain {
                 Brain::Alive { pid: brain, .. } if *brain == pid => self.bury_brain(exit)?,
                 _ => letters.push(self.table.ended(pid.as_raw(), exit)),

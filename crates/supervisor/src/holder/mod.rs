@@ -3,6 +3,7 @@
 //! Not here: configuration, policy, async, logs. All of that is the brain's, which may die at any time.
 
 pub mod channel;
+mod leftovers;
 pub mod main;
 pub mod process;
 pub mod slot;

@@ -83,6 +83,12 @@ impl Slot {
         }
     }
 
+    /// Whether `pid` is its process, not yet reaped.
+    #[must_use]
+    pub fn runs(&self, pid: i32) -> bool {
+        matches!(self.life, SlotLife::Alive { pid: own, .. } if own == pid)
+    }
+
     /// The brain knows how this generation ended.
     pub fn acknowledge(&mut self, generation: u64) {
         if self.generation == generation && !self.is_alive() {

@@ -3,9 +3,7 @@
 
 use super::process::{self, Inheritance};
 use super::slot::{Pipe, Slot};
-use super::wire::{
-    BindOrder, Channel, Failure, Order, Report, SlotLife, SpawnOrder, TableHead, Ticket,
-};
+use super::wire::{BindOrder, Channel, Failure, Order, Report, SpawnOrder, TableHead, Ticket};
 use crate::clock;
 use crate::program::state::Exit;
 use std::collections::BTreeMap;
@@ -17,6 +15,7 @@ use trine_config::ListenAddr;
 use trine_service::listeners::{self, BindOptions, Inherited, Listener};
 use trine_service::pidfile::PidFile;
 use trine_service::readiness::Notifier;
+use trine_sys::process::Pid;
 
 /// A report and the descriptors that go with it.
 pub type Letter = (Report, Vec<Rc<OwnedFd>>);
@@ -139,12 +138,16 @@ impl Table {
         (Report::Signal { number, signal }, Vec::new())
     }
 
+    /// Whether it is the main process of a program, not yet reaped.
+    #[must_use]
+    pub fn is_program(&self, pid: Pid) -> bool {
+        self.slots.values().any(|slot| slot.runs(pid.as_raw()))
+    }
+
     /// A child has ended and is reaped.
     pub fn ended(&mut self, pid: i32, exit: Exit) -> Letter {
         let at = clock::now();
-        let is_it =
-            |slot: &Slot| matches!(slot.life, SlotLife::Alive { pid: alive, .. } if alive == pid);
-        let report = match self.slots.iter_mut().find(|(_, slot)| is_it(slot)) {
+        let report = match self.slots.iter_mut().find(|(_, slot)| slot.runs(pid)) {
             Some((id, slot)) => {
                 slot.ended(exit, at);
                 Report::Exited {
