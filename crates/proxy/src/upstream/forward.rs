@@ -140,10 +140,11 @@ impl Job<'_> {
                     }
                     return Ok(ending);
                 }
+                // Closed while it was idle: nobody's failure.
+                Err(fault @ Fault::Unsent(_)) => (Lost::Unsent, fault),
                 Err(fault) => {
                     add(&link.peer().figures.failures, 1);
                     match fault {
-                        Fault::Unsent(_) => (Lost::Unsent, fault),
                         Fault::Unanswered(_) => (Lost::Unanswered, fault),
                         fault => return Err(fault),
                     }

@@ -56,7 +56,8 @@ pub(crate) fn write(out: &mut Vec<u8>, request: &Request<'_>, facts: &Facts<'_>)
             write_request_line(out, request.method(), request.target(), Version::Http11);
         }
     }
-    let host = request.authority().unwrap_or_default();
+    // Only HTTP/1.0 may come without, and HTTP/1.1 must not go on without.
+    let host = request.authority().unwrap_or(b"localhost");
     write_header(out, b"Host", host);
     fields(out, request, facts);
     forwarded(out, request, facts, host);
