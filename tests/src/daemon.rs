@@ -107,9 +107,9 @@ impl Launch {
         let file = File::create(&output).unwrap();
         let mark = format!("{}-{number}", process::id());
         let mut command = match &self.listener {
-            None => Command::new(&self.program),
+            None => with_default_signals(&self.program),
             Some((listener, _)) => {
-                let mut shell = Command::new("/bin/sh");
+                let mut shell = with_default_signals("/bin/sh".as_ref());
                 shell
                     .args(["-c", PASS_LISTENER, "sh", listener])
                     .arg(&self.program);
@@ -372,4 +372,11 @@ fn last(text: &str, most: usize) -> &str {
         from += 1;
     }
     &text[from..]
+}
+
+/// A test run that was started in the background of a script ignores SIGINT, and so would everything it starts.
+fn with_default_signals(program: &Path) -> Command {
+    let mut command = Command::new("env");
+    command.arg("--default-signal=INT,QUIT").arg(program);
+    command
 }
