@@ -16,7 +16,12 @@ pub fn signal(pid: i32, signal: Signal) {
 /// Whether the process exists and is not a zombie.
 #[must_use]
 pub fn is_alive(pid: i32) -> bool {
-    stat(pid).is_some_and(|stat| stat.state != 'Z')
+    stat(pid).is_some_and(|stat| stat.state != 'Z') || has_other_threads(pid)
+}
+
+/// A leader can be a zombie while other threads of the process are still dying, and its sockets are still open.
+fn has_other_threads(pid: i32) -> bool {
+    fs::read_dir(format!("/proc/{pid}/task")).is_ok_and(|tasks| tasks.count() > 1)
 }
 
 /// Waits until the process is gone (or a zombie: it runs no more).
