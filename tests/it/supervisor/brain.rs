@@ -79,12 +79,15 @@ fn an_end_while_no_brain_is_there_is_still_seen_with_its_exit_code() {
     let (supervisor, control) = start(
         &folder,
         "  ender:
-    command: [sh, -c, 'trap \"exit 7\" USR1; while true; do sleep 0.02; done']
+    command: [sh, -c, 'trap \"exit 7\" USR1; touch listening; while true; do sleep 0.02; done']
     startsecs: 0s
     autorestart: false
 ",
     );
     let pid = control.wait_running("ender");
+    wait::until("its trap", || {
+        folder.join("listening").exists().then_some(())
+    });
     let brain = control.brain().unwrap();
     // Frozen first, so that the program's end surely falls into the time without a brain.
     process::signal(brain, Signal::SIGSTOP);
