@@ -14,7 +14,7 @@ use std::cell::Cell;
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::Poll;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use trine_http1::{Limits, Policy, Request, RequestError};
 
@@ -27,6 +27,9 @@ use crate::upstream::pool::add;
 use crate::workbench::Workbench;
 use record::Record;
 pub(crate) use wait::Interrupted;
+
+/// How long, when the daemon drains, a new connection may still bring its first request.
+const FRESH_GRACE: Duration = Duration::from_secs(1);
 
 /// A client's connection.
 #[derive(Debug)]
@@ -150,9 +153,17 @@ impl Conn {
             Some(Call::Leave) if self.stream.has_bytes() => {
                 poll_fn(|cx| self.stream.poll_readable(cx)).await.is_ok()
             }
-            Some(Call::Leave) => false,
-            Some(Call::Late) => false,
+            Some(Call::Leave) if !served => self.first_bytes_within(FRESH_GRACE).await,
+            Some(Call::Leave | Call::Late) => false,
         }
+    }
+
+    /// A client that has just connected is about to ask; closed now, it would lose a request it could not take back.
+    async fn first_bytes_within(&self, grace: Duration) -> bool {
+        let readable = poll_fn(|cx| self.stream.poll_readable(cx));
+        tokio::time::timeout(grace, readable)
+            .await
+            .is_ok_and(|ready| ready.is_ok())
     }
 
     /// Serves requests, one after the other, until nothing more is there. `None` if there was nothing at all: the
