@@ -24,14 +24,11 @@ print('end', number, flush=True)
 signal.pause()
 ";
 
-/// The files of a log, the oldest first.
+/// The files of a log, the oldest first. A rotation that was cut off leaves a gap in the numbers until the next one.
 fn files(log: &Path) -> Vec<String> {
     let backup = |number: u32| format!("{}.{number}", log.display());
-    let old = (1..)
-        .map(backup)
-        .take_while(|name| Path::new(name).exists());
-    let mut all: Vec<String> = old.collect();
-    all.reverse();
+    let old = (1..10_000).rev().map(backup);
+    let mut all: Vec<String> = old.filter(|name| Path::new(name).exists()).collect();
     all.push(log.display().to_string());
     all
 }

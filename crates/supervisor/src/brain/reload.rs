@@ -12,6 +12,7 @@ impl Supervisor {
     /// Reads the file again. A bad one is reported and changes nothing.
     pub fn reload(&mut self, dry_run: bool) -> Result<ReloadReport, Error> {
         let problems = match yaml::load(&self.config.file, &self.overrides) {
+            _ if self.daemon.closing.is_some() => vec!["everything is being stopped".to_owned()],
             Err(Error::Config(problems)) => problems.iter().map(ToString::to_string).collect(),
             Err(other) => vec![trine_service::exit::chain(&other)],
             Ok(_) if dry_run => Vec::new(),

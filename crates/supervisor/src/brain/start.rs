@@ -3,6 +3,7 @@
 
 use crate::config::{ErrorSink, Process, Ready, Sink};
 use crate::holder::wire::{Channel, Identity, Output, SpawnOrder};
+use crate::program::state::Scope;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -48,6 +49,7 @@ pub fn order(
             .transpose()?
             .filter(|user| !is_ourselves(user)),
         umask: settings.umask,
+        end_group: settings.policy.kill_scope == Scope::Group,
         sockets: settings
             .sockets
             .iter()

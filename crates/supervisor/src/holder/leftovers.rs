@@ -7,16 +7,16 @@ use std::fs;
 use std::time::{Duration, Instant};
 use trine_sys::process::{self, Pid, Reap, Signal};
 
-/// How long they have, at our own end, to obey SIGTERM.
+/// How long they have, at our own end, to obey SIGTERM, and then to be gone by SIGKILL.
 const GRACE: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_secs(5);
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
-/// Collects one child that has ended. If it is the main process of a program then, while nobody else can have its
-/// number, the rest of its process group is asked to end: workers of a server that was killed, say, finish what they
-/// are doing and go.
-pub(super) fn reap(is_program: impl Fn(Pid) -> bool) -> Option<(Pid, Exit)> {
+/// Collects one child that has ended. If its group is to end with it then, while nobody else can have its number, the
+/// rest of the group is asked to end: workers of a server that was killed, say, finish what they are doing and go.
+pub(super) fn reap(ends_group: impl Fn(Pid) -> bool) -> Option<(Pid, Exit)> {
     let pid = process::peek_exited().ok()??;
-    if is_program(pid) {
+    if ends_group(pid) {
         // ESRCH: it led no group, or is the group's last.
         let _ = process::signal_group(pid, Signal::SIGTERM);
     }
@@ -27,15 +27,16 @@ pub(super) fn reap(is_program: impl Fn(Pid) -> bool) -> Option<(Pid, Exit)> {
 /// Ends all that is still there when every program has been stopped: asked first, killed after a moment. Only
 /// children of ours are signalled, which nobody else can reap, so the numbers are good.
 pub(super) fn end_all() {
-    let deadline = Instant::now() + GRACE;
+    let began = Instant::now();
     let mut signal = Signal::SIGTERM;
     loop {
         while let Ok(Some(_)) = process::reap(Reap::Any) {}
         let left = children();
-        if left.is_empty() {
+        // What sits in the kernel and cannot even be killed is not waited for.
+        if left.is_empty() || began.elapsed() >= PATIENCE {
             return;
         }
-        if Instant::now() >= deadline {
+        if began.elapsed() >= GRACE {
             signal = Signal::SIGKILL;
         }
         for pid in left {

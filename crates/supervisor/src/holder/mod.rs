@@ -2,6 +2,7 @@
 //! decides nothing, so that it hardly ever has to change while programs live.
 //! Not here: configuration, policy, async, logs. All of that is the brain's, which may die at any time.
 
+pub mod brain;
 pub mod channel;
 mod leftovers;
 pub mod main;

@@ -21,6 +21,8 @@ pub struct Slot {
     /// Readable once the process has ended; `None` unless alive.
     pub pidfd: Option<Rc<OwnedFd>>,
     pub pipes: BTreeMap<Channel, Pipe>,
+    /// What is left of its process group is to end with it.
+    pub end_group: bool,
 }
 
 /// A log pipe. It lasts as long as its slot: both ends stay open, so that a program never meets a closed pipe, output

@@ -5,17 +5,19 @@ use super::process::{self, Inheritance};
 use super::slot::{Pipe, Slot};
 use super::wire::{BindOrder, Channel, Failure, Order, Report, SpawnOrder, TableHead, Ticket};
 use crate::clock;
+use crate::program::moment::Moment;
 use crate::program::state::Exit;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
+use std::time::Duration;
 use trine_config::ListenAddr;
 use trine_service::listeners::{self, BindOptions, Inherited, Listener};
 use trine_service::pidfile::PidFile;
 use trine_service::readiness::Notifier;
-use trine_sys::process::Pid;
+use trine_sys::process::{Pid, Signal};
 
 /// A report and the descriptors that go with it.
 pub type Letter = (Report, Vec<Rc<OwnedFd>>);
@@ -26,7 +28,7 @@ pub struct Table {
     sockets: BTreeMap<String, Held>,
     stored: BTreeMap<String, String>,
     /// Signals the brain has not written down yet.
-    signals: Vec<(u64, i32)>,
+    signals: Vec<Waiting>,
     signals_seen: u64,
     notify: Rc<OwnedFd>,
     notify_address: String,
@@ -46,6 +48,21 @@ pub struct Endowment {
     pub inherited: Inherited,
     pub inheritance: Inheritance,
     pub notifier: Notifier,
+}
+
+/// A signal that came to us.
+#[derive(Debug)]
+struct Waiting {
+    number: u64,
+    signal: i32,
+    at: Moment,
+}
+
+impl Waiting {
+    fn letter(&self) -> Letter {
+        let (number, signal) = (self.number, self.signal);
+        (Report::Signal { number, signal }, Vec::new())
+    }
 }
 
 #[derive(Debug)]
@@ -122,11 +139,7 @@ impl Table {
             ));
         }
         letters.push((Report::TableEnd, Vec::new()));
-        letters.extend(
-            self.signals
-                .iter()
-                .map(|&(number, signal)| (Report::Signal { number, signal }, Vec::new())),
-        );
+        letters.extend(self.signals.iter().map(Waiting::letter));
         letters
     }
 
@@ -134,14 +147,35 @@ impl Table {
     pub fn signalled(&mut self, signal: i32) -> Letter {
         self.signals_seen += 1;
         let number = self.signals_seen;
-        self.signals.push((number, signal));
+        let at = clock::now();
+        self.signals.push(Waiting { number, signal, at });
         (Report::Signal { number, signal }, Vec::new())
     }
 
-    /// Whether it is the main process of a program, not yet reaped.
+    /// Whether it is the main process of a program, not yet reaped, whose process group is to end with it.
     #[must_use]
-    pub fn is_program(&self, pid: Pid) -> bool {
-        self.slots.values().any(|slot| slot.runs(pid.as_raw()))
+    pub fn ends_group_of(&self, pid: Pid) -> bool {
+        let mut slots = self.slots.values();
+        slots.any(|slot| slot.runs(pid.as_raw()) && slot.end_group)
+    }
+
+    #[must_use]
+    pub fn has_programs(&self) -> bool {
+        self.slots.values().any(Slot::is_alive)
+    }
+
+    /// To every program with its group.
+    pub fn signal_all(&self, signal: Signal) {
+        for slot in self.slots.values() {
+            let _ = slot.signal(signal as i32, true);
+        }
+    }
+
+    /// For how long a signal has waited for a brain.
+    #[must_use]
+    pub fn unheard_for(&self, now: Moment) -> Duration {
+        let first = self.signals.first();
+        first.map_or(Duration::ZERO, |waiting| now - waiting.at)
     }
 
     /// A child has ended and is reaped.
@@ -221,7 +255,7 @@ impl Table {
                 None
             }
             Order::TakeSignals { up_to } => {
-                self.signals.retain(|&(number, _)| number > up_to);
+                self.signals.retain(|waiting| waiting.number > up_to);
                 None
             }
             Order::Pidfile { ticket, path } => Some(self.write_pidfile(ticket, path)),
@@ -243,6 +277,7 @@ impl Table {
         if slot.is_alive() {
             return None; // never two of them
         }
+        slot.end_group = order.end_group;
         let mut fds = Vec::new();
         for (_, key) in &order.sockets {
             match self.sockets.get(key) {

@@ -188,6 +188,8 @@ pub struct SpawnOrder {
     pub sockets: Vec<(String, String)>,
     pub stdout: Output,
     pub stderr: Output,
+    /// When it has ended, ask what is left of its process group to end too.
+    pub end_group: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
