@@ -8,20 +8,16 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::time::Duration;
 
-/// Writes numbered lines as fast as it can until SIGUSR1, then one last word.
+/// Writes numbered lines as fast as it can until there is a file `stop`, then one last word. Not a signal: Python may
+/// lose what it has buffered when one interrupts its write.
 const WRITER: &str = "
-import signal, sys
-going = True
-def end(*_):
-    global going
-    going = False
-signal.signal(signal.SIGUSR1, end)
+import os, sys, time
 number = 0
-while going:
+while not os.path.exists('stop'):
     sys.stdout.write(''.join('%09d\\n' % n for n in range(number, number + 1000)))
     number += 1000
 print('end', number, flush=True)
-signal.pause()
+time.sleep(1000)
 ";
 
 /// The files of a log, the oldest first. A rotation that was cut off leaves a gap in the numbers until the next one.
@@ -91,7 +87,7 @@ fn sixty_brains_die_at_any_instant_and_no_line_is_lost_or_doubled() {
     );
     let address = listeners[0]["address"].as_str().unwrap();
     std::net::TcpStream::connect(address).expect("the socket still listens");
-    signal(writer, Signal::SIGUSR1);
+    std::fs::write(rig.path("stop"), "").unwrap();
     rig.until("the writer's last word", || {
         rig.read("writer.log").contains("end ").then_some(())
     });
@@ -228,4 +224,20 @@ fn without_the_holder_no_brain_stays() {
     rig.wait_exit();
     rig.until("the brain to end", || (!is_alive(brain)).then_some(()));
     signal(sleeper, Signal::SIGKILL);
+}
+
+#[test]
+fn where_no_brain_is_able_to_the_holder_ends_the_programs() {
+    let mut rig = Rig::start("  sleeper:\n    command: [sleep, '1000']\n    startsecs: 0s\n");
+    let sleeper = rig.running_pid("sleeper");
+    let brain = rig.brain().unwrap();
+    signal(brain, Signal::SIGSTOP);
+    rig.signal(Signal::SIGTERM);
+    // Asked again and again, as a person would; the first time does not count for some seconds.
+    let code = rig::until("the end", || {
+        rig.signal(Signal::SIGTERM);
+        rig.try_exit()
+    });
+    assert_eq!(code.code(), Some(70));
+    assert!(!is_alive(sleeper) && !is_alive(brain));
 }

@@ -3,7 +3,7 @@
 
 use super::supervisor::Supervisor;
 use crate::error::Error;
-use crate::program::state::Event;
+use crate::program::state::{Event, State};
 use nix::cmsg_space;
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, UnixCredentials, recvmsg};
 use std::io::{self, IoSliceMut};
@@ -91,7 +91,8 @@ impl NotifySocket {
 }
 
 impl Supervisor {
-    /// Hears all messages that wait.
+    /// Hears all messages that wait. A program may speak before the holder's report of its start is here: what nobody
+    /// seems to have said then stays where it is until the next report.
     pub fn notified(&mut self, socket: &NotifySocket) -> Result<(), Error> {
         let failed = |source| Error::Brain {
             doing: "listen to programs",
@@ -100,15 +101,27 @@ impl Supervisor {
         socket.clear_ready().map_err(failed)?;
         while let Some(message) = socket.peek().map_err(failed)? {
             if let Some(message) = message {
-                self.heard(&message)?;
+                let speaker = self.speaker(message.pid);
+                if speaker.is_none() && self.awaits_spawn() {
+                    return Ok(());
+                }
+                self.heard(&message, speaker)?;
             }
             socket.take();
         }
         Ok(())
     }
 
-    fn heard(&mut self, message: &NotifyMessage) -> Result<(), Error> {
-        let Some(id) = self.speaker(message.pid) else {
+    /// Whether a start was ordered and not reported yet.
+    fn awaits_spawn(&self) -> bool {
+        self.processes.values().any(|process| {
+            let starts = matches!(process.record.life.state, State::Starting { .. });
+            starts && process.pid.is_none()
+        })
+    }
+
+    fn heard(&mut self, message: &NotifyMessage, speaker: Option<String>) -> Result<(), Error> {
+        let Some(id) = speaker else {
             tracing::debug!(
                 "a message from pid {}, which belongs to no program",
                 message.pid

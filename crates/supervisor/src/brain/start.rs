@@ -45,9 +45,9 @@ pub fn order(
         user: settings
             .user
             .as_deref()
-            .map(identity)
+            .map(switch_to)
             .transpose()?
-            .filter(|user| !is_ourselves(user)),
+            .flatten(),
         umask: settings.umask,
         end_group: settings.policy.kill_scope == Scope::Group,
         sockets: settings
@@ -118,6 +118,19 @@ fn environment(settings: &Process, house: &House) -> BTreeMap<String, String> {
     env
 }
 
+/// Whom to become; nobody new if that is who we are, as then nobody has to be root for it.
+fn switch_to(user: &str) -> Result<Option<Identity>, String> {
+    let identity = identity(user)?;
+    let ours = (privileges::effective_uid(), privileges::effective_gid());
+    match ours {
+        ours if ours == (identity.uid, identity.gid) => Ok(None),
+        (0, _) => Ok(Some(identity)),
+        _ => Err(format!(
+            "only root can run it as '{user}'; start the supervisor as root, or leave user out"
+        )),
+    }
+}
+
 /// `user` or `user:group`, by name or number.
 fn identity(text: &str) -> Result<Identity, String> {
     let (user, group) = text
@@ -138,9 +151,4 @@ fn identity(text: &str) -> Result<Identity, String> {
         gid,
         groups,
     })
-}
-
-/// Then nothing has to be switched, and nobody has to be root for it.
-fn is_ourselves(user: &Identity) -> bool {
-    user.uid == privileges::effective_uid() && user.gid == privileges::effective_gid()
 }

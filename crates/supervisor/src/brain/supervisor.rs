@@ -81,6 +81,7 @@ impl Supervisor {
                 letter = self.link.next() => {
                     let (report, fds) = letter?;
                     self.reported(report, fds)?;
+                    self.notified(notify)?;
                 }
                 readable = notify.readable() => {
                     readable.map_err(|source| Error::Brain { doing: "listen to programs", source })?;

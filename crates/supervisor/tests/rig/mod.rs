@@ -173,6 +173,10 @@ impl Rig {
         signal(self.holder(), what);
     }
 
+    pub(crate) fn try_exit(&mut self) -> Option<ExitStatus> {
+        self.daemon.try_wait().unwrap()
+    }
+
     #[track_caller]
     pub(crate) fn wait_exit(&mut self) -> ExitStatus {
         let daemon = &mut self.daemon;
