@@ -103,7 +103,7 @@ fn sixty_brains_die_at_any_instant_and_no_line_is_lost_or_doubled() {
 fn an_exit_that_nobody_saw_is_reported_and_answered() {
     let rig = Rig::start(
         "  ender:
-    command: [sh, -c, 'trap \"exit 7\" USR1; while true; do sleep 0.01; done']
+    command: [sh, -c, 'trap \"exit 7\" USR1; : > trapped; while true; do sleep 0.01; done']
     startsecs: 0s
     autorestart: false
   crasher:
@@ -112,6 +112,7 @@ fn an_exit_that_nobody_saw_is_reported_and_answered() {
 ",
     );
     let (ender, crasher) = (rig.running_pid("ender"), rig.running_pid("crasher"));
+    rig.until("the trap", || rig.path("trapped").exists().then_some(()));
     // Frozen first, so that the ends surely fall into the time without a brain.
     let brain = rig.brain().unwrap();
     signal(brain, Signal::SIGSTOP);

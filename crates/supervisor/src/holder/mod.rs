@@ -8,5 +8,6 @@ mod leftovers;
 pub mod main;
 pub mod process;
 pub mod slot;
+pub mod sockets;
 pub mod table;
 pub mod wire;

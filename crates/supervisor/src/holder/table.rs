@@ -3,18 +3,18 @@
 
 use super::process::{self, Inheritance};
 use super::slot::{Pipe, Slot};
-use super::wire::{BindOrder, Channel, Failure, Order, Report, SpawnOrder, TableHead, Ticket};
+use super::sockets::Sockets;
+use super::wire::{Channel, Failure, Order, Report, SpawnOrder, TableHead, Ticket};
 use crate::clock;
 use crate::program::moment::Moment;
 use crate::program::state::Exit;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::Duration;
-use trine_config::ListenAddr;
-use trine_service::listeners::{self, BindOptions, Inherited, Listener};
+use trine_service::listeners::Inherited;
 use trine_service::pidfile::PidFile;
 use trine_service::readiness::Notifier;
 use trine_sys::process::{Pid, Signal};
@@ -25,14 +25,13 @@ pub type Letter = (Report, Vec<Rc<OwnedFd>>);
 #[derive(Debug)]
 pub struct Table {
     slots: BTreeMap<String, Slot>,
-    sockets: BTreeMap<String, Held>,
+    sockets: Sockets,
     stored: BTreeMap<String, String>,
     /// Signals the brain has not written down yet.
     signals: Vec<Waiting>,
     signals_seen: u64,
     notify: Rc<OwnedFd>,
     notify_address: String,
-    inherited: Inherited,
     inheritance: Inheritance,
     notifier: Notifier,
     pidfile: Option<PidFile>,
@@ -65,25 +64,17 @@ impl Waiting {
     }
 }
 
-#[derive(Debug)]
-struct Held {
-    listener: Listener,
-    /// The brain's own copy, made when it asked for one.
-    copy: Option<Rc<OwnedFd>>,
-}
-
 impl Table {
     #[must_use]
     pub fn new(from: Endowment) -> Self {
         Self {
             slots: BTreeMap::new(),
-            sockets: BTreeMap::new(),
+            sockets: Sockets::new(from.inherited),
             stored: BTreeMap::new(),
             signals: Vec::new(),
             signals_seen: 0,
             notify: Rc::new(from.notify),
             notify_address: from.notify_address,
-            inherited: from.inherited,
             inheritance: from.inheritance,
             notifier: from.notifier,
             pidfile: None,
@@ -126,18 +117,7 @@ impl Table {
                 fds,
             ));
         }
-        for (key, held) in &self.sockets {
-            let (key, address) = (key.clone(), held.listener.addr.to_string());
-            let given = held.copy.is_some();
-            letters.push((
-                Report::Socket {
-                    key,
-                    address,
-                    given,
-                },
-                held.copy.iter().cloned().collect(),
-            ));
-        }
+        letters.extend(self.sockets.tell());
         letters.push((Report::TableEnd, Vec::new()));
         letters.extend(self.signals.iter().map(Waiting::letter));
         letters
@@ -240,12 +220,12 @@ impl Table {
                 key,
                 bind,
                 give,
-            } => Some(match self.bind(key, &bind, give) {
+            } => Some(match self.sockets.bind(key, &bind, give) {
                 Ok((text, fds)) => (Report::Done { ticket, text }, fds),
                 Err(failure) => (Report::Refused { ticket, failure }, Vec::new()),
             }),
             Order::Release { key } => {
-                self.sockets.remove(&key);
+                self.sockets.release(&key);
                 None
             }
             Order::Forget { id } => {
@@ -281,7 +261,7 @@ impl Table {
         let mut fds = Vec::new();
         for (_, key) in &order.sockets {
             match self.sockets.get(key) {
-                Some(held) => fds.push(held.listener.as_fd()),
+                Some(socket) => fds.push(socket),
                 None => {
                     let failure = Failure {
                         step: "sockets".into(),
@@ -341,62 +321,6 @@ impl Table {
         Ok(pipe.read.clone())
     }
 
-    fn bind(
-        &mut self,
-        key: String,
-        bind: &BindOrder,
-        give: bool,
-    ) -> Result<(String, Vec<Rc<OwnedFd>>), Failure> {
-        if !self.sockets.contains_key(&key) {
-            let listener = self.listen(bind)?;
-            self.sockets.insert(
-                key.clone(),
-                Held {
-                    listener,
-                    copy: None,
-                },
-            );
-        }
-        let Some(held) = self.sockets.get_mut(&key) else {
-            return Ok((String::new(), Vec::new()));
-        };
-        if give && held.copy.is_none() {
-            let copy = held
-                .listener
-                .as_fd()
-                .try_clone_to_owned()
-                .map_err(|err| failure("dup", &err))?;
-            held.copy = Some(Rc::new(copy));
-        }
-        let fds = held.copy.iter().filter(|_| give).cloned().collect();
-        Ok((held.listener.addr.to_string(), fds))
-    }
-
-    fn listen(&mut self, bind: &BindOrder) -> Result<Listener, Failure> {
-        let address: ListenAddr = bind.address.parse().map_err(|err| Failure {
-            step: "bind".into(),
-            errno: None,
-            text: format!("{}: {err}", bind.address),
-        })?;
-        let options = BindOptions {
-            backlog: bind.backlog,
-            unix_mode: bind.mode,
-            reuse_port: false,
-        };
-        let listener = listeners::bind(&address, &options, &mut self.inherited).map_err(|err| {
-            let source =
-                std::error::Error::source(&err).and_then(|err| err.downcast_ref::<io::Error>());
-            Failure {
-                step: "bind".into(),
-                errno: source.and_then(io::Error::raw_os_error),
-                text: trine_service::exit::chain(&err),
-            }
-        })?;
-        trine_sys::fdpass::set_nonblocking(listener.as_fd(), !bind.blocking)
-            .map_err(|err| failure("bind", &err))?;
-        Ok(listener)
-    }
-
     fn write_pidfile(&mut self, ticket: Ticket, path: String) -> Letter {
         if self
             .pidfile
@@ -435,19 +359,11 @@ impl Table {
     }
 }
 
-fn failure(step: &str, err: &io::Error) -> Failure {
-    Failure {
-        step: step.into(),
-        errno: err.raw_os_error(),
-        text: err.to_string(),
-    }
-}
-
 fn refused(ticket: Ticket, step: &str, err: &io::Error) -> Letter {
     (
         Report::Refused {
             ticket,
-            failure: failure(step, err),
+            failure: Failure::of(step, err),
         },
         Vec::new(),
     )

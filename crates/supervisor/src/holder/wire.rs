@@ -238,6 +238,17 @@ pub struct Failure {
     pub text: String,
 }
 
+impl Failure {
+    #[must_use]
+    pub fn of(step: &str, err: &std::io::Error) -> Self {
+        Self {
+            step: step.to_owned(),
+            errno: err.raw_os_error(),
+            text: err.to_string(),
+        }
+    }
+}
+
 /// What the holder tells.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
