@@ -52,6 +52,9 @@ pub(crate) enum Call {
 
 /// Far enough not to come.
 const FAR: Duration = Duration::from_secs(24 * 3600);
+/// With anybody in the table the sleeper looks this often, so that ordinary deadlines, which are farther away, never
+/// have to wake it: else each request would cost a walk through all connections.
+const LOOK_EVERY: Duration = Duration::from_secs(3);
 
 impl Deadlines {
     pub(crate) fn new() -> Rc<Self> {
@@ -136,8 +139,9 @@ impl Deadlines {
 
     /// Fires what is due at `now`, and says when the next one is.
     fn sweep(&self, now: Instant) -> Instant {
-        let mut next = now + FAR;
-        for slot in self.slots.borrow().iter() {
+        let slots = self.slots.borrow();
+        let mut next = now + if slots.is_empty() { FAR } else { LOOK_EVERY };
+        for slot in slots.iter() {
             match slot.deadline.get() {
                 Some(at) if at <= now => {
                     slot.deadline.set(None);

@@ -1,4 +1,4 @@
-//! Connections to upstream servers: from the pool, or new ones, until the connect timeout is over.
+//! Connections to upstream servers: idle ones, or new ones until the connect timeout is over.
 //!
 //! A full backlog of a Unix socket (EAGAIN) means busy, not broken; a socket that nobody answers on right now may
 //! belong to a server that is being replaced. Both are tried again. Not here: what is sent on the connection.
@@ -21,33 +21,45 @@ use crate::stream::Stream;
 const FIRST_PAUSE: Duration = Duration::from_millis(2);
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
+/// The servers, beginning with the one whose turn it is.
+fn in_turn(group: &Group, turn: usize) -> impl Iterator<Item = &Rc<Peer>> + Clone {
+    group
+        .peers
+        .iter()
+        .cycle()
+        .skip(turn)
+        .take(group.peers.len())
+}
+
 /// Finds a connection: an idle one, else a new one, beginning with the server whose turn it is. `limit` is when the
 /// whole request is too late. `fresh` leaves the idle ones alone.
-pub(crate) async fn connect(
+pub(crate) async fn link(
     conn: &Conn,
     group: &Group,
     limit: Option<Instant>,
     fresh: bool,
 ) -> Result<Link, Fault> {
     let turn = group.turn();
-    let order = || {
-        group
-            .peers
-            .iter()
-            .cycle()
-            .skip(turn)
-            .take(group.peers.len())
-    };
-    if !fresh && let Some(link) = order().find_map(Peer::take) {
+    if !fresh && let Some(link) = in_turn(group, turn).find_map(Peer::take) {
         return Ok(link);
     }
+    Box::pin(connect(conn, group, turn, limit)).await
+}
+
+async fn connect(
+    conn: &Conn,
+    group: &Group,
+    turn: usize,
+    limit: Option<Instant>,
+) -> Result<Link, Fault> {
+    let order = in_turn(group, turn);
     let timeout = group.config.connect_timeout;
     let last = RefCell::new(None);
-    let rounds = Box::pin(async {
+    let rounds = async {
         let give_up = Instant::now() + timeout;
         let mut pause = FIRST_PAUSE;
         loop {
-            for peer in order() {
+            for peer in order.clone() {
                 match tokio::time::timeout(timeout, open(&peer.addr)).await {
                     Ok(Ok(stream)) => {
                         add(&peer.figures.connects, 1);
@@ -67,7 +79,7 @@ pub(crate) async fn connect(
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
-    });
+    };
     match conn.within(limit, true, rounds).await {
         Ok(Some(link)) => return Ok(link),
         Ok(None) => {}

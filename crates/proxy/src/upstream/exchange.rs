@@ -37,8 +37,6 @@ pub(crate) struct Exchange<'a> {
     pub(crate) clock: Clock,
     /// Where the head of the answer begins in its buffer.
     pub(crate) head_at: usize,
-    /// How long that head is.
-    pub(crate) head_len: usize,
 }
 
 /// How far the request has been sent.
@@ -237,7 +235,6 @@ impl Exchange<'_> {
                 match answer_head.parse(answer.unread(), &ANSWER_LIMITS) {
                     Ok(Some(length)) => {
                         self.head_at = answer.start();
-                        self.head_len = length;
                         answer.consume(length);
                         return Poll::Ready(Ok(()));
                     }

@@ -8,7 +8,7 @@ use std::time::Instant;
 use trine_http1::{BodyLength, Version, write_header, write_status_line};
 
 use super::Group;
-use super::connect::{self, connect};
+use super::connect;
 use super::exchange::{Clock, Exchange, Upload, clear_answer};
 use super::fault::Fault;
 use super::head::{self, Facts};
@@ -34,41 +34,31 @@ pub(crate) async fn forward(
     max_body: u64,
     record: &mut Record,
 ) -> Result<Ending, Fault> {
-    let request = bench.head.on(bench.input.all());
-    let length = request.body();
-    let expects_continue = request.expects_continue();
+    let (length, expects_continue) = {
+        let request = bench.head.on(bench.input.all());
+        (request.body(), request.expects_continue())
+    };
     if let BodyLength::Known(length) = length
         && length > max_body
     {
         return Err(Fault::BodyTooLarge { limit: max_body });
     }
-    let mut body = ClientBody::new(length, max_body);
     if !expects_continue {
         conn.collect_small(bench, length).await?;
     }
+    let mut body = ClientBody::new(length, max_body);
     let held = body.take_held(&mut bench.input)?;
-    let sent_as = match (&held, length) {
-        (Some(held), BodyLength::Chunked) => BodyLength::Known(held.len() as u64),
-        _ => length,
-    };
-    let retries = {
-        let Workbench {
-            input,
-            head,
-            request: out,
-            ..
-        } = &mut *bench;
-        let request = head.on(input.all());
-        write_request(conn, generation, group, out, &request, sent_as, record);
-        Retries::new(request.method(), held.is_some())
-    };
     let job = Job {
         conn,
         group,
-        held,
         expects_continue,
-        sent_as,
+        sent_as: match (&held, length) {
+            (Some(held), BodyLength::Chunked) => BodyLength::Known(held.len() as u64),
+            _ => length,
+        },
+        held,
     };
+    let retries = job.write(bench, generation, record);
     job.run(bench, &mut body, retries, record).await
 }
 
@@ -83,6 +73,37 @@ struct Job<'a> {
 }
 
 impl Job<'_> {
+    /// Writes the head that the upstream gets.
+    fn write(
+        &self,
+        bench: &mut Workbench,
+        generation: &Generation,
+        record: &mut Record,
+    ) -> Retries {
+        let Workbench {
+            input,
+            head,
+            request: out,
+            ..
+        } = bench;
+        let request = head.on(input.all());
+        let Self { conn, group, .. } = *self;
+        let real_ip = record.real_ip.map(|addr| addr.to_string());
+        let facts = Facts {
+            peer: &conn.peer_text,
+            real_ip: real_ip.as_deref().unwrap_or(&conn.peer_text),
+            trusted: conn.peer.is_trusted(&generation.config.trusted),
+            port: conn.port,
+            id: record.id(&conn.engine),
+            now: conn.engine.time.now(),
+            body: self.sent_as,
+            upgrade: head::wanted_upgrade(&request),
+            close: group.config.keepalive == 0,
+        };
+        head::write(out, &request, &facts);
+        Retries::new(request.method(), self.held.is_some())
+    }
+
     async fn run(
         &self,
         bench: &mut Workbench,
@@ -90,18 +111,17 @@ impl Job<'_> {
         mut retries: Retries,
         record: &mut Record,
     ) -> Result<Ending, Fault> {
-        let Self { conn, group, .. } = *self;
         let limit = self.limit(record);
         let head_length = bench.request.len();
         let mut asked_for_body = !self.expects_continue || self.held.is_some();
         let mut fresh = false;
         loop {
-            let link = connect(conn, group, limit.map(|limit| limit.0), fresh)
-                .await
-                .map_err(|fault| match (fault, limit) {
-                    (Fault::Total(_), Some((_, given))) => Fault::Total(given),
-                    (fault, _) => fault,
-                })?;
+            let found =
+                connect::link(self.conn, self.group, limit.map(|limit| limit.0), fresh).await;
+            let link = found.map_err(|fault| match (fault, limit) {
+                (Fault::Total(_), Some((_, given))) => Fault::Total(given),
+                (fault, _) => fault,
+            })?;
             connect::count(&link);
             record.upstream = Some(link.peer().clone());
             record.connected = Some(if link.reused {
@@ -111,7 +131,7 @@ impl Job<'_> {
             });
             if !asked_for_body {
                 asked_for_body = true;
-                conn.send(reply::CONTINUE).await?;
+                self.conn.send(reply::CONTINUE).await?;
             }
             bench.request.truncate(head_length);
             clear_answer(&mut bench.answer, &mut bench.answer_head);
@@ -122,19 +142,18 @@ impl Job<'_> {
                 self.sent_as,
             );
             let mut exchange = Exchange {
-                conn,
+                conn: self.conn,
                 link: &link,
-                config: &group.config,
+                config: &self.group.config,
                 body: &mut *body,
                 bench: &mut *bench,
                 upload,
                 clock: Clock::new(limit),
                 head_at: 0,
-                head_len: 0,
             };
             let lost = match exchange.answer().await {
                 Ok(()) => {
-                    let (ending, reusable) = self.answered(exchange, &link, record).await?;
+                    let (ending, reusable) = self.answered(&mut exchange, &link, record).await?;
                     if reusable {
                         link.give_back(record.first_byte.unwrap_or(record.started));
                     }
@@ -181,7 +200,7 @@ impl Job<'_> {
     /// again.
     async fn answered(
         &self,
-        mut exchange: Exchange<'_>,
+        exchange: &mut Exchange<'_>,
         link: &Link,
         record: &mut Record,
     ) -> Result<(Ending, bool), Fault> {
@@ -189,7 +208,7 @@ impl Job<'_> {
         let version = exchange.bench.head.on(exchange.bench.input.all()).version();
         while exchange.head().is_interim() {
             if exchange.head().status() == 103 && version == Version::Http11 {
-                write_interim(&mut exchange);
+                write_interim(exchange);
                 conn.send(&exchange.bench.out).await?;
             }
             exchange.answer().await.map_err(|fault| match fault {
@@ -211,12 +230,12 @@ impl Job<'_> {
             Closing::Close
         };
         let reusable = exchange.head().keep_alive();
-        let (mut relay, closing) = Relay::new(&mut exchange, closing)?;
+        let (mut relay, closing) = Relay::new(exchange, closing)?;
         record.status = status;
-        let done = relay.run(&mut exchange).await;
+        let done = relay.run(exchange).await;
         record.body_bytes = relay.body_bytes;
-        let reusable = reusable && relay.is_clean(&exchange) && exchange.upload.is_complete();
-        relay.finish(&mut exchange);
+        let reusable = reusable && relay.is_clean(exchange) && exchange.upload.is_complete();
+        relay.finish(exchange);
         let upload_complete = exchange.upload.is_complete();
         done?;
         let ending = match closing {
@@ -230,7 +249,7 @@ impl Job<'_> {
     /// The upstream has switched protocols: from here on only bytes are copied.
     async fn switch(
         &self,
-        exchange: Exchange<'_>,
+        exchange: &mut Exchange<'_>,
         link: &Link,
         record: &mut Record,
     ) -> Result<Ending, Fault> {
@@ -246,7 +265,7 @@ impl Job<'_> {
             head_at,
             ..
         } = exchange;
-        write_switch(bench, head_at, conn);
+        write_switch(bench, *head_at, conn);
         record.status = 101;
         conn.send(&bench.out).await?;
         let early_up = body.early_bytes(&bench.input, &bench.bulk).to_vec();
@@ -267,31 +286,6 @@ impl Job<'_> {
         tracing::debug!(upstream = %link.peer().name, bytes, "the tunnel ended: {end}");
         Ok(Ending::Close)
     }
-}
-
-/// Writes the head that the upstream gets.
-fn write_request(
-    conn: &Conn,
-    generation: &Generation,
-    group: &Group,
-    out: &mut Vec<u8>,
-    request: &trine_http1::Request<'_>,
-    body: BodyLength,
-    record: &mut Record,
-) {
-    let real_ip = record.real_ip.map(|addr| addr.to_string());
-    let facts = Facts {
-        peer: &conn.peer_text,
-        real_ip: real_ip.as_deref().unwrap_or(&conn.peer_text),
-        trusted: conn.peer.is_trusted(&generation.config.trusted),
-        port: conn.port,
-        id: record.id(&conn.engine),
-        now: conn.engine.time.now(),
-        body,
-        upgrade: head::wanted_upgrade(request),
-        close: group.config.keepalive == 0,
-    };
-    head::write(out, request, &facts);
 }
 
 /// The head of an interim answer, for the client.

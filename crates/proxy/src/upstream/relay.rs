@@ -32,7 +32,7 @@ pub(crate) struct Relay {
     /// Content bytes taken from the upstream so far.
     pub(crate) body_bytes: u64,
     /// The buffer for heads, while a large one is in its place.
-    small: Option<Input>,
+    small: Option<Box<Input>>,
 }
 
 /// How the client learns where the body ends.
@@ -200,7 +200,8 @@ impl Relay {
             if self.small.is_none() {
                 ready!(exchange.link.stream().poll_readable(cx))
                     .map_err(|error| Fault::CutBody(Some(error)))?;
-                self.small = Some(std::mem::replace(answer, exchange.conn.engine.store.bulk()));
+                let bulk = exchange.conn.engine.store.bulk();
+                self.small = Some(Box::new(std::mem::replace(answer, bulk)));
             }
             answer.clear();
             match ready!(exchange.link.stream().poll_read(cx, answer.space())) {
@@ -279,7 +280,7 @@ impl Relay {
     /// Takes the buffers back.
     pub(crate) fn finish(&mut self, exchange: &mut Exchange<'_>) {
         if let Some(small) = self.small.take() {
-            let bulk = std::mem::replace(&mut exchange.bench.answer, small);
+            let bulk = std::mem::replace(&mut exchange.bench.answer, *small);
             exchange.conn.engine.store.give_back_bulk(bulk);
         }
     }

@@ -107,16 +107,13 @@ fn what_waits_in_the_queue_is_served() {
     }
     proxy.signal(Signal::SIGTERM);
     proxy.signal(Signal::SIGCONT);
-    for client in &mut clients {
+    for _ in &clients {
         app.accept().answer("served");
-        let _ = client;
     }
     for client in &mut clients {
-        let reply = client.reply();
-        assert_eq!(
-            (reply.text(), reply.field("Connection")),
-            ("served", Some("close"))
-        );
+        // Some may have been accepted before the order to drain arrived, and were not told to close.
+        assert_eq!(client.reply().text(), "served");
+        client.expect_closed();
     }
     assert_eq!(proxy.wait_exit().code(), Some(0));
 }
