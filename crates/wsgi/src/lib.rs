@@ -12,9 +12,13 @@ pub mod python;
 pub mod slots;
 pub mod worker;
 
+use std::ffi::OsString;
+use std::io::Write as _;
 use std::path::Path;
 
+use clap::Parser as _;
 use trine_config::ListenAddr;
+use trine_service::exit::{ExitStatus as _, chain};
 use trine_service::listeners::{BindOptions, Inherited, Listener, Origin, bind, inherited};
 use trine_service::logging;
 use trine_service::pidfile::PidFile;
@@ -28,8 +32,30 @@ use arbiter::{Arbiter, Start};
 use config::Settings;
 use python::{Gil, LoadError, Setup};
 
+/// argparse's code for a command line that makes no sense.
+const USAGE: u8 = 2;
 /// gunicorn's default address.
 const DEFAULT_BIND: ([u8; 4], u16) = ([127, 0, 0, 1], 8000);
+
+/// The whole program, from its command line (the name it was called by comes first) to its exit code. The binary and
+/// the Python extension module are both this.
+#[must_use]
+pub fn program(args: impl IntoIterator<Item = OsString>) -> u8 {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return if error.use_stderr() { USAGE } else { 0 };
+        }
+    };
+    match run(cli) {
+        Ok(()) => 0,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr().lock(), "trine-wsgi: {}", chain(&error));
+            error.exit().code()
+        }
+    }
+}
 
 /// Does what the command line says, until the end.
 pub fn run(cli: Cli) -> Result<(), Error> {
@@ -75,7 +101,9 @@ fn setup(settings: &Settings) -> Setup {
     let here = std::env::current_dir().unwrap_or_else(|_| Path::new(".").to_owned());
     let mut path = settings.pythonpath.clone();
     path.push(here);
-    let venv = std::env::var_os("VIRTUAL_ENV").filter(|venv| !venv.is_empty());
+    // A Python that imported us is in its virtualenv already, whatever the variable says.
+    let venv =
+        std::env::var_os("VIRTUAL_ENV").filter(|venv| !venv.is_empty() && !python::is_hosted());
     Setup {
         python: settings.python.clone().or_else(|| venv.map(Into::into)),
         argv: std::env::args().collect(),

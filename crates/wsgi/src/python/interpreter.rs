@@ -6,6 +6,7 @@
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::{fs, ptr};
 
 use pyo3::exceptions::PyException;
@@ -40,6 +41,12 @@ pub enum InterpreterError {
         found: String,
         wanted: String,
     },
+    #[error(
+        "this trine-wsgi is a package of {}, and cannot serve with {}; call the trine-wsgi of that virtualenv, \
+         or leave the setting `python` out",
+        .own.display(), .given.display()
+    )]
+    Other { own: PathBuf, given: PathBuf },
     #[error("Python cannot start: {0}")]
     Start(String),
     #[error("Python failed at start: {0}")]
@@ -94,14 +101,48 @@ impl Gil<'_> {
     }
 }
 
+/// Whether this process is a Python that imported us, and not our own binary.
+#[must_use]
+pub fn is_hosted() -> bool {
+    // SAFETY: may be called at any time, before initialization too. `start` has not run yet, or the answer is kept.
+    *HOSTED.get_or_init(|| unsafe { ffi::Py_IsInitialized() } != 0)
+}
+
+static HOSTED: OnceLock<bool> = OnceLock::new();
+
 /// Starts Python in this process and runs `work` with its lock held. Once per process, before any thread exists.
+/// A Python that imported us is started already, with its own `sys.argv`, in its own virtualenv.
 pub fn start<T>(setup: &Setup, work: impl FnOnce(Gil<'_>) -> T) -> Result<T, InterpreterError> {
-    let executable = setup.python.as_deref().map(executable).transpose()?;
-    initialize(executable.as_deref())?;
+    if !is_hosted() {
+        let executable = setup.python.as_deref().map(executable).transpose()?;
+        initialize(executable.as_deref())?;
+    }
     Python::attach(|py| {
-        prepare_sys(py, setup).map_err(|error| InterpreterError::Python(describe(py, &error)))?;
+        let failed = |error| InterpreterError::Python(describe(py, &error));
+        if let Some(given) = setup.python.as_deref().filter(|_| is_hosted()) {
+            let own = prefix(py).map_err(failed)?;
+            if !is_in(&executable(given)?, &own) {
+                let given = given.to_owned();
+                return Err(InterpreterError::Other { own, given });
+            }
+        }
+        prepare_sys(py, setup).map_err(failed)?;
         Ok(work(Gil(py)))
     })
+}
+
+/// The folder of the virtualenv, or of the Python itself, that runs us.
+fn prefix(py: Python<'_>) -> PyResult<PathBuf> {
+    py.import("sys")?.getattr("prefix")?.extract()
+}
+
+/// Whether `program` is a file of the folder `home`, by whatever way it is reached.
+fn is_in(program: &Path, home: &Path) -> bool {
+    let folder = program.parent().and_then(Path::parent);
+    match (folder.map(fs::canonicalize), fs::canonicalize(home)) {
+        (Some(Ok(folder)), Ok(home)) => folder == home,
+        _ => false,
+    }
 }
 
 /// The `python` to claim to be, after making sure that its version is ours.
@@ -196,7 +237,11 @@ fn initialize(executable: Option<&Path>) -> Result<(), InterpreterError> {
 
 fn prepare_sys(py: Python<'_>, setup: &Setup) -> PyResult<()> {
     let sys = py.import("sys")?;
-    sys.setattr("argv", &setup.argv)?;
+    if is_hosted() {
+        let_go_of_interrupts(py)?;
+    } else {
+        sys.setattr("argv", &setup.argv)?;
+    }
     if !setup.env.is_empty() {
         let environ = py.import("os")?.getattr("environ")?;
         for (key, value) in &setup.env {
@@ -206,6 +251,17 @@ fn prepare_sys(py: Python<'_>, setup: &Setup) -> PyResult<()> {
     let path = sys.getattr("path")?;
     for folder in setup.path.iter().rev() {
         path.call_method1("insert", (0, folder.as_os_str()))?;
+    }
+    Ok(())
+}
+
+/// A Python of its own turns INT into KeyboardInterrupt, wherever it is. Here INT is the server's.
+fn let_go_of_interrupts(py: Python<'_>) -> PyResult<()> {
+    let signal = py.import("signal")?;
+    let interrupt = signal.getattr("SIGINT")?;
+    let current = signal.call_method1("getsignal", (&interrupt,))?;
+    if current.is(&signal.getattr("default_int_handler")?) {
+        signal.call_method1("signal", (interrupt, signal.getattr("SIG_DFL")?))?;
     }
     Ok(())
 }

@@ -1,0 +1,5 @@
+"""``python -m trine_wsgi``."""
+
+from trine_wsgi import main
+
+main()

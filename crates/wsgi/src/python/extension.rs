@@ -1,0 +1,27 @@
+//! The extension module `trine_wsgi._native`: how a Python that runs already becomes the server.
+//!
+//! Not here: the Python side of the package (`packaging/python`).
+
+use std::ffi::OsString;
+
+use pyo3::prelude::*;
+
+/// The server inside the interpreter that imports this.
+#[pymodule(gil_used = true)]
+mod _native {
+    #[pymodule_export]
+    use super::run;
+
+    #[pymodule_export]
+    #[expect(
+        non_upper_case_globals,
+        reason = "the name that Python modules have it under"
+    )]
+    const __version__: &str = env!("CARGO_PKG_VERSION");
+}
+
+/// Serves as `argv` says, and returns the exit code.
+#[pyfunction]
+fn run(argv: Vec<OsString>) -> u8 {
+    crate::program(argv)
+}
