@@ -1,0 +1,4 @@
+//! Heads of CGI answers, of the gateway crate.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| trine_gateway::fuzz::cgi(input));

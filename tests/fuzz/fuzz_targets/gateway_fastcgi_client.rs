@@ -1,0 +1,4 @@
+//! FastCGI as a web server reads it, of the gateway crate.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| trine_gateway::fuzz::fastcgi_client(input));

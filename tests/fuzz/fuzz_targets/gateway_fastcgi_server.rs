@@ -1,0 +1,4 @@
+//! FastCGI as an application reads it, of the gateway crate.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| trine_gateway::fuzz::fastcgi_server(input));
