@@ -116,6 +116,7 @@ impl State {
                     generation,
                     stage: Stage::Booting { since: now },
                     hung: false,
+                    retiring: false,
                 };
                 self.workers.insert(pid, worker);
             }
@@ -126,11 +127,20 @@ impl State {
             Event::Ready { pid } => self.ready(pid, now, policy, &mut effects),
             Event::Exited { pid, code } => self.exited(pid, code, now, policy, &mut effects),
             Event::Hung { pid } => self.abort(pid, now, policy, &mut effects),
+            Event::Recycle { pid } => {
+                let ready = |worker: &&mut Worker| matches!(worker.stage, Stage::Ready { .. });
+                if let Some(worker) = self.workers.get_mut(&pid).filter(ready) {
+                    worker.retiring = true;
+                }
+            }
+            Event::Halt { code } => self.stop(code, true, now, policy, &mut effects),
             Event::Stop => self.stop(0, false, now, policy, &mut effects),
             Event::QuickStop => self.stop(0, true, now, policy, &mut effects),
             Event::Reload { workers } => self.reload(workers, now, policy, &mut effects),
             Event::More => self.resize(self.target + 1, &mut effects),
-            Event::Fewer => self.resize(self.target.saturating_sub(1).max(1), &mut effects),
+            Event::Fewer if self.target <= 1 => {}
+            Event::Fewer => self.resize(self.target - 1, &mut effects),
+            Event::Empty => self.resize(0, &mut effects),
             Event::Tick => self.tick(now, policy, &mut effects),
         }
         self.fill(now, policy, &mut effects);
@@ -164,7 +174,8 @@ impl State {
         self.retire_surplus(now, policy, effects);
     }
 
-    /// Old workers leave as new ones are ready for them; surplus ones of this generation leave too, the oldest first.
+    /// Old workers leave as new ones are ready for them, then those to be recycled, then what is too many: the oldest
+    /// first.
     fn retire_surplus(&mut self, now: Instant, policy: &Policy, effects: &mut Vec<Effect>) {
         let current = self.generation;
         let ready = |worker: &Worker| matches!(worker.stage, Stage::Ready { .. });
@@ -180,16 +191,16 @@ impl State {
                 leaving.push(*pid);
             }
         }
-        let mut by_age: Vec<(bool, Instant, Pid)> = Vec::new();
+        let mut by_age: Vec<(bool, bool, Instant, Pid)> = Vec::new();
         for (pid, worker) in &self.workers {
             if let Stage::Ready { since } = worker.stage
                 && Some(worker.generation) != candidate
             {
-                by_age.push((!old(worker), since, *pid));
+                by_age.push((!old(worker), !worker.retiring, since, *pid));
             }
         }
         by_age.sort_unstable();
-        for (_, _, pid) in by_age {
+        for (_, _, _, pid) in by_age {
             if surplus == 0 {
                 break;
             }
@@ -404,6 +415,7 @@ impl State {
         let current = self.generation;
         let live = |worker: &&Worker| {
             worker.generation == current
+                && !worker.retiring
                 && matches!(worker.stage, Stage::Booting { .. } | Stage::Ready { .. })
         };
         let live = self.workers.values().filter(live).count();

@@ -43,6 +43,8 @@ pub struct Worker {
     pub stage: Stage,
     /// Its request took too long: it is at its end, but its place is to be filled again.
     pub hung: bool,
+    /// It serves on until another one is ready for its place.
+    pub retiring: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,14 +78,24 @@ pub enum Event {
     Hung {
         pid: Pid,
     },
+    /// It has served long enough (requests, age, memory): it leaves once another is ready for its place.
+    Recycle {
+        pid: Pid,
+    },
     Stop,
     QuickStop,
+    /// The server cannot start, for a reason outside of the workers.
+    Halt {
+        code: u8,
+    },
     /// New settings are valid and wait to be used by `workers` workers.
     Reload {
         workers: usize,
     },
     More,
     Fewer,
+    /// All workers leave, the arbiter stays: gunicorn's WINCH. More, or a reload, brings workers again.
+    Empty,
     Tick,
 }
 
