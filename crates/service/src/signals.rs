@@ -10,7 +10,8 @@ use std::os::unix::net::UnixStream;
 
 pub use nix::sys::signal::Signal;
 use signal_hook::iterator::backend::SignalDelivery;
-use signal_hook::iterator::exfiltrator::SignalOnly;
+use signal_hook::iterator::exfiltrator::WithOrigin;
+use signal_hook::low_level::siginfo::Origin;
 
 use crate::Error;
 
@@ -20,7 +21,7 @@ use crate::Error;
 /// After `fork`, the child shares the parent's pipe: it drops this value and makes its own (or resets
 /// the dispositions by `trine_sys::signals`).
 pub struct SignalPipe {
-    delivery: SignalDelivery<UnixStream, SignalOnly>,
+    delivery: SignalDelivery<UnixStream, WithOrigin>,
 }
 
 impl SignalPipe {
@@ -36,7 +37,7 @@ impl SignalPipe {
         let delivery = UnixStream::pair()
             .and_then(|(read, write)| {
                 read.set_nonblocking(true)?;
-                SignalDelivery::with_pipe(read, write, SignalOnly, numbers)
+                SignalDelivery::with_pipe(read, write, WithOrigin::default(), numbers)
             })
             .map_err(Error::Signals)?;
         Ok(Self { delivery })
@@ -45,10 +46,19 @@ impl SignalPipe {
     /// The signals that came since the last call, each at most once, in the order of their numbers.
     /// Empties the pipe; never blocks.
     pub fn drain(&mut self) -> Vec<Signal> {
-        self.delivery
-            .pending()
-            .filter_map(|number| Signal::try_from(number).ok())
-            .collect()
+        let mut came: Vec<Signal> = self
+            .drain_with_senders()
+            .into_iter()
+            .map(|one| one.signal)
+            .collect();
+        came.dedup();
+        came
+    }
+
+    /// As [`Self::drain`], with who sent each. A signal that came several times is there several times, up to five.
+    pub fn drain_with_senders(&mut self) -> Vec<Came> {
+        let came = self.delivery.pending();
+        came.filter_map(|origin| Came::read(&origin)).collect()
     }
 
     /// Turns it into a source for async code. Must be called inside a tokio runtime with I/O enabled.
@@ -68,6 +78,49 @@ impl SignalPipe {
             came: Vec::new(),
         })
         .map_err(Error::Signals)
+    }
+}
+
+/// A signal that came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Came {
+    /// Which.
+    pub signal: Signal,
+    /// Who sent it; `None`: the kernel (a terminal, a timer).
+    pub sender: Option<Sender>,
+}
+
+/// The process that sent a signal, as the kernel says (`si_pid`, `si_uid` of `sigaction(2)`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sender {
+    /// Its number, 0 when it lives outside of our process namespace.
+    pub pid: i32,
+    /// The user it ran as.
+    pub uid: u32,
+}
+
+impl Came {
+    fn read(origin: &Origin) -> Option<Self> {
+        let signal = Signal::try_from(origin.signal).ok()?;
+        let sender = origin.process.map(|process| Sender {
+            pid: process.pid,
+            uid: process.uid,
+        });
+        Some(Self { signal, sender })
+    }
+}
+
+impl fmt::Display for Sender {
+    /// `process 17 (systemd) of user 0`; the name is there while the process is.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { pid, uid } = self;
+        if *pid == 0 {
+            return write!(f, "a process outside of our namespace, of user {uid}");
+        }
+        match std::fs::read_to_string(format!("/proc/{pid}/comm")) {
+            Ok(name) => write!(f, "process {pid} ({}) of user {uid}", name.trim_end()),
+            Err(_) => write!(f, "process {pid} of user {uid}, which is gone"),
+        }
     }
 }
 
@@ -137,6 +190,17 @@ mod tests {
             raise(signal).unwrap();
         }
         assert_eq!(pipe.drain(), [Signal::SIGHUP, Signal::SIGUSR1], "each once");
+
+        raise(Signal::SIGHUP).unwrap();
+        let came = pipe.drain_with_senders();
+        let sender = came[0].sender.expect("raised by a process");
+        assert_eq!((came.len(), sender.pid), (1, std::process::id() as i32));
+        assert!(
+            sender
+                .to_string()
+                .starts_with(&format!("process {} (", sender.pid)),
+            "{sender}"
+        );
 
         raise(Signal::SIGHUP).unwrap();
         let mut signals = pipe.into_async().unwrap();
