@@ -104,6 +104,30 @@ pub fn reap_pidfd(pidfd: impl AsFd) -> io::Result<Option<(Pid, ExitStatus)>> {
     wait_id(libc::P_PIDFD, id, libc::WEXITED | libc::WNOHANG)
 }
 
+/// How a child ended, and the most memory it ever had in RAM.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ended {
+    pub status: ExitStatus,
+    pub peak_rss_bytes: u64,
+}
+
+/// Collects our own child by its number, which is free of races until then. `Ok(None)`: it still runs.
+pub fn reap_with_usage(pid: Pid) -> io::Result<Option<Ended>> {
+    let mut status = 0;
+    // SAFETY: rusage is plain integers, for which all zeroes is a value.
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    // SAFETY: both places are live and of the types the kernel writes.
+    let result =
+        unsafe { libc::wait4(pid.as_raw(), &raw mut status, libc::WNOHANG, &raw mut usage) };
+    Ok(match Errno::result(result)? {
+        0 => None,
+        _ => Some(Ended {
+            status: ExitStatus::from_raw(status),
+            peak_rss_bytes: u64::try_from(usage.ru_maxrss).unwrap_or(0) * 1024,
+        }),
+    })
+}
+
 /// Waits until the child `pidfd` stands for ends, and collects it.
 pub fn wait_pidfd(pidfd: impl AsFd) -> io::Result<(Pid, ExitStatus)> {
     let id = pidfd.as_fd().as_raw_fd() as libc::id_t;

@@ -8,6 +8,7 @@ pub mod arbiter;
 mod cli;
 pub mod config;
 mod error;
+pub mod notice;
 pub mod python;
 pub mod slots;
 pub mod worker;

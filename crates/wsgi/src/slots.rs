@@ -118,6 +118,28 @@ impl Running {
         self.since.store(0, Release);
     }
 
+    /// Forgets the last request too.
+    fn clear(&self) {
+        self.end();
+        self.len.store(0, Relaxed);
+    }
+
+    /// The method and target of the request that began last, whether it has ended or not.
+    #[must_use]
+    pub fn last(&self) -> Option<String> {
+        let text = self.text();
+        (!text.is_empty()).then(|| text.escape_ascii().to_string())
+    }
+
+    fn text(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(TEXT_WORDS * 8);
+        for word in &self.text {
+            bytes.extend_from_slice(&word.load(Relaxed).to_ne_bytes());
+        }
+        bytes.truncate(self.len.load(Relaxed) as usize);
+        bytes
+    }
+
     /// Since when, and what; `None` when nothing runs, or it has just changed.
     #[must_use]
     pub fn read(&self) -> Option<(u64, String)> {
@@ -125,11 +147,7 @@ impl Running {
         if since == 0 {
             return None;
         }
-        let mut bytes = Vec::with_capacity(TEXT_WORDS * 8);
-        for word in &self.text {
-            bytes.extend_from_slice(&word.load(Relaxed).to_ne_bytes());
-        }
-        bytes.truncate(self.len.load(Relaxed) as usize);
+        let bytes = self.text();
         fence(Acquire);
         (self.since.load(Relaxed) == since).then(|| (since, bytes.escape_ascii().to_string()))
     }
@@ -191,7 +209,7 @@ impl Slots {
     /// Makes a slot ready for a new worker.
     pub fn reset(&self, worker: usize) {
         self.worker(worker).reset();
-        self.running(worker).iter().for_each(Running::end);
+        self.running(worker).iter().for_each(Running::clear);
     }
 
     /// Since when the worker's loop has been at one turn; `None` while it waits for something to do.
@@ -234,6 +252,9 @@ mod tests {
         );
         running.end();
         assert_eq!(running.read(), None);
+        assert_eq!(running.last().map(|text| text.len()), Some(128));
+        slots.reset(2);
+        assert_eq!(running.last(), None);
     }
 
     #[test]

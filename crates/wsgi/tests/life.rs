@@ -177,7 +177,8 @@ fn a_worker_that_does_not_finish_is_killed_at_the_deadline() {
     assert!(answer.is_empty());
     let log = server.log();
     assert!(
-        log.contains("graceful_timeout") && log.contains("GET /wait"),
+        log.contains("By its arbiter: it had not ended within graceful_timeout")
+            && log.contains("GET /wait"),
         "{log}"
     );
 }
@@ -305,13 +306,66 @@ fn a_killed_worker_is_explained_and_replaced() {
     victim
         .iter()
         .for_each(|pid| signal_pid(*pid, Signal::SIGKILL));
-    server.wait_log("SIGKILL, not by its arbiter");
+    server.wait_log("was sent SIGKILL! Not by its arbiter");
     wait_for("new workers", || {
         let now = server.workers();
         (now.len() == 2 && now.iter().all(|pid| !victim.contains(pid))).then_some(())
     });
-    assert!(server.log().contains("at GET /wait"), "{}", server.log());
+    assert!(
+        server.log().contains("It was at GET /wait"),
+        "{}",
+        server.log()
+    );
     assert!(!server.get("/").is_empty());
+    server.stop();
+}
+
+#[test]
+fn who_told_a_worker_to_end_is_told() {
+    let us = format!("came from process {} (", std::process::id());
+    for (signal, text) in [(Signal::SIGTERM, "SIGTERM"), (Signal::SIGQUIT, "SIGQUIT")] {
+        let server = start(&[], &["-w", "1", "slow:app"]);
+        server.get("/told");
+        let victim = server.workers()[0];
+        signal_pid(victim, signal);
+        server.wait_log(&format!("Worker (pid:{victim}) has ended. {text} {us}"));
+        server.wait_log("Its last request was GET /told");
+        wait_for("another worker", || {
+            (server.workers().first()? != &victim).then_some(())
+        });
+        server.stop();
+    }
+}
+
+#[test]
+fn a_crash_is_told_with_its_request() {
+    let server = start(&[], &["-w", "1", "slow:app"]);
+    let victim = server.workers()[0];
+    assert_eq!(server.get("/crash"), "");
+    server.wait_log(&format!(
+        "Worker (pid:{victim}) was sent SIGSEGV! It crashed"
+    ));
+    server.wait_log("It was at GET /crash");
+    server.wait_log("in application");
+    assert!(!server.get("/").is_empty());
+    server.stop();
+}
+
+#[test]
+fn a_hang_up_of_a_worker_replaces_it_first() {
+    let server = start(&[], &["-w", "1", "slow:app"]);
+    let victim = server.workers()[0];
+    signal_pid(victim, Signal::SIGHUP);
+    wait_for("another worker alone", || {
+        let now = server.workers();
+        (now.len() == 1 && now[0] != victim).then_some(())
+    });
+    let log = server.log();
+    let ready = log.find("worker.ready").unwrap_or(0);
+    assert!(
+        log[ready..].contains(&format!("Worker (pid:{victim}) has ended after")),
+        "{log}"
+    );
     server.stop();
 }
 

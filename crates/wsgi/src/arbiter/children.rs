@@ -8,11 +8,10 @@ use std::time::Instant;
 
 use trine_sys::file;
 
+use crate::notice::Notice;
+
 use super::report::Totals;
 use super::state::Pid;
-
-/// What a failing worker may say of its failure.
-const MOST_TEXT: usize = 64 * 1024;
 
 #[derive(Debug)]
 pub(super) struct Child {
@@ -24,23 +23,13 @@ pub(super) struct Child {
     pub spawned: Instant,
     /// Why we killed it, if we did.
     pub our_doing: Option<String>,
+    /// Why it could not boot, in its own words.
+    pub failure: Option<String>,
+    /// What it said of signals from others, or of its leaving.
+    pub said: Option<String>,
     /// Its long requests that were told of in the log already: the since of each thread.
     pub told: Vec<u64>,
 }
-
-/// What a worker said.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Said {
-    /// It serves.
-    Ready,
-    /// Nothing new.
-    Nothing,
-}
-
-/// The first byte of what a worker writes.
-pub(crate) const SAYS_READY: u8 = b'R';
-/// What follows tells why it could not boot.
-pub(crate) const SAYS_FAILED: u8 = b'F';
 
 impl Child {
     pub(super) fn new(slot: usize, generation: u64, pidfd: OwnedFd, notice: OwnedFd) -> Self {
@@ -52,6 +41,8 @@ impl Child {
             heard: Vec::new(),
             spawned: Instant::now(),
             our_doing: None,
+            failure: None,
+            said: None,
             told: Vec::new(),
         }
     }
@@ -60,28 +51,28 @@ impl Child {
         &self.notice
     }
 
-    /// Reads what it wrote. `Ready` comes once.
-    pub(super) fn listen(&mut self) -> Said {
-        let was_ready = self.heard.first() == Some(&SAYS_READY);
+    /// Reads what it told, and remembers what explains its end. `true`: it will tell no more.
+    pub(super) fn listen(&mut self) -> (Vec<Notice>, bool) {
         let mut part = [0; 4096];
-        while let Ok(count @ 1..) = file::read(&self.notice, &mut part) {
-            if self.heard.len() < MOST_TEXT {
-                self.heard.extend_from_slice(&part[..count]);
+        let ended = loop {
+            match file::read(&self.notice, &mut part) {
+                Ok(0) => break true,
+                Ok(count) => self.heard.extend_from_slice(&part[..count]),
+                Err(_) => break false,
             }
-        }
-        if !was_ready && self.heard.first() == Some(&SAYS_READY) {
-            Said::Ready
-        } else {
-            Said::Nothing
-        }
-    }
-
-    /// Why it could not boot, in its own words.
-    pub(super) fn failure(&self) -> Option<String> {
-        let (&SAYS_FAILED, text) = self.heard.split_first()? else {
-            return None;
         };
-        Some(String::from_utf8_lossy(text).trim_end().to_owned())
+        let mut told = Vec::new();
+        while let Some((notice, used)) = Notice::decode(&self.heard) {
+            self.heard.drain(..used);
+            match &notice {
+                Notice::Failed(why) => self.failure = Some(why.clone()),
+                Notice::Signalled(who) => self.said = Some(who.clone()),
+                Notice::Leaving(why) => self.said = Some(why.clone()),
+                Notice::Ready | Notice::Recycle(_) => {}
+            }
+            told.push(notice);
+        }
+        (told, ended)
     }
 }
 

@@ -3,26 +3,26 @@
 //! Not here: what follows from it (`state`).
 
 use std::os::unix::process::ExitStatusExt as _;
-use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use trine_service::signals::Signal;
 use trine_sys::process;
 
 use crate::python::Gil;
+use crate::slots::Running;
 
 use super::Arbiter;
+use super::cause::{Cause, Death};
 use super::children::Child;
 use super::state::{Event, Pid, Stage};
 
 impl Arbiter {
     pub(super) fn child_exited(&mut self, gil: Gil<'_>, pid: Pid) {
-        let Some(child) = self.children.get(pid) else {
+        if self.children.get(pid).is_none() {
             return;
-        };
-        let status = match process::reap_pidfd(&child.pidfd) {
-            Ok(Some((_, status))) => status,
+        }
+        let ended = match process::reap_with_usage(process::Pid::from_raw(pid)) {
+            Ok(Some(ended)) => ended,
             Ok(None) => return,
             Err(error) => {
                 tracing::error!("cannot collect worker {pid}: {error}");
@@ -33,55 +33,51 @@ impl Arbiter {
             return;
         };
         let _ = child.listen();
-        self.children.count_restart(&child, status.code());
-        self.children.last_failure = child.failure();
-        self.explain(pid, &child, status);
-        let code = status.code().and_then(|code| u8::try_from(code).ok());
+        let death = self.death_of(pid, &child, ended);
+        let code = death.code.and_then(|code| u8::try_from(code).ok());
+        let cause = death.cause();
+        let text = death.tell();
+        match cause {
+            Cause::Asked => tracing::info!("{text}"),
+            Cause::Signal if code == Some(0) => tracing::warn!("{text}"),
+            _ => tracing::error!("{text}"),
+        }
+        self.children.count_end(cause);
         self.event(
             "worker.exited",
-            json!({ "pid": pid, "generation": child.generation, "exit_code": status.code(), "signal": status.signal(), "reason": child.our_doing }),
+            json!({
+                "pid": pid, "generation": child.generation, "exit_code": death.code, "signal": death.signal,
+                "cause": cause.word(), "reason": text,
+            }),
         );
+        self.children.last_failure = child.failure.take();
         self.children.keep_totals(self.slots.worker(child.slot));
         self.happen(gil, Event::Exited { pid, code });
         self.tell_status();
     }
 
-    fn explain(&self, pid: Pid, child: &Child, status: ExitStatus) {
-        let lived = child.spawned.elapsed();
-        let asked = self
-            .state
-            .workers()
-            .get(&pid)
-            .is_some_and(|worker| matches!(worker.stage, Stage::Leaving { .. }));
-        let at = self.requests_of(child.slot);
-        let at = if at.is_empty() {
-            String::new()
-        } else {
-            format!(", at {}", at.join(", "))
-        };
-        match (status.code(), status.signal()) {
-            (Some(0), _) if asked => {
-                tracing::info!("Worker (pid:{pid}) has ended after {lived:.1?}")
-            }
-            (Some(code), _) => tracing::error!(
-                "Worker (pid:{pid}) exited with code {code}. It lived {lived:.1?}{at}"
-            ),
-            (None, signal) => {
-                let name = signal
-                    .and_then(|number| Signal::try_from(number).ok())
-                    .map_or("a signal", Signal::as_str);
-                match &child.our_doing {
-                    Some(why) => tracing::error!(
-                        "Worker (pid:{pid}) was ended by {name} from its arbiter: {why}. It lived {lived:.1?}{at}"
-                    ),
-                    None if signal == Some(libc::SIGKILL) => tracing::error!(
-                        "Worker (pid:{pid}) was sent SIGKILL, not by its arbiter; perhaps out of memory. It lived {lived:.1?}{at}"
-                    ),
-                    None => tracing::error!(
-                        "Worker (pid:{pid}) was ended by {name}. It lived {lived:.1?}{at}"
-                    ),
-                }
-            }
+    /// Everything that is known of how a worker ended.
+    fn death_of(&mut self, pid: Pid, child: &Child, ended: process::Ended) -> Death {
+        let stage = self.state.workers().get(&pid).map(|worker| worker.stage);
+        let last = self
+            .slots
+            .running(child.slot)
+            .iter()
+            .find_map(Running::last);
+        Death {
+            pid,
+            code: ended.status.code(),
+            signal: ended.status.signal(),
+            dumped_core: ended.status.core_dumped(),
+            our_doing: child.our_doing.clone(),
+            asked: matches!(stage, Some(Stage::Leaving { .. })),
+            said: child.said.clone(),
+            failure: child.failure.clone(),
+            oom: self.oom.look(),
+            lived: child.spawned.elapsed(),
+            peak_bytes: Some(ended.peak_rss_bytes).filter(|bytes| *bytes > 0),
+            requests: self.requests_of(child.slot),
+            last_request: last,
         }
     }
 

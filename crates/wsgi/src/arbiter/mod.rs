@@ -5,9 +5,11 @@
 //! application; a reload that fails leaves the old generation serving.
 //! Not here: requests (`worker`).
 
+mod cause;
 mod children;
 mod control;
 mod deaths;
+mod oom;
 mod perform;
 mod report;
 pub mod state;
@@ -22,7 +24,7 @@ use trine_control::{EventLog, ReloadReport};
 use trine_service::listeners::Listener;
 use trine_service::logging::LogHandle;
 use trine_service::readiness::Notifier;
-use trine_service::signals::{Signal, SignalPipe};
+use trine_service::signals::{Came, Signal, SignalPipe};
 use trine_service::{Phase, PhaseCell};
 use trine_sys::epoll::{Epoll, Event as Ready, Interest};
 use trine_sys::file;
@@ -32,10 +34,9 @@ use crate::error::Error;
 use crate::python::{App, Gil};
 use crate::slots::Slots;
 
-pub(crate) use children::{SAYS_FAILED, SAYS_READY};
-
 use children::Children;
 use control::Control;
+use oom::OomWatch;
 use state::{Event, Policy, State};
 
 /// How long INT and QUIT let workers go on.
@@ -79,6 +80,7 @@ pub struct Arbiter {
     /// Workers wait for the end of the first, which comes when the second is closed: with us.
     lifeline: (OwnedFd, Option<OwnedFd>),
     children: Children,
+    oom: OomWatch,
     state: State,
     policy: Policy,
     preloaded: Option<App>,
@@ -142,6 +144,7 @@ impl Arbiter {
             signals: Some(signals),
             lifeline: (read, Some(write)),
             children: Children::default(),
+            oom: OomWatch::new(),
             state,
             preloaded,
             control,
@@ -195,10 +198,10 @@ impl Arbiter {
                 let came = self
                     .signals
                     .as_mut()
-                    .map(SignalPipe::drain)
+                    .map(SignalPipe::drain_with_senders)
                     .unwrap_or_default();
-                for signal in came {
-                    self.signal(gil, signal);
+                for one in came {
+                    self.signal(gil, one);
                 }
             }
             token::EXITED => self.child_exited(gil, number as state::Pid),
@@ -213,10 +216,17 @@ impl Arbiter {
         }
     }
 
-    fn signal(&mut self, gil: Gil<'_>, signal: Signal) {
-        let name = signal.as_str().trim_start_matches("SIG").to_lowercase();
+    fn signal(&mut self, gil: Gil<'_>, came: Came) {
+        let name = came
+            .signal
+            .as_str()
+            .trim_start_matches("SIG")
+            .to_lowercase();
         tracing::info!("Handling signal: {name}");
-        match signal {
+        if let Some(sender) = came.sender {
+            tracing::info!("{} came from {sender}", came.signal);
+        }
+        match came.signal {
             Signal::SIGTERM => self.happen(gil, Event::Stop),
             Signal::SIGINT | Signal::SIGQUIT => self.happen(gil, Event::QuickStop),
             Signal::SIGHUP => {

@@ -17,10 +17,11 @@ use trine_sys::net::SockAddr;
 use trine_sys::{file, process, signals};
 
 use crate::config::Settings;
+use crate::notice::Notice;
 use crate::python::{Forked, Gil, Site, fork};
 use crate::worker::{self, Boot, io::Listening};
 
-use super::children::{Child, Said};
+use super::children::Child;
 use super::state::{Effect, Event, Pid};
 use super::{Arbiter, policy_of, token};
 
@@ -192,17 +193,31 @@ impl Arbiter {
         let Some(child) = self.children.get_mut(pid) else {
             return;
         };
-        let said = child.listen();
-        // The pipe's end is readable for ever; the exit comes by the pidfd.
-        let _ = self.epoll.delete(child.notice().as_fd());
-        if said == Said::Ready {
-            let generation = child.generation;
-            self.event(
-                "worker.ready",
-                json!({ "pid": pid, "generation": generation }),
-            );
-            self.happen(gil, Event::Ready { pid });
-            self.tell_status();
+        let (told, ended) = child.listen();
+        if ended {
+            // The pipe's end is readable for ever; the exit comes by the pidfd.
+            let _ = self.epoll.delete(child.notice().as_fd());
+        }
+        let generation = child.generation;
+        for notice in told {
+            match notice {
+                Notice::Ready => {
+                    self.event(
+                        "worker.ready",
+                        json!({ "pid": pid, "generation": generation }),
+                    );
+                    self.happen(gil, Event::Ready { pid });
+                    self.tell_status();
+                }
+                Notice::Recycle(why) => {
+                    self.event(
+                        "worker.recycled",
+                        json!({ "pid": pid, "generation": generation, "reason": why }),
+                    );
+                    self.happen(gil, Event::Recycle { pid });
+                }
+                Notice::Failed(_) | Notice::Signalled(_) | Notice::Leaving(_) => {}
+            }
         }
     }
 

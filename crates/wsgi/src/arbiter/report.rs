@@ -2,6 +2,7 @@
 //!
 //! Not here: how it travels (`control`).
 
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering::Relaxed;
 
 use serde_json::{Value, json};
@@ -15,7 +16,8 @@ use trine_sys::process::{self, Pid};
 use crate::slots::WorkerSlot;
 
 use super::Arbiter;
-use super::children::{Child, Children};
+use super::cause::Cause;
+use super::children::Children;
 use super::state::Stage;
 
 /// What ended workers had counted, so that counters only grow.
@@ -25,9 +27,8 @@ pub(super) struct Totals {
     statuses: [u64; 5],
     accepted: u64,
     busy_us: u64,
-    started: u64,
-    failed_boots: u64,
-    crashed: u64,
+    /// Worker processes that have ended, by cause.
+    ended: BTreeMap<Cause, u64>,
 }
 
 impl Totals {
@@ -46,10 +47,8 @@ impl Children {
         self.totals.add(slot);
     }
 
-    pub(super) fn count_restart(&mut self, child: &Child, code: Option<i32>) {
-        self.totals.started += 1;
-        self.totals.failed_boots += u64::from(child.failure().is_some());
-        self.totals.crashed += u64::from(code.is_none() && child.our_doing.is_none());
+    pub(super) fn count_end(&mut self, cause: Cause) {
+        *self.totals.ended.entry(cause).or_default() += 1;
     }
 }
 
@@ -226,14 +225,14 @@ impl Arbiter {
                 "Counts configurations put into effect.",
             )
             .sample(&[], self.state.generation());
-        metrics
-            .counter(
-                "trine_wsgi_workers_ended",
-                "Worker processes that have ended.",
-            )
-            .sample(&[("cause", "boot")], gone.failed_boots)
-            .sample(&[("cause", "crash")], gone.crashed)
-            .sample(&[("cause", "any")], gone.started);
+        let mut family = metrics.counter(
+            "trine_wsgi_workers_ended",
+            "Worker processes that have ended, by cause.",
+        );
+        for cause in Cause::ALL {
+            let count = gone.ended.get(&cause).copied().unwrap_or(0);
+            family.sample(&[("cause", cause.word())], count);
+        }
         metrics.finish()
     }
 }

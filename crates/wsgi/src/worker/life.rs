@@ -8,12 +8,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use trine_service::logging::LogHandle;
-use trine_service::signals::{Signal, SignalPipe};
+use trine_service::signals::{Came, Signal, SignalPipe};
 use trine_sys::{file, process, signals};
 
 use crate::access_log::{AccessLog, Record};
-use crate::arbiter::{SAYS_FAILED, SAYS_READY};
 use crate::config::Settings;
+use crate::notice::Notice;
 use crate::python::{self, App, Caller, Gil, Site, Verdict};
 use crate::slots::{Slots, Stage};
 
@@ -42,6 +42,14 @@ pub struct Boot {
     pub log: LogHandle,
 }
 
+impl Boot {
+    /// Tells the arbiter.
+    fn say(&self, notice: &Notice) {
+        // If the arbiter is gone, the end of its lifeline says so.
+        let _ = file::write(&self.say, &notice.encode());
+    }
+}
+
 /// gunicorn's code for a worker that cannot boot.
 const BOOT_FAILED: i32 = 3;
 /// How long Python may take to run exit handlers and join the application's threads.
@@ -57,6 +65,7 @@ pub fn run(gil: Gil<'_>, boot: Boot) -> i32 {
         Signal::SIGINT,
         Signal::SIGQUIT,
         Signal::SIGUSR1,
+        Signal::SIGHUP,
     ];
     let mut pipe = match SignalPipe::new(&caught) {
         Ok(pipe) => pipe,
@@ -105,9 +114,7 @@ fn tell(error: &python::LoadError) -> String {
 }
 
 fn refuse(boot: &Boot, why: &str, code: i32) -> i32 {
-    let mut text = vec![SAYS_FAILED];
-    text.extend_from_slice(&why.as_bytes()[..why.len().min(4000)]);
-    let _ = file::write(&boot.say, &text);
+    boot.say(&Notice::Failed(why.to_owned()));
     code
 }
 
@@ -190,7 +197,7 @@ impl Worker {
             .slots
             .worker(self.boot.slot)
             .set_stage(Stage::Serving);
-        let _ = file::write(&self.boot.say, &[SAYS_READY]);
+        self.boot.say(&Notice::Ready);
         if process::getppid() != self.boot.arbiter {
             self.arbiter_gone();
         }
@@ -202,13 +209,19 @@ impl Worker {
             }
             gil.run_signal_handlers();
             if self.io.take_notice(SIGNALS) {
-                for signal in pipe.drain() {
-                    match signal {
+                for came in pipe.drain_with_senders() {
+                    self.mind_sender(came);
+                    match came.signal {
                         Signal::SIGTERM if process::getppid() != self.boot.arbiter => {
                             self.arbiter_gone()
                         }
                         Signal::SIGTERM => self.drain(),
                         Signal::SIGUSR1 => self.reopen_logs(),
+                        Signal::SIGHUP => {
+                            tracing::info!("Hang up: worker (pid:{})", process::getpid());
+                            self.boot
+                                .say(&Notice::Recycle("it was sent SIGHUP".to_owned()));
+                        }
                         _ => return false,
                     }
                 }
@@ -224,6 +237,19 @@ impl Worker {
                 };
             }
         }
+    }
+
+    /// A signal from somebody else than the arbiter is told to it, who would wonder about our end.
+    fn mind_sender(&self, came: Came) {
+        let Some(sender) = came.sender else { return };
+        let arbiter = self.boot.arbiter;
+        let ours = sender.pid == arbiter.as_raw() || process::getppid() != arbiter;
+        if ours || came.signal == Signal::SIGUSR1 {
+            return;
+        }
+        let text = format!("{} came from {sender}", came.signal);
+        tracing::warn!("Worker (pid:{}): {text}", process::getpid());
+        self.boot.say(&Notice::Signalled(text));
     }
 
     /// Sleeps until there is something to do. With threads, does it too, unless it is ours.

@@ -1,5 +1,6 @@
 """/wait says that it is inside by a file of its pid, and answers once the file `go` is there; both lie in the folder STORY."""
 
+import ctypes
 import os
 import time
 from wsgiref.validate import validator
@@ -18,6 +19,8 @@ def application(environ, start_response):
         open(os.path.join(HERE, "inside"), "w").close()
         while True:
             pass
+    if path == "/crash":
+        ctypes.string_at(0)
     start_response("200 OK", PLAIN)
     return [str(os.getpid()).encode()]
 
