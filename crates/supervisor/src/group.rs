@@ -1,9 +1,11 @@
 //! In which order processes are started and stopped. Pure: names and priorities in, batches out.
 //! Not here: waiting for a batch to be down (see `brain::shutdown`), or what starting means.
 
-/// By what processes are put in order: priority first, names only so that the order is always the same.
+/// By what processes are put in order: the group's priority first, then their own, names only so that the order is
+/// always the same.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Rank {
+    pub group_priority: i32,
     pub priority: i32,
     pub group: String,
     pub name: String,
@@ -16,7 +18,7 @@ pub fn start_order<T>(mut items: Vec<T>, rank: impl Fn(&T) -> Rank) -> Vec<T> {
 }
 
 /// Which of the remaining items to stop now: those of the highest priority. The next batch follows once they are gone.
-pub fn stop_batch<T>(remaining: Vec<T>, priority: impl Fn(&T) -> i32) -> Vec<T> {
+pub fn stop_batch<T, P: Ord>(remaining: Vec<T>, priority: impl Fn(&T) -> P) -> Vec<T> {
     let Some(highest) = remaining.iter().map(&priority).max() else {
         return Vec::new();
     };
@@ -32,6 +34,7 @@ mod tests {
 
     fn rank(item: &(&'static str, i32)) -> Rank {
         Rank {
+            group_priority: 999,
             priority: item.1,
             group: item.0.to_owned(),
             name: item.0.to_owned(),

@@ -137,6 +137,7 @@ impl Supervisor {
             }
         }
         let order = start_order(wanted.into_iter().collect(), |(id, settings)| Rank {
+            group_priority: settings.group_priority,
             priority: settings.priority,
             group: settings.group.clone(),
             name: id.clone(),

@@ -260,7 +260,7 @@ fn status(supervisor: &Supervisor) -> Status {
             "brain_pid": std::process::id(),
             "brains": supervisor.brains,
             "config": supervisor.config.file,
-            "log": supervisor.config.log.file,
+            "log": supervisor.config.log.target,
         }),
     }
 }

@@ -20,7 +20,7 @@ pub mod start;
 pub mod supervisor;
 
 use crate::clock;
-use crate::config::{Config, Overrides, yaml};
+use crate::config::{self, Config, Overrides, yaml};
 use crate::error::Error;
 use crate::holder::main::BRAIN_FD;
 use crate::holder::wire::{BindOrder, Order, Report, TableHead};
@@ -141,11 +141,7 @@ fn new_supervisor(
         overrides: overrides.clone(),
         daemon: daemon.unwrap_or(fresh),
         processes: BTreeMap::new(),
-        house: House {
-            folder: config.file.parent().map(Path::to_owned).unwrap_or_default(),
-            control: config.control.clone(),
-            notify_socket: table.head.notify_socket.clone(),
-        },
+        house: House::new(&config, table.head.notify_socket.clone()),
         config,
         pump,
         log,
@@ -178,6 +174,9 @@ impl Supervisor {
                 format!(" ({})", process::describe(exit))
             });
             tracing::warn!("the brain was replaced{how}; going on with the programs as they are");
+        }
+        if is_first {
+            self.clear_auto_logs();
         }
         self.adopt(&table.head.stored, table.rows)?;
         self.reconcile()?;
@@ -248,6 +247,7 @@ impl Supervisor {
                 let bind = BindOrder {
                     address: format!("unix:{}", text(&path)?),
                     mode: trine_control::socket::MODE,
+                    owner: None,
                     backlog: CONTROL_BACKLOG,
                     blocking: false,
                 };
@@ -347,19 +347,18 @@ fn configuration(
 }
 
 fn set_up_log(config: &Config) -> Result<LogHandle, Error> {
-    let target = match &config.log.file {
-        Some(path) => {
+    let target = match &config.log.target {
+        config::LogTarget::File(path) => {
             make_folder(path)?;
             LogTarget::File(path.clone())
         }
-        None => LogTarget::Stderr,
+        config::LogTarget::Stderr | config::LogTarget::Syslog => LogTarget::Stderr,
     };
-    let format = if config.log.json {
-        LogFormat::Json
-    } else {
-        LogFormat::Text
+    let format = match config.log.format {
+        config::LogFormat::Json => LogFormat::Json,
+        config::LogFormat::Text | config::LogFormat::Supervisord => LogFormat::Text,
     };
-    let level = logging::parse_level(&config.log.level).unwrap_or(logging::Level::INFO);
+    let level = config.log.level.tracing();
     logging::init(&LogSettings {
         program: "supervisor".to_owned(),
         format,

@@ -1,15 +1,16 @@
 //! Connecting processes with their logs: which pipe goes to which tap, before a start, after a reload, for a new brain.
 //! Not here: moving bytes (see `logs`).
 
-use super::logs::Key;
 use super::logs::tap::Tap;
+use super::logs::{Key, auto_log};
 use super::process::Process;
 use super::supervisor::Supervisor;
-use crate::config::{self, ErrorSink, Sink};
+use crate::config::{self, Destination, Sink};
 use crate::error::Error;
 use crate::holder::wire::{Channel, Order};
+use std::io;
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Room in a log pipe: much for a few processes, less when there are many, as the kernel counts them per user.
@@ -24,14 +25,17 @@ impl Supervisor {
         id: &str,
         settings: &config::Process,
     ) -> Result<Result<(), String>, Error> {
-        for (channel, sink) in sinks(settings) {
+        if let Err(err) = self.name_auto_logs(id, settings) {
+            return Ok(Err(format!("can't make its log: {err}")));
+        }
+        for (channel, sink) in self.sinks(id, settings) {
             let Some(sink) = sink else {
                 self.disconnect(id, channel);
                 continue;
             };
             let tap = match self.tap_at(sink.path()) {
-                Some(tap) => tap.reopen(sink).map(|()| tap),
-                None => Tap::open(sink).map(Arc::new),
+                Some(tap) => tap.reopen(&sink).map(|()| tap),
+                None => Tap::open(&sink).map(Arc::new),
             };
             let tap = match tap {
                 Ok(tap) => tap,
@@ -53,13 +57,14 @@ impl Supervisor {
             return;
         };
         let settings = process.record.settings.clone();
-        let sink = sinks(&settings)
+        let sink = self
+            .sinks(id, &settings)
             .into_iter()
             .find_map(|(known, sink)| sink.filter(|_| known == channel));
         let Some(sink) = sink else { return };
         let tap = match self.tap_at(sink.path()) {
             Some(tap) => tap,
-            None => match Tap::open_or_retry(sink) {
+            None => match Tap::open_or_retry(&sink) {
                 Ok(tap) => Arc::new(tap),
                 Err(err) => {
                     tracing::error!("can't open {}: {err}", sink.path().display());
@@ -167,18 +172,67 @@ impl Supervisor {
             }
         }
     }
-}
 
-/// Where each channel goes; `None`: nowhere, or where the other one goes.
-fn sinks(settings: &config::Process) -> [(Channel, Option<&Sink>); 2] {
-    let stderr = match &settings.stderr {
-        ErrorSink::Joined => None,
-        ErrorSink::Own(sink) => Some(sink),
-    };
-    let kept = |sink: &&Sink| **sink != Sink::Discard;
-    let stdout = Some(&settings.stdout).filter(kept);
-    [
-        (Channel::Stdout, stdout),
-        (Channel::Stderr, stderr.filter(kept)),
-    ]
+    /// Where each channel goes; `None`: nowhere, or where the other one goes.
+    fn sinks(&self, id: &str, settings: &config::Process) -> [(Channel, Option<Sink>); 2] {
+        let auto = self.processes.get(id).map(|p| &p.record.auto_logs);
+        let sink = |channel, output: &config::Output| {
+            let auto = auto.and_then(|logs| logs.get(&channel));
+            Some(output.sink(auto.map(PathBuf::as_path))).filter(|sink| *sink != Sink::Discard)
+        };
+        let stderr = Some(&settings.stderr).filter(|_| !settings.redirect_stderr);
+        [
+            (Channel::Stdout, sink(Channel::Stdout, &settings.stdout)),
+            (
+                Channel::Stderr,
+                stderr.and_then(|output| sink(Channel::Stderr, output)),
+            ),
+        ]
+    }
+
+    /// Makes the files of automatic logs that have none yet.
+    fn name_auto_logs(&mut self, id: &str, settings: &config::Process) -> io::Result<()> {
+        let Some(process) = self.processes.get_mut(id) else {
+            return Ok(());
+        };
+        let logs = &self.config.child_logs;
+        let folder = logs.folder.clone().unwrap_or_else(std::env::temp_dir);
+        let outputs = [
+            (Channel::Stdout, &settings.stdout),
+            (Channel::Stderr, &settings.stderr),
+        ];
+        for (channel, output) in outputs {
+            let known = process.record.auto_logs.contains_key(&channel);
+            if output.to == Destination::Auto && !known {
+                let start = format!(
+                    "{}-{}---{}-",
+                    settings.name,
+                    channel.name(),
+                    self.config.identifier
+                );
+                let path = auto_log::make(&folder, &start)?;
+                process.record.auto_logs.insert(channel, path);
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes the automatic logs of earlier runs, unless they are to be kept.
+    pub fn clear_auto_logs(&self) {
+        let logs = &self.config.child_logs;
+        let has_some = |p: &config::Process| {
+            [&p.stdout, &p.stderr]
+                .iter()
+                .any(|o| o.to == Destination::Auto)
+        };
+        if logs.keep || !self.config.processes.iter().any(has_some) {
+            return;
+        }
+        let folder = logs.folder.clone().unwrap_or_else(std::env::temp_dir);
+        match auto_log::clear(&folder, &self.config.identifier) {
+            Ok(0) => {}
+            Ok(left) => tracing::warn!("{left} old logs in {} stay", folder.display()),
+            Err(err) => tracing::warn!("old logs in {} stay: {err}", folder.display()),
+        }
+    }
 }

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::task::AbortHandle;
 use trine_control::{ProgramState, ProgramStatus};
@@ -40,6 +41,9 @@ pub struct Record {
     /// The latest STATUS= of this generation.
     #[serde(default)]
     pub status_text: Option<String>,
+    /// The files of logs that were left to us to name.
+    #[serde(default)]
+    pub auto_logs: BTreeMap<Channel, PathBuf>,
 }
 
 impl Record {
@@ -54,6 +58,7 @@ impl Record {
             ended: None,
             leaving: false,
             status_text: None,
+            auto_logs: BTreeMap::new(),
         }
     }
 }

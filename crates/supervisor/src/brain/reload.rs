@@ -1,12 +1,12 @@
 //! Putting a configuration into effect: read, check, bind what is new, and only then change anything.
 //! Not here: what becomes of single processes (see `adopt`).
 
+use super::start::House;
 use super::supervisor::{CONFIG_KEY, Supervisor};
 use crate::config::{Config, yaml};
 use crate::error::Error;
 use crate::holder::wire::Order;
 use trine_control::ReloadReport;
-use trine_service::logging;
 
 impl Supervisor {
     /// Reads the file again. A bad one is reported and changes nothing.
@@ -44,20 +44,19 @@ impl Supervisor {
         if !problems.is_empty() {
             return Ok(problems);
         }
-        if (&config.control, &config.pidfile, &config.log.file)
+        if (&config.control, &config.pidfile, &config.log.target)
             != (
                 &self.config.control,
                 &self.config.pidfile,
-                &self.config.log.file,
+                &self.config.log.target,
             )
         {
             tracing::warn!(
                 "control, pidfile and log.file stay as they are until the supervisor is started anew"
             );
         }
-        if let Ok(level) = logging::parse_level(&config.log.level) {
-            self.log.set_level(level);
-        }
+        self.log.set_level(config.log.level.tracing());
+        self.house = House::new(&config, std::mem::take(&mut self.house.notify_socket));
         self.config = config;
         self.daemon.generation += 1;
         let orders = [self.store_config(), self.store_daemon()];

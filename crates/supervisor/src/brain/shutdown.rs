@@ -66,14 +66,17 @@ impl Supervisor {
         Ok(())
     }
 
-    /// What is not at rest yet, with its priority.
-    fn unfinished(&self) -> Vec<(String, i32)> {
+    /// What is not at rest yet, with its group's priority and its own.
+    fn unfinished(&self) -> Vec<(String, (i32, i32))> {
         let up = self
             .processes
             .iter()
             .filter(|(_, process)| !process.record.life.at_rest());
-        up.map(|(id, process)| (id.clone(), process.record.settings.priority))
-            .collect()
+        up.map(|(id, process)| {
+            let settings = &process.record.settings;
+            (id.clone(), (settings.group_priority, settings.priority))
+        })
+        .collect()
     }
 
     /// Tells those who are next to stop; ends when there is nobody left.

@@ -1,6 +1,7 @@
 //! Listening sockets of programs: which ones the holder has to bind, and which it may let go.
 //! Not here: the control socket (see `mod`), or handing sockets to a program (see `start`).
 
+use super::start;
 use super::supervisor::Supervisor;
 use crate::config::{Config, Socket};
 use crate::error::Error;
@@ -14,7 +15,7 @@ impl Supervisor {
         let mut fresh = Vec::new();
         let mut problems = Vec::new();
         for process in &config.processes {
-            for socket in &process.sockets {
+            for socket in process.sockets.iter().chain(&process.stdin_socket) {
                 let key = socket.key(&process.group);
                 if self.sockets.contains_key(&key) {
                     continue;
@@ -50,7 +51,18 @@ impl Supervisor {
                 text,
             }));
         }
+        let owner = match socket.owner.as_deref().map(start::identity).transpose() {
+            Ok(owner) => owner.map(|who| (who.uid, who.gid)),
+            Err(text) => {
+                return Ok(Err(Failure {
+                    step: "bind".to_owned(),
+                    errno: None,
+                    text,
+                }));
+            }
+        };
         let bind = BindOrder {
+            owner,
             address: socket.address.clone(),
             mode: socket.mode,
             backlog: socket.backlog,

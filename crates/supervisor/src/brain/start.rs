@@ -1,8 +1,8 @@
 //! From settings to a spawn order: looking up the command and the user, the environment a program is promised.
 //! Not here: giving the order, or log pipes.
 
-use crate::config::{ErrorSink, Process, Ready, Sink};
-use crate::holder::wire::{Channel, Identity, Output, SpawnOrder};
+use crate::config::{self, Config, Destination, Process, Ready};
+use crate::holder::wire::{Channel, Identity, Input, Output, SpawnOrder};
 use crate::program::state::Scope;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -15,8 +15,26 @@ use trine_sys::spawn::find_program;
 pub struct House {
     /// The folder of the configuration file.
     pub folder: PathBuf,
-    pub control: Option<PathBuf>,
+    /// What SUPERVISOR_SERVER_URL says unless a program has its own.
+    pub server_url: Option<String>,
+    /// For all programs.
+    pub environment: BTreeMap<String, String>,
     pub notify_socket: String,
+}
+
+impl House {
+    #[must_use]
+    pub fn new(config: &Config, notify_socket: String) -> Self {
+        let control = config.control.as_ref();
+        Self {
+            folder: config.file.parent().map(Path::to_owned).unwrap_or_default(),
+            server_url: config
+                .server_url()
+                .or_else(|| control.map(|path| format!("unix://{}", path.display()))),
+            environment: config.daemon.environment.clone(),
+            notify_socket,
+        }
+    }
 }
 
 /// Makes the order; `Err` is the reason why this cannot be started, for people.
@@ -41,7 +59,11 @@ pub fn order(
         argv: settings.command.clone(),
         set_env: environment(settings, house),
         unset_env: Vec::new(),
-        directory: settings.directory.to_str().map(str::to_owned),
+        directory: settings
+            .directory
+            .as_deref()
+            .and_then(Path::to_str)
+            .map(str::to_owned),
         user: settings
             .user
             .as_deref()
@@ -55,18 +77,26 @@ pub fn order(
             .iter()
             .map(|socket| (socket.name.clone(), socket.key(&settings.group)))
             .collect(),
+        stdin: settings
+            .stdin_socket
+            .as_ref()
+            .map_or(Input::Null, |socket| {
+                Input::Socket(socket.key(&settings.group))
+            }),
         stdout,
-        stderr: match &settings.stderr {
-            ErrorSink::Joined => stdout,
-            ErrorSink::Own(sink) => output(sink, Channel::Stderr),
+        stderr: if settings.redirect_stderr {
+            stdout
+        } else {
+            output(&settings.stderr, Channel::Stderr)
         },
     })
 }
 
-fn output(sink: &Sink, channel: Channel) -> Output {
-    match sink {
-        Sink::Discard => Output::Null,
-        Sink::Stdout | Sink::File(_) => Output::Pipe(channel),
+fn output(wanted: &config::Output, channel: Channel) -> Output {
+    if wanted.to == Destination::Nowhere {
+        Output::Null
+    } else {
+        Output::Pipe(channel)
     }
 }
 
@@ -96,11 +126,8 @@ fn environment(settings: &Process, house: &House) -> BTreeMap<String, String> {
     set("SUPERVISOR_ENABLED", "1".to_owned());
     set("SUPERVISOR_PROCESS_NAME", settings.name.clone());
     set("SUPERVISOR_GROUP_NAME", settings.group.clone());
-    if let Some(control) = &house.control {
-        set(
-            "SUPERVISOR_SERVER_URL",
-            format!("unix://{}", control.display()),
-        );
+    if let Some(url) = settings.server_url.as_ref().or(house.server_url.as_ref()) {
+        set("SUPERVISOR_SERVER_URL", url.clone());
     }
     if settings.ready == Ready::Notify {
         set("NOTIFY_SOCKET", house.notify_socket.clone());
@@ -114,6 +141,7 @@ fn environment(settings: &Process, house: &House) -> BTreeMap<String, String> {
         set("LISTEN_FDS", names.len().to_string());
         set("LISTEN_FDNAMES", names.join(":"));
     }
+    env.extend(house.environment.clone());
     env.extend(settings.environment.clone());
     env
 }
@@ -132,7 +160,7 @@ fn switch_to(user: &str) -> Result<Option<Identity>, String> {
 }
 
 /// `user` or `user:group`, by name or number.
-fn identity(text: &str) -> Result<Identity, String> {
+pub fn identity(text: &str) -> Result<Identity, String> {
     let (user, group) = text
         .split_once(':')
         .map_or((text, None), |(user, group)| (user, Some(group)));

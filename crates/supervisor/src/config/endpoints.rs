@@ -1,47 +1,27 @@
 //! Where a program listens, and where it is asked whether it is ready.
 //! Not here: the rest of a program (`program`), binding or asking.
 
+use super::raw::{RawReady, RawSocket};
 use super::values::{TextOrBlock, Word};
 use super::yaml::absolute;
 use super::{HttpPeer, Ready, Socket};
-use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::str::FromStr;
 use trine_config::{ListenAddr, Place, Problems};
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub(super) struct RawSocket {
-    /// `127.0.0.1:8000`, `unix:run/app.sock`, or `fd:NAME` for one that was handed to the supervisor.
-    listen: Option<Word>,
-    /// Permission bits of a Unix socket, octal, in quotes (default "0660").
-    mode: Option<Word>,
-    /// Connections that may wait (default 2048).
-    backlog: Option<u32>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub(super) struct RawReady {
-    /// `http://HOST:PORT/PATH` or `unix:SOCKET:/PATH`: ready once a GET is answered with 2xx or 3xx.
-    http: Option<String>,
-    /// `HOST:PORT`: ready once a connection is accepted.
-    tcp: Option<Word>,
-}
-
 const BACKLOG: u32 = 2048;
 const SOCKET_MODE: u32 = 0o660;
 
 pub(super) fn check_sockets(
-    raw: BTreeMap<String, TextOrBlock<RawSocket>>,
+    raw: &BTreeMap<String, TextOrBlock<RawSocket>>,
     at: &Place,
     folder: &Path,
     problems: &mut Problems,
 ) -> Vec<Socket> {
     let mut sockets = Vec::new();
     for (name, raw) in raw {
-        let at = at.key(&name);
+        let at = at.key(name);
         if name.is_empty()
             || name.len() > 255
             || name.contains(|c: char| !c.is_ascii_graphic() || c == ':')
@@ -52,33 +32,46 @@ pub(super) fn check_sockets(
                 "leave out spaces and colons",
             );
         }
-        let raw = match raw {
-            TextOrBlock::Text(listen) => RawSocket {
-                listen: Some(Word(listen)),
-                ..RawSocket::default()
-            },
-            TextOrBlock::Block(raw) => raw,
-        };
-        let mode = raw.mode.map_or(Some(SOCKET_MODE), |word| {
-            octal(&word.0, &at.key("mode"), problems)
-        });
-        let Some(listen) = raw.listen else {
-            problems.missing(at.key("listen"), "say where, such as 127.0.0.1:8000");
-            continue;
-        };
-        let address = problems.keep(at.key("listen"), ListenAddr::from_str(&listen.0));
-        let (Some(address), Some(mode)) = (address, mode) else {
-            continue;
-        };
-        let backlog = raw.backlog.unwrap_or(BACKLOG);
-        sockets.push(Socket {
-            name,
-            address: address.resolved_in(folder).to_string(),
-            mode,
-            backlog,
-        });
+        sockets.extend(check_socket(
+            name.clone(),
+            raw.clone(),
+            &at,
+            folder,
+            problems,
+        ));
     }
     sockets
+}
+
+pub(super) fn check_socket(
+    name: String,
+    raw: TextOrBlock<RawSocket>,
+    at: &Place,
+    folder: &Path,
+    problems: &mut Problems,
+) -> Option<Socket> {
+    let raw = match raw {
+        TextOrBlock::Text(listen) => RawSocket {
+            listen: Some(Word(listen)),
+            ..RawSocket::default()
+        },
+        TextOrBlock::Block(raw) => raw,
+    };
+    let mode = raw.mode.map_or(Some(SOCKET_MODE), |word| {
+        octal(&word.0, &at.key("mode"), problems)
+    });
+    let Some(listen) = raw.listen else {
+        problems.missing(at.key("listen"), "say where, such as 127.0.0.1:8000");
+        return None;
+    };
+    let address = problems.keep(at.key("listen"), ListenAddr::from_str(&listen.0));
+    Some(Socket {
+        name,
+        address: address?.resolved_in(folder).to_string(),
+        mode: mode?,
+        owner: raw.owner.map(|word| word.0),
+        backlog: raw.backlog.unwrap_or(BACKLOG),
+    })
 }
 
 pub(super) fn check_ready(

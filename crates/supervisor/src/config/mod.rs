@@ -1,16 +1,23 @@
 //! The checked configuration: what can run, with nothing left to interpret. It is stored in the holder, so that a new
-//! brain goes on with what is in force and not with what happens to be in the file.
-//! Not here: reading files (`yaml`), looking anything up on this machine (that is done when a program is started).
+//! brain goes on with what is in force and not with what happens to be in the file. Two readers, one model: YAML and
+//! supervisord's INI dialect both become a [`Config`].
+//! Not here: reading files (`yaml`, `ini`), looking anything up on this machine (that is done when a program is started).
 
+mod daemon;
 mod endpoints;
+pub mod events;
+mod groups;
+mod process;
 mod program;
+mod raw;
 mod values;
 pub mod yaml;
 
-use crate::program::state::Policy;
+pub use process::{Destination, HttpPeer, LogFile, Output, Process, Ready, Sink, Socket};
+
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// What the command line says instead of the file.
 #[derive(Clone, Debug, Default)]
@@ -24,160 +31,238 @@ pub struct Overrides {
 pub struct Config {
     /// Where it was read from.
     pub file: PathBuf,
+    /// The Unix socket of the control API.
     pub control: Option<PathBuf>,
     pub pidfile: Option<PathBuf>,
     pub log: Log,
+    /// supervisord's identifier: in events, in RPC, and in the names of automatic logs.
+    pub identifier: String,
+    pub daemon: Daemon,
+    pub child_logs: ChildLogs,
+    /// What SIGHUP, and `reload` of the RPC interface, do.
+    pub hangup: Hangup,
+    /// HTTP servers with XML-RPC and the web page, by name.
+    pub servers: Vec<HttpServer>,
+    /// The namespaces of the RPC interface beside `system`: `supervisor`, unless the file leaves it out.
+    pub rpc_namespaces: Vec<String>,
+    pub client: Client,
+    /// By name. Every process belongs to one; a group may be empty.
+    pub groups: Vec<Group>,
     /// In the order of their names; unique by id.
     pub processes: Vec<Process>,
+}
+
+impl Config {
+    #[must_use]
+    pub fn group(&self, name: &str) -> Option<&Group> {
+        self.groups.iter().find(|group| group.name == name)
+    }
+
+    /// What SUPERVISOR_SERVER_URL says unless a program has its own: a Unix server if there is one.
+    #[must_use]
+    pub fn server_url(&self) -> Option<String> {
+        let unix = self.servers.iter().find(|server| server.is_unix());
+        unix.or(self.servers.last()).map(HttpServer::url)
+    }
 }
 
 /// The supervisor's own log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Log {
-    pub json: bool,
-    pub level: String,
-    /// `None` is standard error.
-    pub file: Option<PathBuf>,
-}
-
-/// One process to keep, with everything that starting it takes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Process {
-    pub name: String,
-    pub group: String,
-    pub priority: i32,
-    pub autostart: bool,
-    pub command: Vec<String>,
-    pub directory: PathBuf,
-    pub environment: BTreeMap<String, String>,
-    pub user: Option<String>,
-    pub umask: Option<u32>,
-    pub sockets: Vec<Socket>,
-    pub stdout: Sink,
-    pub stderr: ErrorSink,
-    pub ready: Ready,
-    pub policy: Policy,
-}
-
-impl Process {
-    /// supervisord's namespec: the name alone for a group of one that is named like its process.
-    #[must_use]
-    pub fn id(&self) -> String {
-        if self.name == self.group {
-            self.name.clone()
-        } else {
-            format!("{}:{}", self.group, self.name)
-        }
-    }
-
-    /// The holder's keys of its sockets.
-    pub fn socket_keys(&self) -> impl Iterator<Item = String> {
-        self.sockets.iter().map(|socket| socket.key(&self.group))
-    }
-
-    /// The files its output goes to, with the name of the channel.
-    #[must_use]
-    pub fn log_files(&self) -> Vec<(&'static str, &LogFile)> {
-        let stderr = match &self.stderr {
-            ErrorSink::Joined => None,
-            ErrorSink::Own(sink) => sink.file(),
-        };
-        let stdout = self.stdout.file().map(|file| ("stdout", file));
-        stdout
-            .into_iter()
-            .chain(stderr.map(|file| ("stderr", file)))
-            .collect()
-    }
-}
-
-/// A listening socket that the holder keeps for a program.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Socket {
-    /// As in LISTEN_FDNAMES.
-    pub name: String,
-    /// In the notation of `trine_config::ListenAddr`; Unix paths are absolute.
-    pub address: String,
-    pub mode: u32,
-    pub backlog: u32,
-}
-
-impl Socket {
-    /// Under what the holder keeps it: programs that name the same address share one socket. With port 0 every one
-    /// gets a port of its own.
-    #[must_use]
-    pub fn key(&self, group: &str) -> String {
-        if self.address.ends_with(":0") {
-            format!("listen/{group}/{}", self.name)
-        } else {
-            format!("listen/{}", self.address)
-        }
-    }
-}
-
-/// Where output goes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Sink {
-    Discard,
-    /// The supervisor's own standard output.
-    Stdout,
-    File(LogFile),
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LogFile {
-    pub path: PathBuf,
+    pub format: LogFormat,
+    pub level: Level,
+    pub target: LogTarget,
     /// 0: never rotated.
     pub max_bytes: u64,
-    /// How many old files are kept; 0: the file is emptied instead.
     pub backups: u32,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum ErrorSink {
-    /// Into the same pipe as standard output.
-    Joined,
-    Own(Sink),
+pub enum LogFormat {
+    Text,
+    Json,
+    /// `2026-11-25 20:00:00,123 INFO spawned: 'web' with pid 7`
+    Supervisord,
 }
 
-impl Sink {
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogTarget {
+    Stderr,
+    File(PathBuf),
+    Syslog,
+}
+
+/// supervisord's levels, the least talkative first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Level {
+    Critical,
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+    Blather,
+}
+
+impl Level {
+    pub const ALL: [Self; 7] = [
+        Self::Critical,
+        Self::Error,
+        Self::Warn,
+        Self::Info,
+        Self::Debug,
+        Self::Trace,
+        Self::Blather,
+    ];
+
     #[must_use]
-    pub fn path(&self) -> &Path {
+    pub fn name(self) -> &'static str {
         match self {
-            Self::Discard => Path::new("/dev/null"),
-            Self::Stdout => Path::new("/dev/stdout"),
-            Self::File(file) => &file.path,
+            Self::Critical => "critical",
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+            Self::Blather => "blather",
         }
     }
 
+    /// The level of the log library that lets it through.
     #[must_use]
-    pub fn file(&self) -> Option<&LogFile> {
+    pub fn tracing(self) -> trine_service::logging::Level {
+        use trine_service::logging::Level as L;
         match self {
-            Self::File(file) => Some(file),
-            Self::Discard | Self::Stdout => None,
+            Self::Critical | Self::Error => L::ERROR,
+            Self::Warn => L::WARN,
+            Self::Info => L::INFO,
+            Self::Debug => L::DEBUG,
+            Self::Trace | Self::Blather => L::TRACE,
         }
     }
 }
 
-/// How it is known that a process is ready.
+impl std::str::FromStr for Level {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let known = Self::ALL.into_iter().find(|level| level.name() == text);
+        known.ok_or_else(|| {
+            let names = Self::ALL.map(Self::name).join(", ");
+            format!("{text:?} is no log level; there are {names}")
+        })
+    }
+}
+
+/// The supervisor as a process: `[supervisord]`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Daemon {
+    /// Go into the background.
+    pub daemonize: bool,
+    /// In the foreground: say nothing on standard output.
+    pub silent: bool,
+    pub umask: Option<u32>,
+    /// Where to change to.
+    pub directory: Option<PathBuf>,
+    /// Whom to become, as `user`, by name or number.
+    pub user: Option<String>,
+    /// Least limits to run with; 0: whatever there is.
+    pub min_descriptors: u64,
+    pub min_processes: u64,
+    /// For itself and for all programs.
+    pub environment: BTreeMap<String, String>,
+}
+
+/// What the logs of programs have in common.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChildLogs {
+    /// Where automatic logs go; `None`: the folder for temporary files.
+    pub folder: Option<PathBuf>,
+    /// Keep automatic logs of earlier runs (`nocleanup`).
+    pub keep: bool,
+    /// Leave escape sequences of terminals out.
+    pub strip_ansi: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Ready {
-    /// It has lived for its start seconds.
-    Age,
-    /// It says so on NOTIFY_SOCKET.
-    Notify,
-    /// A connection is accepted.
-    Tcp { address: String },
-    /// A GET is answered with 2xx or 3xx.
-    Http { peer: HttpPeer, path: String },
+pub enum Hangup {
+    /// Read the configuration again and change only what changed.
+    Reload,
+    /// supervisord's way: stop everything, read the configuration again, start everything.
+    Restart,
+}
+
+/// `[unix_http_server]` or `[inet_http_server]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HttpServer {
+    /// As its section is called.
+    pub name: String,
+    /// In the notation of `trine_config::ListenAddr`; Unix paths are absolute.
+    pub address: String,
+    /// Permission bits of a Unix socket.
+    pub mode: u32,
+    /// Who gets a Unix socket: `user` or `user:group`.
+    pub owner: Option<String>,
+    /// Name and password (plain, or `{SHA}` and 40 hex digits) that clients have to give.
+    pub credentials: Option<Credentials>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum HttpPeer {
-    /// `host:port`.
-    Tcp(String),
-    Unix(PathBuf),
+pub struct Credentials {
+    pub username: String,
+    pub password: String,
+}
+
+impl HttpServer {
+    #[must_use]
+    pub fn is_unix(&self) -> bool {
+        self.address.starts_with("unix:")
+    }
+
+    /// For SUPERVISOR_SERVER_URL.
+    #[must_use]
+    pub fn url(&self) -> String {
+        match self.address.strip_prefix("unix:") {
+            Some(path) => format!("unix://{path}"),
+            None => {
+                let (host, port) = self.address.rsplit_once(':').unwrap_or(("", &self.address));
+                let host = match host {
+                    "" | "*" | "0.0.0.0" | "[::]" => "localhost",
+                    host => host,
+                };
+                format!("http://{host}:{port}")
+            }
+        }
+    }
+}
+
+/// `[supervisorctl]`: what a client that is given this file uses.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Client {
+    pub server_url: String,
+    pub username: Option<String>,
+    pub password: Option<String>,
+    pub prompt: String,
+    pub history_file: Option<PathBuf>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Group {
+    pub name: String,
+    /// Lower ones start earlier and stop later.
+    pub priority: i32,
+    /// Its processes are a pool of event listeners.
+    pub listener: Option<Listener>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listener {
+    /// Names of [`events::NAMES`], sorted.
+    pub events: Vec<String>,
+    /// How many events wait for a listener before the oldest is given up.
+    pub buffer_size: u32,
 }

@@ -1,93 +1,41 @@
-//! One program of the YAML: its keys, their defaults and checks, and its processes.
-//! Not here: what programs have to do with one another (`yaml`).
+//! One program: its keys, their defaults and checks, and its processes.
+//! Not here: what programs have to do with one another (`groups`), its sockets (`endpoints`).
 
-use super::endpoints::{RawReady, RawSocket, check_ready, check_sockets, octal};
-use super::values::{TextOrBlock, TextOrList, Word};
+use super::endpoints::{check_ready, check_socket, check_sockets, octal};
+use super::groups::{PRIORITY, Program, check_name};
+use super::raw::RawProgram;
+use super::values::{TextOrList, Word};
 use super::yaml::absolute;
-use super::{ErrorSink, LogFile, Process, Ready, Sink};
+use super::{Destination, Listener, Output, Process, Ready, events};
 use crate::program::backoff::Backoff;
 use crate::program::state::{AutoRestart, Gate, Policy, Scope};
-use serde::Deserialize;
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use trine_config::suggest::nearest;
 use trine_config::{ByteSize, Duration, Place, Problems};
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub(super) struct RawProgram {
-    /// What to run: a list, or one text that is split like a shell's words. No shell is involved.
-    command: Option<TextOrList<Word>>,
-    /// Where to run it; the configuration file's folder if not given.
-    directory: Option<String>,
-    /// Variables on top of the supervisor's own.
-    environment: BTreeMap<String, Word>,
-    /// How many processes; with more than one they are called NAME_00, NAME_01 and so on.
-    numprocs: Option<u32>,
-    /// Whether to start it with the supervisor (default true).
-    autostart: Option<bool>,
-    /// Whether to start it again when it ends: true, false, or unexpected (default), which means after an exit code that
-    /// is not among `exitcodes`, or a signal.
-    autorestart: Option<Word>,
-    /// Exit codes that are expected (default 0).
-    exitcodes: Option<TextOrList<i32>>,
-    /// How long it has to live to count as started (default 1s).
-    startsecs: Option<Duration>,
-    /// How often to try again when it does not (default 3).
-    startretries: Option<u32>,
-    /// The signal that asks it to stop (default TERM).
-    stopsignal: Option<Word>,
-    /// How long it then has before it is killed (default 10s).
-    stopwaitsecs: Option<Duration>,
-    /// Whether `stopsignal` goes to its whole process group (default false).
-    stopasgroup: Option<bool>,
-    /// Whether SIGKILL goes to its whole process group (default true).
-    killasgroup: Option<bool>,
-    /// Lower ones start earlier and stop later (default 999).
-    priority: Option<i32>,
-    /// A file; `-` for the supervisor's own standard output; NONE for nowhere. `{process}` stands for the process's name.
-    /// Default logs/{process}.log.
-    stdout_logfile: Option<String>,
-    /// When to begin a new file (default 50MB; 0 for never).
-    stdout_logfile_maxbytes: Option<ByteSize>,
-    /// How many old ones to keep (default 10).
-    stdout_logfile_backups: Option<u32>,
-    /// Like `stdout_logfile`. Default logs/{process}.err.log.
-    stderr_logfile: Option<String>,
-    stderr_logfile_maxbytes: Option<ByteSize>,
-    stderr_logfile_backups: Option<u32>,
-    /// Send standard error where standard output goes (default false).
-    redirect_stderr: Option<bool>,
-    /// Run as USER or USER:GROUP, by name or number. Only root can.
-    user: Option<Word>,
-    /// Octal, in quotes: "022".
-    umask: Option<Word>,
-    /// Listening sockets, held by the supervisor and handed down by LISTEN_FDS.
-    sockets: BTreeMap<String, TextOrBlock<RawSocket>>,
-    /// How it is known to be ready: startsecs (default), notify, {http: URL} or {tcp: HOST:PORT}.
-    ready: Option<TextOrBlock<RawReady>>,
-    /// How long it may take to get ready (default 60s).
-    ready_timeout: Option<Duration>,
-}
-
+const LOG_BYTES: ByteSize = ByteSize::mib(50);
+const LOG_BACKUPS: u32 = 10;
 const MOST_PROCESSES: u32 = 1000;
 
-/// The processes of one program. Problems are noted; with any, the result is not to be used.
+/// What the two readers take for granted differently.
+#[derive(Clone, Debug)]
+pub(super) struct Habits {
+    /// What relative paths count from.
+    pub(super) base: PathBuf,
+    /// supervisord's defaults: the supervisor's own folder, automatic logs, and `killasgroup` like `stopasgroup`.
+    pub(super) stock: bool,
+}
+
+/// One program of the YAML. Problems are noted; with any, the result is not to be used.
 pub(super) fn check(
     name: &str,
-    raw: RawProgram,
+    raw: &RawProgram,
     at: &Place,
-    folder: &Path,
+    habits: &Habits,
     problems: &mut Problems,
-) -> Vec<Process> {
-    if name.is_empty()
-        || name.contains(|c: char| c.is_whitespace() || c.is_control() || c == ':' || c == '/')
-    {
-        problems.push(
-            at.clone(),
-            "not usable as a name",
-            "leave out spaces, colons and slashes",
-        );
-    }
+) -> Program {
+    check_name(name, at, problems);
     let count = raw.numprocs.unwrap_or(1);
     if count == 0 || count > MOST_PROCESSES {
         problems.push(
@@ -96,90 +44,175 @@ pub(super) fn check(
             "",
         );
     }
+    let first = raw.numprocs_start.unwrap_or(0);
+    let template = check_process(name, raw, at, habits, problems);
+    Program {
+        listener: check_listener(raw, at, problems),
+        priority: raw.priority,
+        processes: (0..count.min(MOST_PROCESSES))
+            .map(|number| template.numbered(first.saturating_add(number), count))
+            .collect(),
+    }
+}
+
+/// One process, as the only one of a group that is called like it.
+pub(super) fn check_process(
+    name: &str,
+    raw: &RawProgram,
+    at: &Place,
+    habits: &Habits,
+    problems: &mut Problems,
+) -> Process {
+    let folder = habits.base.as_path();
     let ready = check_ready(raw.ready.as_ref(), &at.key("ready"), folder, problems);
-    let policy = check_policy(&raw, &ready, at, problems);
-    let (stdout, stderr) = check_logs(&raw, at, folder, problems);
-    let template = Process {
+    let policy = check_policy(raw, &ready, at, habits, problems);
+    let (stdout, stderr) = check_outputs(raw, at, habits, problems);
+    let command_at = at.key("command");
+    let (command, command_line) = check_command(raw.command.as_ref(), &command_at, problems);
+    let stdin_socket = raw.stdin_socket.clone();
+    Process {
         name: name.to_owned(),
         group: name.to_owned(),
-        priority: raw.priority.unwrap_or(999),
+        group_priority: PRIORITY,
+        priority: raw.priority.unwrap_or(PRIORITY),
         autostart: raw.autostart.unwrap_or(true),
-        command: check_command(raw.command, &at.key("command"), problems),
-        directory: raw
-            .directory
-            .map_or_else(|| folder.to_owned(), |path| absolute(folder, &path)),
-        environment: check_environment(raw.environment, &at.key("environment"), problems),
-        user: raw.user.map(|word| word.0),
+        command,
+        command_line,
+        directory: match raw.directory.as_deref() {
+            Some("inherit") if !habits.stock => None,
+            Some(path) => Some(absolute(folder, path)),
+            None => Some(folder.to_owned()).filter(|_| !habits.stock),
+        },
+        environment: check_environment(&raw.environment, &at.key("environment"), problems),
+        user: raw.user.as_ref().map(|word| word.0.clone()),
         umask: raw
             .umask
+            .as_ref()
             .and_then(|word| octal(&word.0, &at.key("umask"), problems)),
-        sockets: check_sockets(raw.sockets, &at.key("sockets"), folder, problems),
+        sockets: check_sockets(&raw.sockets, &at.key("sockets"), folder, problems),
+        stdin_socket: stdin_socket.and_then(|socket| {
+            let at = at.key("stdin_socket");
+            check_socket("stdin".to_owned(), socket, &at, folder, problems)
+        }),
         stdout,
         stderr,
+        redirect_stderr: raw.redirect_stderr.unwrap_or(false),
+        server_url: raw.serverurl.clone(),
         ready,
         policy,
+    }
+}
+
+fn check_listener(raw: &RawProgram, at: &Place, problems: &mut Problems) -> Option<Listener> {
+    let Some(typed) = &raw.events else {
+        if raw.buffer_size.is_some() {
+            problems.push(
+                at.key("buffer_size"),
+                "only event listeners have one",
+                "give events, or leave it out",
+            );
+        }
+        return None;
     };
-    (0..count.min(MOST_PROCESSES))
-        .map(|number| template.numbered(number, count))
-        .collect()
+    let buffer_size = raw.buffer_size.unwrap_or(10);
+    if buffer_size == 0 {
+        problems.push(at.key("buffer_size"), "expected 1 or more, found 0", "");
+    }
+    if raw.redirect_stderr == Some(true) {
+        problems.push(
+            at.key("redirect_stderr"),
+            "what an event listener says on standard error would be taken for its answers",
+            "leave it out",
+        );
+    }
+    let at = at.key("events");
+    let typed: Vec<String> = match typed {
+        TextOrList::Text(text) => text.split(',').map(str::to_owned).collect(),
+        TextOrList::List(words) => words.iter().map(|word| word.0.clone()).collect(),
+    };
+    let mut names: Vec<String> = Vec::new();
+    for name in typed
+        .iter()
+        .map(|name| name.trim())
+        .filter(|name| !name.is_empty())
+    {
+        let upper = name.to_ascii_uppercase();
+        if !events::NAMES.contains(&upper.as_str()) {
+            let help = nearest(&upper, events::NAMES)
+                .map(|near| format!("did you mean {near}?"))
+                .unwrap_or_default();
+            problems.push(at.clone(), format!("there is no event {name}"), help);
+        }
+        names.push(upper);
+    }
+    if names.is_empty() {
+        problems.push(at, "is empty", "name the events it wants, such as TICK_60");
+    }
+    names.sort();
+    names.dedup();
+    Some(Listener {
+        events: names,
+        buffer_size,
+    })
 }
 
 impl Process {
     fn numbered(&self, number: u32, count: u32) -> Self {
         let mut process = self.clone();
         if count > 1 {
-            process.name = format!("{}_{number:02}", self.group);
+            process.name = format!("{}_{number:02}", self.name);
         }
         let name = process.name.clone();
-        let fill = |sink: &mut Sink| {
-            if let Sink::File(file) = sink
-                && let Some(path) = file.path.to_str()
+        for output in [&mut process.stdout, &mut process.stderr] {
+            if let Destination::Path(path) = &mut output.to
+                && let Some(text) = path.to_str()
             {
-                file.path = path.replace("{process}", &name).into();
+                *path = text.replace("{process}", &name).into();
             }
-        };
-        fill(&mut process.stdout);
-        if let ErrorSink::Own(sink) = &mut process.stderr {
-            fill(sink);
         }
         process
     }
 }
 
+/// Its words, and the line they were typed as.
 fn check_command(
-    raw: Option<TextOrList<Word>>,
+    raw: Option<&TextOrList<Word>>,
     at: &Place,
     problems: &mut Problems,
-) -> Vec<String> {
-    let words = match raw {
+) -> (Vec<String>, String) {
+    let (words, line) = match raw {
         None => {
             problems.missing(
                 at.clone(),
                 "say what to run, such as [trine-wsgi, \"app:app\"]",
             );
-            return Vec::new();
+            return (Vec::new(), String::new());
         }
-        Some(TextOrList::List(words)) => words.into_iter().map(|word| word.0).collect(),
-        Some(TextOrList::Text(line)) => match shell_words::split(&line) {
-            Ok(words) => words,
+        Some(TextOrList::List(words)) => {
+            let words: Vec<String> = words.iter().map(|word| word.0.clone()).collect();
+            let line = shell_words::join(&words);
+            (words, line)
+        }
+        Some(TextOrList::Text(line)) => match shell_words::split(line) {
+            Ok(words) => (words, line.clone()),
             Err(_) => {
                 problems.push(
                     at.clone(),
                     "a quote is not closed",
                     "close it, or write the command as a list",
                 );
-                return Vec::new();
+                return (Vec::new(), String::new());
             }
         },
     };
     if words.first().is_none_or(String::is_empty) {
         problems.push(at.clone(), "is empty", "say what to run");
     }
-    words
+    (words, line)
 }
 
-fn check_environment(
-    raw: BTreeMap<String, Word>,
+pub(super) fn check_environment(
+    raw: &BTreeMap<String, Word>,
     at: &Place,
     problems: &mut Problems,
 ) -> BTreeMap<String, String> {
@@ -193,12 +226,18 @@ fn check_environment(
             "leave out =",
         );
     }
-    raw.into_iter()
-        .map(|(name, value)| (name, value.0))
+    raw.iter()
+        .map(|(name, value)| (name.clone(), value.0.clone()))
         .collect()
 }
 
-fn check_policy(raw: &RawProgram, ready: &Ready, at: &Place, problems: &mut Problems) -> Policy {
+fn check_policy(
+    raw: &RawProgram,
+    ready: &Ready,
+    at: &Place,
+    habits: &Habits,
+    problems: &mut Problems,
+) -> Policy {
     let seconds =
         |given: Option<Duration>, default: u64| given.unwrap_or(Duration::from_secs(default)).get();
     let auto_restart = match raw.autorestart.as_ref().map(|word| word.0.as_str()) {
@@ -230,7 +269,7 @@ fn check_policy(raw: &RawProgram, ready: &Ready, at: &Place, problems: &mut Prob
         |signal| signal as i32,
     );
     let stop_as_group = raw.stopasgroup.unwrap_or(false);
-    let kill_as_group = raw.killasgroup.unwrap_or(true);
+    let kill_as_group = raw.killasgroup.unwrap_or(!habits.stock || stop_as_group);
     if stop_as_group && !kill_as_group {
         problems.push(
             at.key("killasgroup"),
@@ -289,53 +328,62 @@ fn check_exit_codes(
     codes
 }
 
-fn check_logs(
+fn check_outputs(
     raw: &RawProgram,
     at: &Place,
-    folder: &Path,
+    habits: &Habits,
     problems: &mut Problems,
-) -> (Sink, ErrorSink) {
-    let sink = |path: Option<&str>,
-                default: &str,
-                bytes: Option<ByteSize>,
-                backups: Option<u32>| match path {
-        Some("NONE" | "none" | "OFF" | "off") => Sink::Discard,
-        Some("-" | "/dev/stdout" | "/dev/fd/1") => Sink::Stdout,
-        path => Sink::File(LogFile {
-            path: absolute(folder, path.unwrap_or(default)),
-            max_bytes: bytes.unwrap_or(ByteSize::mib(50)).bytes(),
-            backups: backups.unwrap_or(10),
-        }),
-    };
-    let stdout = sink(
-        raw.stdout_logfile.as_deref(),
-        "logs/{process}.log",
-        raw.stdout_logfile_maxbytes,
-        raw.stdout_logfile_backups,
-    );
-    let own = || {
-        let (bytes, backups) = (raw.stderr_logfile_maxbytes, raw.stderr_logfile_backups);
-        sink(
-            raw.stderr_logfile.as_deref(),
-            "logs/{process}.err.log",
-            bytes,
-            backups,
-        )
-    };
+) -> (Output, Output) {
     let joined = raw.redirect_stderr.unwrap_or(false);
-    if joined && raw.stderr_logfile.is_some() {
+    let default = |name: &str| {
+        if habits.stock {
+            Destination::Auto
+        } else {
+            Destination::Path(absolute(&habits.base, name))
+        }
+    };
+    let to = |typed: Option<&str>, name: &str| {
+        typed.map_or_else(|| default(name), |text| destination(text, &habits.base))
+    };
+    let stdout = Output {
+        to: to(raw.stdout_logfile.as_deref(), "logs/{process}.log"),
+        max_bytes: raw.stdout_logfile_maxbytes.unwrap_or(LOG_BYTES).bytes(),
+        backups: raw.stdout_logfile_backups.unwrap_or(LOG_BACKUPS),
+        syslog: raw.stdout_syslog.unwrap_or(false),
+        capture_bytes: bytes(raw.stdout_capture_maxbytes),
+        events: raw.stdout_events_enabled.unwrap_or(false),
+    };
+    let stderr = Output {
+        to: if joined {
+            Destination::Nowhere
+        } else {
+            to(raw.stderr_logfile.as_deref(), "logs/{process}.err.log")
+        },
+        max_bytes: raw.stderr_logfile_maxbytes.unwrap_or(LOG_BYTES).bytes(),
+        backups: raw.stderr_logfile_backups.unwrap_or(LOG_BACKUPS),
+        syslog: raw.stderr_syslog.unwrap_or(false),
+        capture_bytes: bytes(raw.stderr_capture_maxbytes),
+        events: raw.stderr_events_enabled.unwrap_or(false),
+    };
+    if joined && raw.stderr_logfile.is_some() && !habits.stock {
         problems.push(
             at.key("stderr_logfile"),
             "nothing would be written there, as redirect_stderr is true",
             "leave one of the two out",
         );
     }
-    (
-        stdout,
-        if joined {
-            ErrorSink::Joined
-        } else {
-            ErrorSink::Own(own())
-        },
-    )
+    (stdout, stderr)
+}
+
+fn bytes(size: Option<ByteSize>) -> u64 {
+    size.map_or(0, ByteSize::bytes)
+}
+
+pub(super) fn destination(text: &str, base: &Path) -> Destination {
+    match text.to_ascii_lowercase().as_str() {
+        "none" | "off" => Destination::Nowhere,
+        "auto" => Destination::Auto,
+        "-" => Destination::Path("/dev/stdout".into()),
+        _ => Destination::Path(absolute(base, text)),
+    }
 }

@@ -1,7 +1,7 @@
 //! What YAML becomes, and which problems it has.
 
 use super::*;
-use crate::config::{ErrorSink, HttpPeer, Ready, Sink};
+use crate::config::{Destination, Hangup, HttpPeer, Level, LogFormat, LogTarget, Ready};
 use crate::program::state::{AutoRestart, Gate, Scope};
 use std::time::Duration;
 
@@ -42,12 +42,8 @@ fn check(keys: &str, problem: &str) {
 fn an_empty_file_is_a_supervisor_without_programs() {
     let config = read("").unwrap();
     assert_eq!(
-        (
-            config.processes.len(),
-            config.control,
-            config.log.level.as_str()
-        ),
-        (0, None, "info")
+        (config.processes.len(), config.control, config.log.level),
+        (0, None, Level::Info)
     );
 }
 
@@ -58,19 +54,13 @@ fn defaults() {
         (web.id().as_str(), web.priority, web.autostart),
         ("web", 999, true)
     );
-    assert_eq!(web.directory, Path::new("/etc/house"));
+    assert_eq!(web.directory.as_deref(), Some(Path::new("/etc/house")));
+    assert_eq!(web.log_files()[0].1, Path::new("/etc/house/logs/web.log"));
     assert_eq!(
-        web.log_files()[0].1.path,
-        Path::new("/etc/house/logs/web.log")
-    );
-    assert_eq!(
-        web.log_files()[1].1.path,
+        web.log_files()[1].1,
         Path::new("/etc/house/logs/web.err.log")
     );
-    assert_eq!(
-        (web.log_files()[0].1.max_bytes, web.log_files()[0].1.backups),
-        (50 << 20, 10)
-    );
+    assert_eq!((web.stdout.max_bytes, web.stdout.backups), (50 << 20, 10));
     let policy = web.policy;
     assert_eq!(
         (policy.auto_restart, policy.exit_codes),
@@ -115,7 +105,7 @@ fn every_key() {
     ready_timeout: 5s
 ",
     );
-    assert_eq!(web.directory, Path::new("/etc/house/app"));
+    assert_eq!(web.directory.as_deref(), Some(Path::new("/etc/house/app")));
     assert_eq!(
         web.environment.into_iter().collect::<Vec<_>>(),
         [
@@ -128,13 +118,11 @@ fn every_key() {
         (web.autostart, web.priority, web.umask, web.user.as_deref()),
         (false, -5, Some(0o27), Some("nobody"))
     );
-    assert_eq!(web.stderr, ErrorSink::Joined);
-    let Sink::File(out) = &web.stdout else {
-        panic!()
-    };
+    assert!(web.redirect_stderr && web.stderr.to == Destination::Nowhere);
+    let out = &web.stdout;
     assert_eq!(
-        (out.path.to_str().unwrap(), out.max_bytes, out.backups),
-        ("/etc/house/out/web.txt", 1 << 20, 2)
+        (out.path(), out.max_bytes, out.backups),
+        (Some(Path::new("/etc/house/out/web.txt")), 1 << 20, 2)
     );
     let sockets: Vec<_> = web
         .sockets
@@ -170,7 +158,7 @@ fn processes_of_one_program() {
     let told: Vec<_> = config
         .processes
         .iter()
-        .map(|p| (p.id(), p.log_files()[0].1.path.clone()))
+        .map(|p| (p.id(), p.log_files()[0].1.to_owned()))
         .collect();
     assert_eq!(
         told[1],
@@ -240,10 +228,12 @@ fn problems() {
 #[test]
 fn programs_must_not_get_in_each_others_way() {
     let told = |text: &str| trine_service::exit::chain(&read(text).unwrap_err());
-    let names =
-        told("programs:\n  web: { command: [a], numprocs: 2 }\n  web_01: { command: [a] }\n");
+    let names = told(
+        "groups: { all: { programs: [web, web_01] } }
+programs:\n  web: { command: [a], numprocs: 2 }\n  web_01: { command: [a] }\n",
+    );
     assert!(
-        names.contains("two processes would be called web_01"),
+        names.contains("two processes would be called all:web_01"),
         "{names}"
     );
     let logs = told(
@@ -252,4 +242,86 @@ fn programs_must_not_get_in_each_others_way() {
     assert!(logs.contains("would write the same file"), "{logs}");
     read("programs:\n  a: { command: [a], numprocs: 2, stdout_logfile: x, stderr_logfile: y }\n")
         .unwrap();
+}
+
+#[test]
+fn everything_that_supervisord_has() {
+    let config = read(
+        "identifier: house
+nodaemon: false
+silent: true
+umask: '077'
+directory: work
+user: nobody
+minfds: 4096
+minprocs: 300
+environment: { A: b }
+childlogdir: children
+nocleanup: true
+strip_ansi: true
+hangup: restart
+log: { format: supervisord, level: blather, file: syslog, maxbytes: 1KB, backups: 0 }
+servers:
+  unix_http_server: { listen: 'unix:s.sock', mode: '0770', owner: 'root:root', username: me, password: '{SHA}x' }
+  inet_http_server: { listen: '*:9001' }
+  named: { listen: 'web.example:9002' }
+rpcinterfaces: []
+supervisorctl: { serverurl: 'unix:///s.sock', username: a, password: 1, prompt: p, history_file: h }
+groups: { all: { programs: [web, php], priority: 5 }, none: {} }
+programs:
+  web: { command: run, numprocs: 2, numprocs_start: 7, priority: 3, directory: inherit, stdout_logfile: AUTO,
+         stdout_syslog: true, stdout_capture_maxbytes: 1MB, stdout_events_enabled: true, serverurl: 'http://x:1' }
+  php: { command: [run, a b], stdin_socket: { listen: 'unix:php.sock', mode: '0700', owner: nobody } }
+  ears: { command: hear, events: [tick_60, PROCESS_STATE], buffer_size: 99 }
+",
+    )
+    .unwrap();
+    assert_eq!(config.hangup, Hangup::Restart);
+    assert_eq!(
+        (config.log.format, config.log.level, &config.log.target),
+        (LogFormat::Supervisord, Level::Blather, &LogTarget::Syslog)
+    );
+    assert_eq!((config.log.max_bytes, config.log.backups), (1024, 0));
+    let daemon = &config.daemon;
+    assert!(daemon.daemonize && daemon.silent);
+    assert_eq!(
+        (daemon.umask, daemon.min_descriptors, daemon.min_processes),
+        (Some(0o77), 4096, 300)
+    );
+    let servers: Vec<_> = config
+        .servers
+        .iter()
+        .map(|server| (server.name.as_str(), server.url()))
+        .collect();
+    assert_eq!(
+        servers,
+        [
+            ("inet_http_server", "http://localhost:9001".to_owned()),
+            ("named", "http://web.example:9002".to_owned()),
+            ("unix_http_server", "unix:///etc/house/s.sock".to_owned())
+        ]
+    );
+    let groups: Vec<_> = config
+        .groups
+        .iter()
+        .map(|group| (group.name.as_str(), group.priority))
+        .collect();
+    assert_eq!(groups, [("all", 5), ("ears", -1), ("none", 999)]);
+    let listener = config.group("ears").unwrap().listener.clone().unwrap();
+    assert_eq!(listener.events, ["PROCESS_STATE", "TICK_60"]);
+    let ids: Vec<_> = config.processes.iter().map(|p| p.id()).collect();
+    assert_eq!(ids, ["all:php", "all:web_07", "all:web_08", "ears"]);
+    let (php, web) = (&config.processes[0], &config.processes[1]);
+    assert_eq!(php.command_line, "run 'a b'");
+    let socket = php.stdin_socket.as_ref().unwrap();
+    assert_eq!(
+        (socket.address.as_str(), socket.owner.as_deref()),
+        ("unix:/etc/house/php.sock", Some("nobody"))
+    );
+    assert_eq!(
+        (web.group_priority, web.priority, &web.directory),
+        (5, 3, &None)
+    );
+    assert_eq!(web.stdout.to, Destination::Auto);
+    assert!(web.stdout.syslog && web.stdout.events && web.stdout.capture_bytes == 1 << 20);
 }

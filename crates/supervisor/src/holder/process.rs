@@ -21,6 +21,7 @@ pub struct Inheritance {
 /// Descriptors the listening sockets start at.
 const FIRST_SOCKET: i32 = 3;
 
+/// `sockets`: those of the order, and after them the one that is to be standard input, if there is one.
 pub fn spawn(
     order: &SpawnOrder,
     slot: &Slot,
@@ -47,11 +48,13 @@ pub fn spawn(
         from.descriptors.0,
         from.descriptors.1,
     ));
-    plan.fds.push((from.null.as_fd(), 0));
+    let (handed, stdin) = sockets.split_at(order.sockets.len().min(sockets.len()));
+    let stdin = stdin.first().copied();
+    plan.fds.push((stdin.unwrap_or(from.null.as_fd()), 0));
     plan.fds.push((output(order.stdout, slot, from)?, 1));
     plan.fds.push((output(order.stderr, slot, from)?, 2));
-    plan.fds.extend(sockets.iter().copied().zip(FIRST_SOCKET..));
-    plan.listen_pid = !sockets.is_empty();
+    plan.fds.extend(handed.iter().copied().zip(FIRST_SOCKET..));
+    plan.listen_pid = !handed.is_empty();
     plan.spawn().map_err(|err| failure(&err))
 }
 

@@ -97,6 +97,13 @@ fn listen(order: &BindOrder, inherited: &mut Inherited) -> Result<Listener, Fail
             text: trine_service::exit::chain(&err),
         }
     })?;
+    if let (Some((uid, gid)), ListenAddr::Unix(path)) = (order.owner, &address) {
+        // Until now it was ours alone or had the mode of the order, never more.
+        std::os::unix::fs::chown(path, Some(uid), Some(gid)).map_err(|err| Failure {
+            text: format!("cannot give {} away: {err}", path.display()),
+            ..Failure::of("bind", &err)
+        })?;
+    }
     trine_sys::fdpass::set_nonblocking(listener.as_fd(), !order.blocking)
         .map_err(|err| Failure::of("bind", &err))?;
     Ok(listener)

@@ -4,7 +4,7 @@
 use super::process::{self, Inheritance};
 use super::slot::{Pipe, Slot};
 use super::sockets::Sockets;
-use super::wire::{Channel, Failure, Order, Report, SpawnOrder, TableHead, Ticket};
+use super::wire::{Channel, Failure, Input, Order, Report, SpawnOrder, TableHead, Ticket};
 use crate::clock;
 use crate::program::moment::Moment;
 use crate::program::state::Exit;
@@ -259,7 +259,11 @@ impl Table {
         }
         slot.end_group = order.end_group;
         let mut fds = Vec::new();
-        for (_, key) in &order.sockets {
+        let stdin = match &order.stdin {
+            Input::Null => None,
+            Input::Socket(key) => Some(key),
+        };
+        for key in order.sockets.iter().map(|(_, key)| key).chain(stdin) {
             match self.sockets.get(key) {
                 Some(socket) => fds.push(socket),
                 None => {

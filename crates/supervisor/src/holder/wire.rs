@@ -165,6 +165,9 @@ pub enum Order {
 pub struct BindOrder {
     pub address: String,
     pub mode: u32,
+    /// Who gets a Unix socket, as user and group.
+    #[serde(default)]
+    pub owner: Option<(u32, u32)>,
     pub backlog: u32,
     /// Whether accept on it waits, as programs that know nothing of us expect.
     pub blocking: bool,
@@ -186,6 +189,7 @@ pub struct SpawnOrder {
     pub umask: Option<u32>,
     /// Held sockets from descriptor 3 on, as (LISTEN_FDNAMES name, key).
     pub sockets: Vec<(String, String)>,
+    pub stdin: Input,
     pub stdout: Output,
     pub stderr: Output,
     /// When it has ended, ask what is left of its process group to end too.
@@ -197,6 +201,16 @@ pub struct Identity {
     pub uid: u32,
     pub gid: u32,
     pub groups: Vec<u32>,
+}
+
+/// Standard input.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Input {
+    #[default]
+    Null,
+    /// The held socket of this key.
+    Socket(String),
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -379,6 +393,7 @@ mod tests {
                 bind: BindOrder {
                     address: "127.0.0.1:0".into(),
                     mode: 0o600,
+                    owner: None,
                     backlog: 128,
                     blocking: true,
                 },

@@ -1,6 +1,7 @@
 //! Output of programs: from their pipes into files without losing or doubling a line, and back to whoever asks.
 //! Not here: the pipes themselves (the holder has them), or the supervisor's own log.
 
+pub(super) mod auto_log;
 mod cut;
 mod file;
 mod outlet;

@@ -1,0 +1,217 @@
+//! One process of the checked configuration: everything that starting and keeping it takes.
+//! Not here: how it is read (`program`), or looking its user and command up (`brain::start`).
+
+use crate::program::state::Policy;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// One process to keep, with everything that starting it takes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Process {
+    pub name: String,
+    pub group: String,
+    /// Its group's priority, which counts before its own.
+    pub group_priority: i32,
+    pub priority: i32,
+    pub autostart: bool,
+    pub command: Vec<String>,
+    /// The command as it was typed, for clients that ask.
+    pub command_line: String,
+    /// `None`: wherever the supervisor is.
+    pub directory: Option<PathBuf>,
+    pub environment: BTreeMap<String, String>,
+    pub user: Option<String>,
+    pub umask: Option<u32>,
+    pub sockets: Vec<Socket>,
+    /// FastCGI's way: a listening socket as standard input.
+    pub stdin_socket: Option<Socket>,
+    pub stdout: Output,
+    pub stderr: Output,
+    /// Standard error goes where standard output goes.
+    pub redirect_stderr: bool,
+    /// What SUPERVISOR_SERVER_URL says; `None`: [`super::Config::server_url`].
+    pub server_url: Option<String>,
+    pub ready: Ready,
+    pub policy: Policy,
+}
+
+impl Process {
+    /// supervisord's namespec: the name alone for a group of one that is named like its process.
+    #[must_use]
+    pub fn id(&self) -> String {
+        if self.name == self.group {
+            self.name.clone()
+        } else {
+            format!("{}:{}", self.group, self.name)
+        }
+    }
+
+    /// The holder's keys of its sockets.
+    pub fn socket_keys(&self) -> impl Iterator<Item = String> {
+        let all = self.sockets.iter().chain(&self.stdin_socket);
+        all.map(|socket| socket.key(&self.group))
+    }
+
+    /// The files its output goes to, with the name of the channel.
+    #[must_use]
+    pub fn log_files(&self) -> Vec<(&'static str, &Path)> {
+        let stdout = self.stdout.path().map(|path| ("stdout", path));
+        let stderr = self.stderr.path().filter(|_| !self.redirect_stderr);
+        let stderr = stderr.map(|path| ("stderr", path));
+        stdout
+            .into_iter()
+            .chain(stderr)
+            .filter(|(_, path)| !path.starts_with("/dev"))
+            .collect()
+    }
+}
+
+/// A listening socket that the holder keeps for a program.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Socket {
+    /// As in LISTEN_FDNAMES.
+    pub name: String,
+    /// In the notation of `trine_config::ListenAddr`; Unix paths are absolute.
+    pub address: String,
+    pub mode: u32,
+    /// Who gets a Unix socket: `user` or `user:group`.
+    #[serde(default)]
+    pub owner: Option<String>,
+    pub backlog: u32,
+}
+
+impl Socket {
+    /// Under what the holder keeps it: programs that name the same address share one socket. With port 0 every one
+    /// gets a port of its own.
+    #[must_use]
+    pub fn key(&self, group: &str) -> String {
+        if self.address.ends_with(":0") {
+            format!("listen/{group}/{}", self.name)
+        } else {
+            format!("listen/{}", self.address)
+        }
+    }
+}
+
+/// What becomes of one channel of a process.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Output {
+    pub to: Destination,
+    /// When a log file is begun anew; 0: never.
+    pub max_bytes: u64,
+    /// How many old files are kept; 0: the file is emptied instead.
+    pub backups: u32,
+    /// Each line goes to syslog too.
+    pub syslog: bool,
+    /// How much text between communication tags is kept; 0: tags are not looked for.
+    pub capture_bytes: u64,
+    /// Whether what it writes becomes PROCESS_LOG events.
+    pub events: bool,
+}
+
+/// Where output is written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Destination {
+    Nowhere,
+    /// A file of a new name in the folder for such logs.
+    Auto,
+    /// A file, a device, or `/dev/stdout` for the supervisor's own standard output.
+    Path(PathBuf),
+}
+
+impl Output {
+    /// Into a file or nowhere, and nothing else.
+    #[must_use]
+    pub fn new(to: Destination) -> Self {
+        Self {
+            to,
+            max_bytes: 50 << 20,
+            backups: 10,
+            syslog: false,
+            capture_bytes: 0,
+            events: false,
+        }
+    }
+
+    #[must_use]
+    pub fn path(&self) -> Option<&Path> {
+        match &self.to {
+            Destination::Path(path) => Some(path),
+            Destination::Nowhere | Destination::Auto => None,
+        }
+    }
+
+    /// What the log pump is to write to. `auto`: the file that was made for [`Destination::Auto`].
+    #[must_use]
+    pub fn sink(&self, auto: Option<&Path>) -> Sink {
+        let path = match &self.to {
+            Destination::Nowhere => return Sink::Discard,
+            Destination::Auto => auto,
+            Destination::Path(path) => Some(path.as_path()),
+        };
+        match path {
+            None => Sink::Discard,
+            Some(path) if ["/dev/stdout", "/dev/fd/1"].iter().any(|out| path == *out) => {
+                Sink::Stdout
+            }
+            Some(path) => Sink::File(LogFile {
+                path: path.to_owned(),
+                max_bytes: self.max_bytes,
+                backups: self.backups,
+            }),
+        }
+    }
+}
+
+/// What the log pump writes to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sink {
+    Discard,
+    /// The supervisor's own standard output.
+    Stdout,
+    File(LogFile),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogFile {
+    pub path: PathBuf,
+    /// 0: never rotated.
+    pub max_bytes: u64,
+    /// How many old files are kept; 0: the file is emptied instead.
+    pub backups: u32,
+}
+
+impl Sink {
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::Discard => Path::new("/dev/null"),
+            Self::Stdout => Path::new("/dev/stdout"),
+            Self::File(file) => &file.path,
+        }
+    }
+}
+
+/// How it is known that a process is ready.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ready {
+    /// It has lived for its start seconds.
+    Age,
+    /// It says so on NOTIFY_SOCKET.
+    Notify,
+    /// A connection is accepted.
+    Tcp { address: String },
+    /// A GET is answered with 2xx or 3xx.
+    Http { peer: HttpPeer, path: String },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HttpPeer {
+    /// `host:port`.
+    Tcp(String),
+    Unix(PathBuf),
+}
