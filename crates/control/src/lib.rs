@@ -18,6 +18,9 @@ pub mod client;
 #[cfg(feature = "server")]
 pub mod server;
 
+#[cfg(feature = "xmlrpc")]
+pub mod xmlrpc;
+
 #[cfg(feature = "client")]
 pub use client::{Client, ClientError};
 pub use events::EventLog;

@@ -16,16 +16,14 @@ pub(super) struct Answer {
     pub(super) body: Incoming,
 }
 
-/// A hyper connection as a future; `None` once it has ended.
-pub(super) struct Driver {
+/// A hyper connection, moved along by whoever waits for something that comes over it.
+pub struct Driver {
     connection: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
 
 impl Driver {
     /// The connection's own result is dropped: what fails there, the request or the body tells too.
-    pub(super) fn new(
-        connection: impl Future<Output = hyper::Result<()>> + Send + 'static,
-    ) -> Self {
+    pub fn new(connection: impl Future<Output = hyper::Result<()>> + Send + 'static) -> Self {
         let connection = Box::pin(async move {
             let _ = connection.await;
         });
@@ -35,7 +33,7 @@ impl Driver {
     }
 
     /// Resolves as `wanted` does, moving the connection along meanwhile.
-    pub(super) async fn run<T>(&mut self, wanted: impl Future<Output = T>) -> T {
+    pub async fn run<T>(&mut self, wanted: impl Future<Output = T>) -> T {
         let mut wanted = pin!(wanted);
         poll_fn(|context| {
             if let Poll::Ready(done) = wanted.as_mut().poll(context) {

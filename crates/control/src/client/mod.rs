@@ -18,7 +18,8 @@ use tokio::net::UnixStream;
 
 use crate::message::{ActionResult, Event, ProblemDocument, ReloadReport, Status};
 use crate::sse::{self, DecodeError};
-use drive::{Answer, Driver};
+use drive::Answer;
+pub use drive::Driver;
 
 /// The longest answer that is read as a whole, in bytes.
 const MAX_ANSWER_BYTES: usize = 64 * 1024 * 1024;
