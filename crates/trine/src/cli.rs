@@ -62,6 +62,9 @@ pub(crate) enum Command {
     Restart(Names),
     /// Take over edited configurations and new application code without dropping a request
     Reload(ReloadArgs),
+    /// Control any supervisor, trine's or stock, with supervisorctl's options and commands
+    #[command(disable_help_flag = true)]
+    Ctl(CtlArgs),
     /// Stop everything that `trine up` started
     Down,
 }
@@ -127,6 +130,17 @@ pub(crate) struct Names {
     /// Programs as `trine status` names them
     #[arg(required = true, value_name = "NAME")]
     pub(crate) names: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CtlArgs {
+    /// What supervisorctl takes: [-c FILE] [-s URL] [-u NAME] [-p PASSWORD] [-i] [ACTION...]; -h explains
+    #[arg(
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        value_name = "ARGS"
+    )]
+    pub(crate) args: Vec<std::ffi::OsString>,
 }
 
 #[derive(Debug, Args)]

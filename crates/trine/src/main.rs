@@ -12,6 +12,7 @@ mod reload;
 mod run_dir;
 mod status;
 mod supervisor;
+mod supervisorctl;
 mod up;
 
 use std::process::ExitCode;
@@ -21,10 +22,16 @@ use trine_service::exit::Exit;
 use crate::cli::{Cli, Command};
 
 fn main() -> ExitCode {
+    if supervisorctl::is_called_so(std::env::args_os().next().as_ref()) {
+        return supervisorctl::run(std::env::args_os(), None, false);
+    }
     let cli = match Cli::typed() {
         Ok(cli) => cli,
         Err(exit) => return exit.into(),
     };
+    if let Command::Ctl(args) = &cli.command {
+        return ctl(args, &cli);
+    }
     match run(cli) {
         Ok(exit) => exit.into(),
         Err(error) => failure::tell(&error).into(),
@@ -46,7 +53,23 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
             Command::Stop(args) => actions::stop(&args, &run_dir).await,
             Command::Restart(args) => actions::restart(&args, &run_dir).await,
             Command::Reload(args) => reload::run(&args, &run_dir).await,
+            Command::Ctl(_) => Ok(Exit::Ok), // done in `main`: it has a runtime of its own
             Command::Down => actions::down(&run_dir).await,
         }
     })
+}
+
+/// supervisorctl under our own name: with colours, and the site of the run directory where nothing else is named.
+fn ctl(args: &cli::CtlArgs, cli: &Cli) -> ExitCode {
+    let socket = cli.run_dir().map(|dir| dir.socket("supervisor")).ok();
+    let url = socket
+        .filter(|socket| socket.exists())
+        .map(|socket| format!("unix://{}", socket.display()));
+    let styled = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let name = std::ffi::OsString::from("trine ctl");
+    supervisorctl::run(
+        std::iter::once(name).chain(args.args.iter().cloned()),
+        url,
+        styled,
+    )
 }
