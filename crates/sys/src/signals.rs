@@ -62,6 +62,15 @@ pub fn ignore(signal: Signal) -> io::Result<()> {
     }
 }
 
+/// Sends a signal to this process's main thread, whatever thread calls. Real-time numbers are welcome.
+pub fn signal_main_thread(number: i32) -> io::Result<()> {
+    let pid = libc::c_long::from(crate::process::getpid().as_raw());
+    // SAFETY: the call takes three integers. The main thread's number is the process's.
+    let result = unsafe { libc::syscall(libc::SYS_tgkill, pid, pid, libc::c_long::from(number)) };
+    Errno::result(result)?;
+    Ok(())
+}
+
 /// Reads `TERM`, `SIGTERM` (any case) or `15`.
 #[must_use]
 pub fn parse(text: &str) -> Option<Signal> {

@@ -370,18 +370,6 @@ fn a_hang_up_of_a_worker_replaces_it_first() {
 }
 
 #[test]
-fn a_request_that_takes_too_long_ends_its_worker_with_its_stack() {
-    let server = start(&[], &["--timeout", "500ms", "slow:app"]);
-    let _stuck = server.ask_and_be_inside("/spin");
-    server.wait_log("WORKER TIMEOUT");
-    let log = server.log();
-    assert!(log.contains("GET /spin"), "{log}");
-    assert!(!server.get("/").is_empty());
-    server.wait_log("in application");
-    server.stop();
-}
-
-#[test]
 fn with_threads_a_stuck_request_alone_ends_nothing() {
     let server = start(&["--threads", "2"], &["--timeout", "300ms", "slow:app"]);
     let mut stuck = server.ask_and_be_inside("/wait");

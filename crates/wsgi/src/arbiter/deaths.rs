@@ -10,6 +10,7 @@ use trine_sys::process;
 
 use crate::python::Gil;
 use crate::slots::Running;
+use crate::worker::watch;
 
 use super::Arbiter;
 use super::cause::{Cause, Death};
@@ -109,14 +110,24 @@ impl Arbiter {
         since.and_then(|since| since.into_iter().max())
     }
 
-    fn request_limit(&self) -> Option<Duration> {
-        self.settings_of(self.state.generation()).timeout
+    /// After so long a worker that cannot be interrupted is ended. Threads without a limit may be at something for
+    /// ever.
+    fn hang_limit(&self) -> Option<Duration> {
+        let limit = watch::limit(&self.settings_of(self.state.generation()))?;
+        Some(limit + watch::GIVEN_UP)
+    }
+
+    /// After so long a request on one of several threads is told of.
+    fn long_limit(&self) -> Option<Duration> {
+        let settings = self.settings_of(self.state.generation());
+        settings.timeout.filter(|_| settings.threads > 1)
     }
 
     /// When somebody may first have been at one request for too long. A request that begins after this look is not
     /// over its time before the next one, so an idle server wakes once in `timeout`.
     pub(super) fn next_hung_look(&self, now: Instant) -> Option<Instant> {
-        let limit = self.request_limit()?;
+        let limits = [self.hang_limit(), self.long_limit()];
+        let limit = limits.into_iter().flatten().min()?;
         let now_ms = self.slots.at(now);
         let limit_ms = limit.as_millis() as u64;
         let waits = self
@@ -140,10 +151,15 @@ impl Arbiter {
     }
 
     pub(super) fn look_for_hung(&mut self, gil: Gil<'_>) {
-        let Some(limit) = self.request_limit() else {
-            return;
-        };
-        let limit_ms = limit.as_millis() as u64;
+        if let Some(limit) = self.hang_limit() {
+            self.end_hung(gil, limit.as_millis() as u64);
+        }
+        if let Some(limit) = self.long_limit() {
+            self.tell_long_requests(self.slots.now(), limit.as_millis() as u64);
+        }
+    }
+
+    fn end_hung(&mut self, gil: Gil<'_>, limit_ms: u64) {
         let now = self.slots.now();
         let mut hung = Vec::new();
         for (pid, child) in self.children.iter() {
@@ -162,7 +178,6 @@ impl Arbiter {
             );
             self.happen(gil, Event::Hung { pid });
         }
-        self.tell_long_requests(now, limit_ms);
     }
 
     /// A thread that is stuck while others of its worker are not: told once, nothing done.

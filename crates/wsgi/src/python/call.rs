@@ -16,6 +16,7 @@ use crate::worker::environ::{Around, EnvironError, fill};
 use crate::worker::exchange::Exchange;
 use crate::worker::reply::{Demand, Reply, error_page};
 use crate::worker::trust::SchemeHeaders;
+use crate::worker::watch::timeout_page;
 
 use super::answer::{Active, CallError, Sink};
 use super::blocks::run;
@@ -24,6 +25,7 @@ use super::errors::ErrorStream;
 use super::file_wrapper::FileWrapper;
 use super::input::Input;
 use super::interpreter::{Gil, describe};
+use super::interrupt::RequestTimeout;
 use super::load::App;
 use super::start_response::Callables;
 
@@ -250,6 +252,9 @@ fn conclude(
             let error = PyAssertionError::new_err("the application did not call start_response()");
             fail(py, active.reply, active.sink, exchange, &error)
         }
+        Err(CallError::Raised(error)) if error.is_instance_of::<RequestTimeout>(py) => {
+            time_out(active, exchange)
+        }
         Err(CallError::Raised(error)) => fail(py, active.reply, active.sink, exchange, &error),
     }
 }
@@ -296,6 +301,24 @@ fn fail(
     Verdict {
         keep: false,
         status: 500,
+        body_bytes: 0,
+    }
+}
+
+/// The application ended because it was told to. Its stack is in the log already.
+fn time_out(active: &mut Active<'_>, exchange: &Exchange) -> Verdict {
+    tracing::warn!("{} has ended, having taken too long", line_of(exchange));
+    if active.reply.started() {
+        let keep = active.reply.is_whole() && active.reply.keep_alive();
+        return verdict(active.reply, keep);
+    }
+    let demand = active.reply.demand();
+    active.reply.forget();
+    let page = timeout_page(demand.version, demand.head_only);
+    active.sink.out().extend_from_slice(&page);
+    Verdict {
+        keep: false,
+        status: 504,
         body_bytes: 0,
     }
 }

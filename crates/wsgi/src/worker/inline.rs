@@ -6,14 +6,17 @@
 //! the next call has to wait.
 //! Not here: the loop itself (`io`), signals (`worker`).
 
+use std::io;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::python::{Caller, Gil, Gone, Sink, Verdict};
+use crate::python::{self, Caller, Gil, Gone, Sink, Verdict};
 
 use super::exchange::Exchange;
 use super::io::{Io, Token};
 use super::outbox::{FileSpan, Sent};
+use super::watch::{Watch, Watcher};
 
 /// The oldest answer of a batch waits no longer than this for the calls after it.
 const BATCH: Duration = Duration::from_millis(4);
@@ -24,19 +27,31 @@ const SHORT: Duration = Duration::from_millis(1);
 #[derive(Debug)]
 pub struct Inline {
     pub caller: Caller,
+    watch: Option<(Arc<Watch>, Watcher)>,
     /// How long calls took of late: each new one counts for an eighth.
     usual: Duration,
     batch_began: Option<Instant>,
 }
 
 impl Inline {
-    #[must_use]
-    pub fn new(caller: Caller) -> Self {
-        Self {
+    /// `watch` has one seat.
+    pub fn new(gil: Gil<'_>, caller: Caller, watch: Option<Watch>) -> io::Result<Self> {
+        let watch = match watch {
+            Some(watch) => {
+                let watch = Arc::new(watch);
+                let interrupt =
+                    python::interrupt_main(gil, Arc::clone(&watch)).map_err(io::Error::other)?;
+                let watcher = watch.start(interrupt)?;
+                Some((watch, watcher))
+            }
+            None => None,
+        };
+        Ok(Self {
             caller,
+            watch,
             usual: Duration::ZERO,
             batch_began: None,
-        }
+        })
     }
 
     /// Serves everything that the last wait brought.
@@ -53,14 +68,23 @@ impl Inline {
                 continue;
             };
             started(&exchange, clock);
-            let keep_alive = !io.draining && !io.rules.deadlines.keepalive.is_zero();
+            let keep_alive = io.may_keep();
+            let watch = self.watch.as_ref().map(|(watch, _)| &**watch);
+            if let Some(watch) = watch {
+                watch.begin(0, clock, io.clear_socket(token));
+            }
             let mut sink = InlineSink {
                 io,
                 token,
                 gil,
+                watch,
                 eager: self.usual > SHORT,
             };
-            let verdict = self.caller.call(gil, &mut exchange, keep_alive, &mut sink);
+            let mut verdict = self.caller.call(gil, &mut exchange, keep_alive, &mut sink);
+            if watch.is_some_and(|watch| watch.seat(0).end().answered) {
+                io.forget_out(token);
+                (verdict.keep, verdict.status) = (false, 504);
+            }
             let now = Instant::now();
             let took = now - clock;
             clock = now;
@@ -84,7 +108,26 @@ struct InlineSink<'a, 'py> {
     io: &'a mut Io,
     token: Token,
     gil: Gil<'py>,
+    watch: Option<&'a Watch>,
     eager: bool,
+}
+
+impl InlineSink<'_, '_> {
+    /// Waits for the client, who may take as long as the request may, and is cut off then.
+    fn wait_until_sent(&mut self) -> bool {
+        let (io, token, watch) = (&mut *self.io, self.token, self.watch);
+        let Some(watch) = watch else {
+            return self.gil.detached(|| io.drive_until_sent(token, None));
+        };
+        watch.seat(0).set_waits(true);
+        let until = watch.deadline(0);
+        let sent = self.gil.detached(|| io.drive_until_sent(token, until));
+        watch.seat(0).set_waits(false);
+        if !sent {
+            watch.seat(0).start_over();
+        }
+        sent
+    }
 }
 
 impl Sink for InlineSink<'_, '_> {
@@ -93,14 +136,13 @@ impl Sink for InlineSink<'_, '_> {
     }
 
     fn push(&mut self, data: &[u8], tail: &'static [u8], wait: bool) -> Result<(), Gone> {
+        if self.watch.is_some_and(|watch| !watch.seat(0).speak()) {
+            return Err(Gone);
+        }
         match self.io.write(self.token, data, tail) {
             Ok(Sent::All) => Ok(()),
             Ok(Sent::Blocked) if !wait => Ok(()),
-            Ok(Sent::Blocked) => {
-                let (io, token) = (&mut *self.io, self.token);
-                let sent = self.gil.detached(|| io.drive_until_sent(token));
-                sent.then_some(()).ok_or(Gone)
-            }
+            Ok(Sent::Blocked) => self.wait_until_sent().then_some(()).ok_or(Gone),
             Err(_) => Err(Gone),
         }
     }

@@ -21,6 +21,7 @@ use super::exchange::Exchange;
 use super::inline::Inline;
 use super::io::{Io, Listening};
 use super::threads::{Shared, Threads};
+use super::watch::{self, Watch};
 
 /// What a worker gets from the arbiter.
 #[derive(Debug)]
@@ -160,18 +161,23 @@ impl Worker {
             }
         };
         let threads = boot.settings.threads;
+        let limit = watch::limit(&boot.settings);
         let mode = if threads > 1 {
             let shared = Shared {
                 slots: Arc::clone(&boot.slots),
                 slot: boot.slot,
                 access,
                 polite: boot.settings.workers > 1,
+                limit,
             };
             Threads::start(gil, &mut io, app, &boot.sites, threads, shared).map(Mode::Threads)
         } else {
+            let slots = Arc::clone(&boot.slots);
+            let watch = limit.map(|limit| Watch::new(limit, 1, slots, boot.slot));
             Caller::new(gil, app, &boot.sites)
-                .map(|caller| Mode::Inline(Box::new(Inline::new(caller)), access))
                 .map_err(std::io::Error::other)
+                .and_then(|caller| Inline::new(gil, caller, watch))
+                .map(|inline| Mode::Inline(Box::new(inline), access))
         };
         match mode {
             Ok(mode) => Ok(Self { io, mode, boot }),

@@ -1,7 +1,7 @@
 //! A worker process: it loads the application, takes requests from the listeners and answers them.
 //!
 //! `io` is the loop, `inline` calls the application on the loop's own thread, `threads` hands requests to others.
-//! `reply`, `environ`, `trust` and `outbox` are the pure parts.
+//! `watch` sees to requests that take too long. `reply`, `environ`, `trust` and `outbox` are the pure parts.
 //! Invariants: nothing of the arbiter runs here, and the process never returns into the arbiter's code; when the
 //! arbiter is gone, the worker finishes what it has and ends.
 //! Not here: Python itself (`python`), and the processes' life (`arbiter`).
@@ -19,5 +19,6 @@ pub mod outbox;
 pub mod reply;
 pub mod threads;
 pub mod trust;
+pub mod watch;
 
 pub use life::{Boot, run};

@@ -22,6 +22,7 @@ use crate::slots::Slots;
 use super::conn::State;
 use super::io::{Io, Token};
 use super::outbox::Sent;
+use super::watch::{Watch, Watcher};
 
 use answer::serve;
 use hall::{Finished, Hall, Job, Link};
@@ -40,6 +41,7 @@ pub struct Threads {
     count: usize,
     /// Other workers wait for the same listeners, so we only accept while a thread is free.
     polite: bool,
+    _watcher: Option<Watcher>,
 }
 
 /// What the threads share beside their work.
@@ -49,6 +51,8 @@ pub struct Shared {
     pub slot: usize,
     pub access: Option<AccessLog>,
     pub polite: bool,
+    /// Requests that take longer are interrupted.
+    pub limit: Option<Duration>,
 }
 
 impl Threads {
@@ -66,7 +70,16 @@ impl Threads {
             slot,
             access,
             polite,
+            limit,
         } = shared;
+        let watch = limit.map(|limit| Arc::new(Watch::new(limit, count, Arc::clone(&slots), slot)));
+        let watcher = match &watch {
+            Some(watch) => {
+                let interrupt = python::interrupt_threads(Arc::clone(watch));
+                Some(watch.start(interrupt)?)
+            }
+            None => None,
+        };
         let hall = Arc::new(Hall::new(access)?);
         io.watch(hall.wake_fd(), WAKE)?;
         io.hands_over = true;
@@ -74,7 +87,10 @@ impl Threads {
         for index in 0..count {
             let caller = Caller::new(gil, app, sites).map_err(io::Error::other)?;
             let (hall, slots) = (Arc::clone(&hall), Arc::clone(&slots));
-            let work = move |gil: Gil<'_>| serve(gil, caller, &hall, &slots, slot, index);
+            let watch = watch.clone();
+            let work = move |gil: Gil<'_>| {
+                serve(gil, caller, &hall, &slots, slot, index, watch.as_deref());
+            };
             let name = format!("trine-wsgi-{index}");
             threads.push(python::spawn_thread(gil, &name, work).map_err(io::Error::other)?);
         }
@@ -84,6 +100,7 @@ impl Threads {
             links: Vec::new(),
             count,
             polite,
+            _watcher: watcher,
         })
     }
 
@@ -134,7 +151,9 @@ impl Threads {
         // Bytes from before (100 Continue) must not come after the answer.
         io.flush(token);
         let link = self.link(token);
-        link.start(io.take_out(token), wanted);
+        let out = io.take_out(token);
+        let clear = out.is_empty();
+        link.start(out, wanted);
         let keep_alive = io.may_keep();
         io.expect_back(token);
         self.hall.push(Job {
@@ -142,6 +161,7 @@ impl Threads {
             exchange,
             fd,
             keep_alive,
+            clear,
             link,
         });
     }

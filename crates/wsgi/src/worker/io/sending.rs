@@ -4,6 +4,9 @@
 
 use std::io;
 use std::net::Shutdown;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::Instant;
 
 use trine_http1::default_reason;
 use trine_sys::net;
@@ -187,9 +190,27 @@ impl Io {
         }
     }
 
-    /// Waits, serving others, until everything in the outbox of `token` is with the kernel. `false`: the client is gone.
-    pub fn drive_until_sent(&mut self, token: Token) -> bool {
+    /// The socket of a connection on which nothing of earlier answers waits.
+    pub(in crate::worker) fn clear_socket(&self, token: Token) -> Option<Arc<OwnedFd>> {
+        let conn = self.get(token).filter(|conn| conn.out.is_empty())?;
+        Some(Arc::clone(&conn.fd))
+    }
+
+    /// Throws away what waits to be sent: the client has got another answer.
+    pub(in crate::worker) fn forget_out(&mut self, token: Token) {
+        drop(self.take_out(token));
+    }
+
+    /// Waits, serving others, until everything in the outbox of `token` is with the kernel. `false`: the client is
+    /// gone, or has not taken it `until` then.
+    pub fn drive_until_sent(&mut self, token: Token, until: Option<Instant>) -> bool {
         loop {
+            let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+            if left.is_some_and(|left| left.is_zero())
+                && let Some(conn) = self.get_mut(token)
+            {
+                conn.broken = true;
+            }
             match self.get_mut(token) {
                 Some(conn) if conn.broken => return false,
                 Some(conn) if conn.out.is_empty() => return true,
@@ -200,7 +221,7 @@ impl Io {
             self.absorb();
             self.settle(token);
             // Requests that became complete wait for the application, which is busy with this one.
-            let timeout = self.timeout_ms(None);
+            let timeout = self.timeout_ms(left);
             match self.epoll.wait(&mut self.events, timeout) {
                 Ok(count) => self.took_in(count),
                 Err(_) => return false,

@@ -5,13 +5,15 @@
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use crate::access_log::Record;
-use crate::python::{Caller, Gil, Gone, Sink};
+use crate::python::{self, Caller, Gil, Gone, Sink};
 use crate::slots::Slots;
 use crate::worker::date::DateCache;
 use crate::worker::outbox::{FileSpan, Outbox, Sent};
+use crate::worker::watch::Watch;
 
 use super::hall::{Finished, Hall, Job, Link};
 
@@ -26,7 +28,14 @@ pub(super) fn serve(
     slots: &Slots,
     slot: usize,
     index: usize,
+    watch: Option<&Watch>,
 ) {
+    if let Some(watch) = watch {
+        match python::thread_number(gil) {
+            Ok(number) => watch.seat(index).thread.store(number, Relaxed),
+            Err(error) => tracing::error!("requests of this thread cannot be interrupted: {error}"),
+        }
+    }
     let worker = slots.worker(slot);
     let running = slots.running(slot).get(index);
     let mut date = DateCache::default();
@@ -39,6 +48,7 @@ pub(super) fn serve(
             mut exchange,
             fd,
             keep_alive,
+            clear,
             link,
         } = job;
         let began = Instant::now();
@@ -46,8 +56,12 @@ pub(super) fn serve(
             let request = exchange.request();
             running.begin(slots.at(began), request.method(), request.target());
         }
+        if let Some(watch) = watch {
+            watch.begin(index, began, clear.then(|| Arc::clone(&fd)));
+        }
         let mut sink = ThreadSink {
             gil,
+            watch: watch.map(|watch| (watch, index)),
             fd: &fd,
             link: &link,
             out: memory.take(),
@@ -55,8 +69,19 @@ pub(super) fn serve(
             told: &|| hall.tell(token),
             eager,
         };
-        let verdict = caller.call(gil, &mut exchange, keep_alive, &mut sink);
+        let mut verdict = caller.call(gil, &mut exchange, keep_alive, &mut sink);
         let mut out = sink.out;
+        if let Some(watch) = watch {
+            let seat = watch.seat(index);
+            let ended = seat.end();
+            if ended.interrupted {
+                python::call_off(gil, seat);
+            }
+            if ended.answered {
+                let _ = out.take();
+                (verdict.keep, verdict.status) = (false, 504);
+            }
+        }
         let at = Instant::now();
         let took = at - began;
         eager = took > SHORT;
@@ -111,6 +136,7 @@ pub(super) fn serve(
 /// Where a thread's answer goes: straight to the socket, as long as that takes it.
 struct ThreadSink<'a, 'py> {
     gil: Gil<'py>,
+    watch: Option<(&'a Watch, usize)>,
     fd: &'a Arc<OwnedFd>,
     link: &'a Link,
     out: Outbox,
@@ -119,12 +145,37 @@ struct ThreadSink<'a, 'py> {
     eager: bool,
 }
 
+impl ThreadSink<'_, '_> {
+    /// Waits for the client, who may take as long as the request may, and is cut off then.
+    fn wait_for_room(&self) -> bool {
+        let link = self.link;
+        let Some((watch, index)) = self.watch else {
+            return self.gil.detached(|| link.wait_for_room(None));
+        };
+        let seat = watch.seat(index);
+        seat.set_waits(true);
+        let until = watch.deadline(index);
+        let room = self.gil.detached(|| link.wait_for_room(until));
+        seat.set_waits(false);
+        if !room {
+            seat.start_over();
+        }
+        room
+    }
+}
+
 impl Sink for ThreadSink<'_, '_> {
     fn out(&mut self) -> &mut Vec<u8> {
         self.out.bytes()
     }
 
     fn push(&mut self, data: &[u8], tail: &'static [u8], wait: bool) -> Result<(), Gone> {
+        if let Some((watch, index)) = self.watch
+            && !watch.seat(index).speak()
+        {
+            let _ = self.out.take();
+            return Err(Gone);
+        }
         if !self.link.has_rest() {
             match self.out.write(&**self.fd, data, tail) {
                 Ok(Sent::All) => return Ok(()),
@@ -144,12 +195,7 @@ impl Sink for ThreadSink<'_, '_> {
             return Err(Gone);
         }
         if wait && self.link.needs_room() {
-            let link = self.link;
-            return self
-                .gil
-                .detached(|| link.wait_for_room())
-                .then_some(())
-                .ok_or(Gone);
+            return self.wait_for_room().then_some(()).ok_or(Gone);
         }
         Ok(())
     }

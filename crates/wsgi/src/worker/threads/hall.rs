@@ -28,6 +28,8 @@ pub(super) struct Job {
     pub exchange: Box<Exchange>,
     pub fd: Arc<OwnedFd>,
     pub keep_alive: bool,
+    /// Nothing of earlier answers waits to be sent.
+    pub clear: bool,
     pub link: Arc<Link>,
 }
 
@@ -200,9 +202,11 @@ impl Link {
         !lock(&self.inner).out.is_empty()
     }
 
-    /// What is left to send, after the end.
+    /// What is left to send, after the end. Nothing to a client that is gone, or that was cut off.
     pub(super) fn rest(&self) -> Outbox {
-        lock(&self.inner).out.take()
+        let mut inner = lock(&self.inner);
+        let rest = inner.out.take();
+        if inner.gone { Outbox::default() } else { rest }
     }
 
     /// The thread leaves the rest of its answer to the loop. `false`: the client is gone.
@@ -216,14 +220,28 @@ impl Link {
         !inner.gone
     }
 
-    /// Waits until the client has taken enough. `false`: it is gone. Call it detached from Python.
-    pub(super) fn wait_for_room(&self) -> bool {
+    /// Waits until the client has taken enough. `false`: it is gone, or has not taken it `until` then. Call it detached
+    /// from Python.
+    pub(super) fn wait_for_room(&self, until: Option<Instant>) -> bool {
         let mut inner = lock(&self.inner);
         while inner.out.waiting() > MOST_WAITING && !inner.gone {
+            let Some(until) = until else {
+                inner = self
+                    .room
+                    .wait(inner)
+                    .unwrap_or_else(PoisonError::into_inner);
+                continue;
+            };
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                inner.gone = true;
+                break;
+            }
             inner = self
                 .room
-                .wait(inner)
-                .unwrap_or_else(PoisonError::into_inner);
+                .wait_timeout(inner, left)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
         }
         !inner.gone
     }
