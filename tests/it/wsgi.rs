@@ -1,6 +1,7 @@
 //! trine-wsgi alone: its two kinds of socket, both workers, draining, time limits, refusals.
 
 mod refusals;
+mod ships;
 
 use std::path::PathBuf;
 use std::thread;

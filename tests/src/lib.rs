@@ -21,3 +21,4 @@ pub mod tools;
 pub mod upstream;
 pub mod wait;
 pub mod websocket;
+pub mod wheels;

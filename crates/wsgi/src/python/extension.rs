@@ -8,7 +8,7 @@ use pyo3::prelude::*;
 
 /// The server inside the interpreter that imports this.
 #[pymodule(gil_used = true)]
-mod _native {
+pub(super) mod _native {
     #[pymodule_export]
     use super::run;
 

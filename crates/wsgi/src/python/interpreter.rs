@@ -13,6 +13,8 @@ use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
 use pyo3::{PyErr, ffi};
 
+use super::standin;
+
 /// What the interpreter is started with.
 #[derive(Debug, Clone, Default)]
 pub struct Setup {
@@ -248,6 +250,7 @@ fn prepare_sys(py: Python<'_>, setup: &Setup) -> PyResult<()> {
             environ.set_item(key, value)?;
         }
     }
+    standin::install(py)?;
     let path = sys.getattr("path")?;
     for folder in setup.path.iter().rev() {
         path.call_method1("insert", (0, folder.as_os_str()))?;

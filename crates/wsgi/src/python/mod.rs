@@ -19,6 +19,7 @@ mod input;
 mod interpreter;
 mod interrupt;
 mod load;
+mod standin;
 mod start_response;
 mod text;
 mod threads;

@@ -5,11 +5,18 @@
 
 import sys
 
-from trine_wsgi._native import __version__, run
-
-__all__ = ["__version__", "main", "run"]
-
 
 def main():
     """The console script: serves as the command line says, and ends the process with the server's exit code."""
+    from trine_wsgi._native import run
+
     sys.exit(run(sys.argv))
+
+
+def __getattr__(name):
+    # Importing the package alone, for its names, does not load the server.
+    if name == "__version__":
+        from trine_wsgi._native import __version__
+
+        return __version__
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,5 @@
+"""``python -m gunicorn``."""
+
+from gunicorn.app.wsgiapp import run
+
+run(prog="gunicorn")

@@ -1,0 +1,5 @@
+"""Names of requests and responses."""
+
+from gunicorn.http.message import Message, Request
+
+__all__ = ["Message", "Request"]

@@ -1,0 +1,170 @@
+//! trine-wsgi as people get it: wheels, installed with pip into fresh virtual environments of two versions of Python.
+//!
+//! One test builds and installs (`wheels::installed`); all of them use the same environments.
+
+use std::path::Path;
+use std::process::Command;
+
+use e2e::client::{Address, Request, ask, get};
+use e2e::daemon::{self, Daemon, Launch};
+use e2e::folder::Folder;
+use e2e::wheels::{self, Installed};
+use e2e::{port, tools};
+use nix::sys::signal::Signal;
+
+/// Starts a program of the environment as it is called at a prompt, with tests/apps as its folder.
+#[track_caller]
+fn start(folder: &Folder, program: &Path, args: &[&str]) -> (Daemon, Address) {
+    let bind = port::free();
+    let launch = Launch::program(program).args(args).dir(tools::apps());
+    let launch = launch.args(["-b", &bind.to_string()]);
+    (launch.notify().start(folder).wait_ready(), bind.into())
+}
+
+#[track_caller]
+fn greets(address: &Address) {
+    let reply = get(address.clone(), "/hello");
+    assert_eq!(
+        (reply.status, reply.text().as_str()),
+        (200, "hello from flask\n")
+    );
+    let posted = ask(address.clone(), &Request::post("/echo", "a body"));
+    assert_eq!(posted.text(), "a body");
+}
+
+#[test]
+fn wheels_serve_flask_in_fresh_environments_of_two_pythons() {
+    let Some(all) = wheels::installed() else {
+        return;
+    };
+    for made in all {
+        for (program, args) in [
+            (made.bin("trine-wsgi"), &["-w", "2", "with_flask:app"][..]),
+            (
+                made.bin("python"),
+                &[
+                    "-X",
+                    "utf8",
+                    "-m",
+                    "trine_wsgi",
+                    "--threads",
+                    "3",
+                    "--preload",
+                    "with_flask:app",
+                ],
+            ),
+        ] {
+            let folder = Folder::new();
+            let (mut server, address) = start(&folder, &program, args);
+            greets(&address);
+            let seen = get(address.clone(), "/python").json();
+            assert_eq!(seen["prefix"], made.dir.to_str().unwrap(), "{seen}");
+            assert_eq!(seen["version"], made.version, "{seen}");
+            let python = made.bin("python");
+            let same = |path: &str| std::fs::canonicalize(path).unwrap();
+            assert_eq!(
+                same(seen["executable"].as_str().unwrap()),
+                same(python.to_str().unwrap())
+            );
+            assert!(
+                seen["argv"].to_string().contains("with_flask:app"),
+                "{seen}"
+            );
+            // The interpreter's own answer to INT must not come in the server's way.
+            server.signal(Signal::SIGINT);
+            assert_eq!(server.exit_code(), 0, "{}", server.output());
+            assert!(
+                !server.output().contains("KeyboardInterrupt"),
+                "{}",
+                server.output()
+            );
+            server.assert_nothing_left();
+        }
+    }
+}
+
+#[test]
+fn an_extension_module_links_no_libpython() {
+    let Some(all) = wheels::installed() else {
+        return;
+    };
+    for made in all {
+        let file = made.python("import trine_wsgi._native as it; print(it.__file__)");
+        let linked = Command::new("ldd").arg(&file).output().unwrap();
+        let linked = String::from_utf8(linked.stdout).unwrap();
+        assert!(linked.contains("libc.so"), "{linked}");
+        assert!(!linked.contains("libpython"), "{linked}");
+    }
+}
+
+#[test]
+fn a_server_in_an_environment_does_not_serve_with_another() {
+    let Some([first, second]) = wheels::installed() else {
+        return;
+    };
+    let folder = Folder::new();
+    for (python, code, says) in [
+        (&second.dir, 78, "belongs to Python"),
+        (
+            &tools::venv().unwrap(),
+            78,
+            "call the trine-wsgi of that virtualenv",
+        ),
+    ] {
+        let launch = Launch::program(first.bin("trine-wsgi"))
+            .arg("--python")
+            .arg(python)
+            .args(["--check-config", "with_flask:app"])
+            .dir(tools::apps());
+        let (found, output) = daemon::run(launch, &folder);
+        assert_eq!(found, code, "{output}");
+        assert!(output.contains(says), "{output}");
+    }
+}
+
+/// The order in which things are installed is the story.
+#[test]
+fn the_command_and_package_gunicorn_are_there_only_without_the_real_one() {
+    let Some(all) = wheels::installed() else {
+        return;
+    };
+    let Some(made): Option<&Installed> = all.last() else {
+        return;
+    };
+    let is_ours = "import gunicorn; print('standin' in gunicorn.__file__, gunicorn.__version__)";
+
+    made.install_pinned(&["gunicorn", "packaging"]);
+    made.install_ours("trine-gunicorn");
+    assert!(made.python(is_ours).starts_with("False "));
+    let refused = Command::new(made.bin("gunicorn"))
+        .args(["with_flask:app"])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(1), "{said}");
+    assert!(said.contains("pip uninstall gunicorn"), "{said}");
+
+    // There is one bin/gunicorn, and it goes with whichever is uninstalled.
+    made.pip(&["uninstall", "-y", "gunicorn", "trine-gunicorn"]);
+    made.install_ours("trine-gunicorn");
+    assert!(made.python(is_ours).starts_with("True 27."));
+    let unused = "import sys; print([name for name in sys.modules if name.startswith(('trine_wsgi', 'gunicorn'))])";
+    assert_eq!(
+        made.python(unused),
+        "[]",
+        "nothing is loaded before it is asked for"
+    );
+    let folder = Folder::new();
+    let (server, address) = start(&folder, &made.bin("gunicorn"), &["with_flask:app"]);
+    greets(&address);
+    server.stop();
+
+    // The real one again, after ours: whatever is ours stays out of its way.
+    made.install_pinned(&["gunicorn", "packaging"]);
+    assert!(made.python(is_ours).starts_with("False "));
+    made.pip(&["uninstall", "-y", "trine-gunicorn"]);
+    assert!(made.python(is_ours).starts_with("False "));
+    made.pip(&["uninstall", "-y", "gunicorn"]);
+    let gone = "import importlib.util; print(importlib.util.find_spec('gunicorn'))";
+    assert_eq!(made.python(gone), "None");
+}
