@@ -46,6 +46,9 @@ fn level(text: &str) -> Result<String, String> {
 /// Reads the command line and runs until the end.
 #[must_use]
 pub fn main() -> ExitCode {
+    if let Some(code) = holder::upgrade::trial() {
+        return ExitCode::from(code);
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(err) => {

@@ -46,8 +46,11 @@ fn check_lines(files: &[String]) -> std::io::Result<u64> {
     panic!("the last word is missing after {next} lines");
 }
 
+/// How many brains are killed.
+const DEATHS: u32 = 150;
+
 #[test]
-fn sixty_brains_die_at_any_instant_and_no_line_is_lost_or_doubled() {
+fn many_brains_die_at_any_instant_and_nothing_is_lost_or_doubled() {
     let rig = Rig::start_with(
         "  writer:
     command: [python3, writer.py]
@@ -59,6 +62,10 @@ fn sixty_brains_die_at_any_instant_and_no_line_is_lost_or_doubled() {
     command: [sleep, '1000']
     startsecs: 0s
     sockets: { http: '127.0.0.1:0' }
+  ticker:
+    command: [sh, -c, 'echo tick >> ticks; sleep 0.03; exit 3']
+    startsecs: 0s
+    autorestart: true
 ",
         |folder| std::fs::write(folder.join("writer.py"), WRITER).unwrap(),
     );
@@ -67,11 +74,11 @@ fn sixty_brains_die_at_any_instant_and_no_line_is_lost_or_doubled() {
     // Instants from the very beginning of a brain's life on; the same each time the test runs.
     let mut seed: u64 = 7;
     let mut last = rig.brain().unwrap();
-    for _ in 0..60 {
+    for _ in 0..DEATHS {
         seed = seed
             .wrapping_mul(6_364_136_223_846_793_005)
             .wrapping_add(1_442_695_040_888_963_407);
-        std::thread::sleep(Duration::from_micros((seed >> 33) % 150_000));
+        std::thread::sleep(Duration::from_micros((seed >> 33) % 100_000));
         signal(last, Signal::SIGKILL);
         last = rig.until("the next brain", || rig.brain().filter(|pid| *pid != last));
     }
@@ -87,6 +94,16 @@ fn sixty_brains_die_at_any_instant_and_no_line_is_lost_or_doubled() {
     );
     let address = listeners[0]["address"].as_str().unwrap();
     std::net::TcpStream::connect(address).expect("the socket still listens");
+    // Every exit was answered by one new start, and by no second one.
+    assert_eq!(rig.program("ticker")["exit_code"], 3);
+    rig.post("/v1/programs/ticker/stop?wait=true");
+    let starts = rig.program("ticker")["restarts"].as_u64().unwrap() + 1;
+    let ticks = rig.read("ticks").lines().count() as u64;
+    assert!(
+        ticks == starts || ticks + 1 == starts, // the last may have been stopped before its first word
+        "{starts} starts, and {ticks} of them were real"
+    );
+    assert!(ticks > 20, "{ticks} ticks are too few to show anything");
     std::fs::write(rig.path("stop"), "").unwrap();
     rig.until("the writer's last word", || {
         rig.read("writer.log").contains("end ").then_some(())

@@ -109,6 +109,12 @@ pub fn pipe_size(fd: impl AsFd) -> io::Result<usize> {
     Ok(usize::try_from(size).unwrap_or(0))
 }
 
+/// Whether two descriptors are of the same file, pipe or socket.
+pub fn same(one: impl AsFd, other: impl AsFd) -> io::Result<bool> {
+    let (one, other) = (nix::sys::stat::fstat(one)?, nix::sys::stat::fstat(other)?);
+    Ok((one.st_dev, one.st_ino) == (other.st_dev, other.st_ino))
+}
+
 /// How many bytes wait in a pipe or socket (FIONREAD).
 pub fn readable_bytes(fd: impl AsFd) -> io::Result<usize> {
     let mut count: libc::c_int = 0;

@@ -83,6 +83,12 @@ fn announced(pid: &str, count: &str, names: &str, us: u32) -> Result<Vec<(RawFd,
 }
 
 impl Inherited {
+    /// What [`Self::take_all`] gave, after it went through another exec of ours.
+    #[must_use]
+    pub fn again(fds: Vec<InheritedFd>) -> Self {
+        Self { fds }
+    }
+
     /// Takes the descriptor for `addr`: `fd:NAME` by name, `fd://N` by number, others by the address they
     /// listen on. `0.0.0.0:N` also takes `[::]:N`, which is what systemd makes of `ListenStream=N`.
     /// Of several that match, the first; call again for the next.

@@ -8,7 +8,7 @@ mod inherited;
 use std::fmt;
 use std::fs;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use nix::unistd::{Pid, getpid};
 use trine_config::ListenAddr;
@@ -80,7 +80,31 @@ impl fmt::Display for Listener {
 pub struct SocketFile {
     path: PathBuf,
     maker: Pid,
-    _lock: OwnedFd,
+    lock: OwnedFd,
+}
+
+impl SocketFile {
+    /// Goes on owning a file that this process made before it executed another program: `lock` came through that.
+    #[must_use]
+    pub fn again(path: PathBuf, lock: OwnedFd) -> Self {
+        Self {
+            path,
+            maker: getpid(),
+            lock,
+        }
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What has to go through an exec for [`Self::again`].
+    #[must_use]
+    pub fn lock(&self) -> BorrowedFd<'_> {
+        self.lock.as_fd()
+    }
 }
 
 impl Drop for SocketFile {
@@ -118,7 +142,7 @@ pub fn bind(
                 let file = SocketFile {
                     path: path.clone(),
                     maker: getpid(),
-                    _lock: made.lock,
+                    lock: made.lock,
                 };
                 listener(made.fd, Origin::Own, Some(file))
             }),

@@ -231,7 +231,7 @@ fn a_fork_leaves_the_files_alone() {
     let not_ours = SocketFile {
         maker: nix::unistd::getppid(),
         path: path.clone(),
-        _lock: listener.fd.try_clone().unwrap(),
+        lock: listener.fd.try_clone().unwrap(),
     };
     drop(not_ours);
     assert!(path.exists());

@@ -2,6 +2,7 @@
 //! Not here: HTTP (see `control`).
 
 use super::supervisor::Supervisor;
+use crate::error::Error;
 use tokio::sync::{mpsc, oneshot};
 use trine_control::{ProgramStatus, ReloadReport};
 
@@ -27,6 +28,7 @@ impl Act {
 }
 
 type Look = Box<dyn FnOnce(&Supervisor) + Send>;
+type Deed = Box<dyn FnOnce(&mut Supervisor) -> Result<(), Error> + Send>;
 
 pub enum Ask {
     /// Read something out.
@@ -47,6 +49,10 @@ pub enum Ask {
     Stop {
         reply: oneshot::Sender<()>,
     },
+    /// Change something that has no variant of its own.
+    Do {
+        deed: Deed,
+    },
 }
 
 impl std::fmt::Debug for Ask {
@@ -56,6 +62,7 @@ impl std::fmt::Debug for Ask {
             Self::Act { name, act, .. } => write!(f, "Act({act:?} {name})"),
             Self::Reload { dry_run, .. } => write!(f, "Reload(dry_run: {dry_run})"),
             Self::Stop { .. } => f.write_str("Stop"),
+            Self::Do { .. } => f.write_str("Do"),
         }
     }
 }
@@ -119,6 +126,17 @@ impl Handle {
 
     pub async fn stop(&self) -> Result<(), Ending> {
         self.ask(|reply| Ask::Stop { reply }).await
+    }
+
+    /// Has the owner do something that answers by itself, now or later. Dropping the future does not call it off.
+    pub async fn carry_out<T: Send + 'static>(
+        &self,
+        deed: impl FnOnce(&mut Supervisor, oneshot::Sender<T>) -> Result<(), Error> + Send + 'static,
+    ) -> Result<T, Ending> {
+        self.ask(|reply| Ask::Do {
+            deed: Box::new(move |supervisor| deed(supervisor, reply)),
+        })
+        .await
     }
 
     async fn ask<T>(&self, ask: impl FnOnce(oneshot::Sender<T>) -> Ask) -> Result<T, Ending> {

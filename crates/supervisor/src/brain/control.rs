@@ -76,6 +76,7 @@ impl Handler for Control {
                 let act = Act::parse(act).unwrap_or(Act::Start);
                 self.act(name, act, query.flag("wait")).await
             }
+            (false, ["v1", "upgrade"]) => self.upgrade(query.get("program")).await,
             (false, ["v1", "programs", ..]) => Err(ProblemDocument::new(
                 405,
                 "programs answer GET, and POST to …/start, …/stop and …/restart",
@@ -259,6 +260,7 @@ fn status(supervisor: &Supervisor) -> Status {
         detail: serde_json::json!({
             "brain_pid": std::process::id(),
             "brains": supervisor.brains,
+            "upgrades": supervisor.upgrades.done,
             "config": supervisor.config.file,
             "log": supervisor.config.log.target,
         }),
@@ -281,7 +283,7 @@ fn gone() -> Status {
     }
 }
 
-fn ending(ending: Ending) -> ProblemDocument {
+pub(super) fn ending(ending: Ending) -> ProblemDocument {
     ProblemDocument::new(503, ending.to_string())
 }
 

@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream as StdUnixStream;
+use std::rc::Rc;
 use tokio::io::Interest;
 use tokio::net::UnixStream;
 
@@ -44,15 +45,27 @@ impl Link {
     /// Sends orders that are carried out together, or not at all if we are killed first. When this returns they will be
     /// carried out, whatever becomes of us.
     pub fn send(&mut self, orders: &[Order]) -> Result<(), Error> {
+        self.send_with(orders, Vec::new())
+    }
+
+    /// The same with descriptors, which belong to the first order that takes some.
+    pub fn send_with(&mut self, orders: &[Order], fds: Vec<OwnedFd>) -> Result<(), Error> {
         if orders.is_empty() {
             return Ok(());
         }
         let mut outbox = Outbox::default();
-        outbox.push(&orders, Vec::new()).map_err(Error::Protocol)?;
+        let fds = fds.into_iter().map(Rc::new).collect();
+        outbox.push(&orders, fds).map_err(Error::Protocol)?;
         while !outbox.flush(&self.socket).map_err(Error::Link)? {
             self.wait(PollFlags::POLLOUT)?; // the holder never waits for us, so it will read
         }
         Ok(())
+    }
+
+    /// A number for an order whose answer comes among the reports.
+    pub fn ticket(&mut self) -> Ticket {
+        self.tickets += 1;
+        self.tickets
     }
 
     /// Sends an order that is answered, and waits: the holder answers in microseconds.
@@ -60,8 +73,7 @@ impl Link {
         &mut self,
         order: impl FnOnce(Ticket) -> Order,
     ) -> Result<Result<(String, Vec<OwnedFd>), Failure>, Error> {
-        self.tickets += 1;
-        let mine = self.tickets;
+        let mine = self.ticket();
         self.send(&[order(mine)])?;
         loop {
             match self.read_waiting()? {

@@ -18,6 +18,7 @@ pub mod shutdown;
 pub mod sockets;
 pub mod start;
 pub mod supervisor;
+pub mod upgrade;
 
 use crate::clock;
 use crate::config::{self, Config, Overrides, yaml};
@@ -44,6 +45,7 @@ use trine_service::listeners::{Listener, Origin};
 use trine_service::logging::{self, LogFormat, LogHandle, LogSettings, LogTarget};
 use trine_service::{Phase, PhaseCell};
 use trine_sys::fdpass;
+use upgrade::Upgrades;
 
 const CONTROL_KEY: &str = "control";
 const CONTROL_BACKLOG: u32 = 128;
@@ -130,6 +132,7 @@ fn new_supervisor(
         ready: false,
         closing: None,
         last_reload: None,
+        upgrades: 0,
     };
     let daemon = table
         .head
@@ -149,6 +152,7 @@ fn new_supervisor(
         phase: PhaseCell::new(),
         holder_pid: table.head.holder_pid,
         brains: table.head.brains,
+        upgrades: Upgrades::new(table.head.upgrades),
         sockets: table.sockets.clone(),
         sockets_may_be_unnamed: true,
         probes: JoinSet::new(),
@@ -169,6 +173,14 @@ impl Supervisor {
         })?;
         if is_first {
             tracing::info!("trine-supervisor started with pid {}", self.holder_pid);
+        } else if self.daemon.upgrades != self.upgrades.done {
+            self.daemon.upgrades = self.upgrades.done;
+            let store = self.store_daemon();
+            self.link.send(&[store])?;
+            tracing::info!(
+                "upgraded to version {}; going on with the programs as they are",
+                env!("CARGO_PKG_VERSION")
+            );
         } else {
             let how = table.head.last_brain.map_or_else(String::new, |exit| {
                 format!(" ({})", process::describe(exit))

@@ -9,6 +9,7 @@ use super::notify::NotifySocket;
 use super::probe::Found;
 use super::process::Process;
 use super::start::House;
+use super::upgrade::Upgrades;
 use crate::clock;
 use crate::config::{Config, Overrides};
 use crate::error::Error;
@@ -36,6 +37,9 @@ pub struct Daemon {
     /// Since when all is being stopped.
     pub closing: Option<Moment>,
     pub last_reload: Option<ReloadReport>,
+    /// Upgrades that a brain has taken note of.
+    #[serde(default)]
+    pub upgrades: u64,
 }
 
 pub const DAEMON_KEY: &str = "daemon";
@@ -55,6 +59,7 @@ pub struct Supervisor {
     pub phase: PhaseCell,
     pub holder_pid: i32,
     pub brains: u64,
+    pub upgrades: Upgrades,
     /// Held for programs, by key: the actual address.
     pub sockets: BTreeMap<String, String>,
     /// A reload may have left sockets that nobody names.
@@ -189,9 +194,13 @@ impl Supervisor {
                 Ok(())
             }
             Report::Signal { number, signal } => self.signalled(number, signal),
+            Report::Ping { number } => self.link.send(&[Order::Pong { number }]),
+            Report::Refused { ticket, failure } => {
+                self.not_upgraded(ticket, failure);
+                Ok(())
+            }
             // Answers nobody waits for any more, and a table nobody asked for.
             Report::Done { .. }
-            | Report::Refused { .. }
             | Report::Table(_)
             | Report::Slot { .. }
             | Report::Socket { .. }
@@ -229,6 +238,7 @@ impl Supervisor {
                 let report = self.reload(dry_run)?;
                 let _ = reply.send(report);
             }
+            Ask::Do { deed } => deed(self)?,
             Ask::Stop { reply } => {
                 self.close("asked to stop")?;
                 let _ = reply.send(());

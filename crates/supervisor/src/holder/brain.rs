@@ -4,7 +4,7 @@
 use super::channel::{ChannelError, Inbox, Outbox};
 use super::main::{BRAIN_ARGUMENT, BRAIN_FD, OURS};
 use super::table::{Letter, Table};
-use super::wire::{Order, WireError};
+use super::wire::{Order, Report, WireError};
 use crate::clock;
 use crate::error::Error;
 use crate::program::moment::Moment;
@@ -21,6 +21,11 @@ pub struct Brain {
     pub pid: Pid,
     pub since: Moment,
     pub has_spoken: bool,
+    /// It has taken over and answers.
+    pub has_lived: bool,
+    pings: u64,
+    /// The sign of life it was asked for, and when.
+    owes: Option<(u64, Moment)>,
     pidfd: OwnedFd,
     socket: OwnedFd,
     inbox: Inbox,
@@ -64,6 +69,9 @@ impl Brain {
             pid: child.pid,
             since: clock::now(),
             has_spoken: false,
+            has_lived: false,
+            pings: 0,
+            owes: None,
             pidfd: child.pidfd,
             socket: ours.into(),
             inbox: Inbox::default(),
@@ -75,16 +83,25 @@ impl Brain {
     pub fn hear(&mut self, table: &mut Table, history: History) -> Result<(), ChannelError> {
         loop {
             let more = self.inbox.fill(&self.socket);
-            while let Some((orders, _)) = self.inbox.take::<Vec<Order>>()? {
+            while let Some((orders, fds)) = self.inbox.take::<Vec<Order>>()? {
                 self.has_spoken = true;
+                let mut fds = Some(fds);
                 for order in orders {
                     let letters = match order {
                         Order::Hello => table.tell_all(history.brains, history.last),
-                        order => table.perform(order).into_iter().collect(),
+                        order @ Order::KeepFds { .. } => {
+                            let fds = fds.take().unwrap_or_default();
+                            table.perform(order, fds).into_iter().collect()
+                        }
+                        order => table.perform(order, Vec::new()).into_iter().collect(),
                     };
+                    let is_table = letters.len() > 1;
                     letters
                         .into_iter()
                         .try_for_each(|letter| self.tell(letter))?;
+                    if is_table {
+                        self.ping()?;
+                    }
                 }
             }
             if !more? {
@@ -106,6 +123,37 @@ impl Brain {
     /// It cannot be talked to; its successor may do better.
     pub fn kill(&self) {
         let _ = process::pidfd_signal(&self.pidfd, Signal::SIGKILL);
+    }
+
+    /// Ends it and waits until it is gone.
+    pub fn end(self) {
+        self.kill();
+        let _ = process::wait_pidfd(&self.pidfd);
+    }
+
+    /// Asks for a sign of life, unless it owes one already.
+    pub fn ping(&mut self) -> Result<(), WireError> {
+        if self.owes.is_some() {
+            return Ok(());
+        }
+        self.pings += 1;
+        self.owes = Some((self.pings, clock::now()));
+        let number = self.pings;
+        self.tell((Report::Ping { number }, Vec::new()))
+    }
+
+    /// It has answered up to this one.
+    pub fn ponged(&mut self, number: u64) {
+        if self.owes.is_some_and(|(owed, _)| owed <= number) {
+            self.owes = None;
+            self.has_lived = true;
+        }
+    }
+
+    /// Since when it owes a sign of life.
+    #[must_use]
+    pub fn owes_since(&self) -> Option<Moment> {
+        self.owes.map(|(_, since)| since)
     }
 }
 

@@ -1,18 +1,27 @@
-//! The holder's life: start a brain, run its orders, reap children, start another brain when it dies, end when told.
-//! Not here: what the orders do (see `table`).
+//! The holder's life: start a brain, run its orders, reap children, start another brain when it dies or hangs, make
+//! way for a newer holder, end when told.
+//! Not here: what the orders do (see `table`), how another program takes our place (see `upgrade`).
 
 use super::brain::{Brain, History};
 use super::channel::ChannelError;
+use super::kept::{Keeper, Kept, Unpacking};
 use super::leftovers;
 use super::process::Inheritance;
 use super::table::{Endowment, Table};
+use super::upgrade;
+use super::wire::{Failure, Report, Ticket};
 use crate::clock;
 use crate::error::Error;
 use crate::program::moment::Moment;
 use crate::program::state::Exit;
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::convert::Infallible;
+use std::ffi::{CString, OsString};
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
 use std::time::Duration;
+use trine_service::listeners::{Inherited, InheritedFd, inherited};
 use trine_service::readiness::{Notifier, NotifyReceiver};
 use trine_service::signals::SignalPipe;
 use trine_sys::epoll::{Epoll, Event, Interest};
@@ -23,7 +32,7 @@ use trine_sys::process::{self, Signal};
 pub const BRAIN_ARGUMENT: &str = "--brain";
 pub const BRAIN_FD: i32 = 3;
 /// Variables that were meant for us and not for what we start.
-pub const OURS: [&str; 7] = [
+pub const OURS: [&str; 9] = [
     "LISTEN_FDS",
     "LISTEN_PID",
     "LISTEN_FDNAMES",
@@ -31,19 +40,28 @@ pub const OURS: [&str; 7] = [
     "NOTIFY_SOCKET",
     "WATCHDOG_USEC",
     "WATCHDOG_PID",
+    upgrade::TABLE,
+    upgrade::TRIAL,
 ];
 
 const SIGNALS: u64 = 0;
 const LINK: u64 = 1;
+const DOOR: u64 = 2;
 
 /// A brain that dies younger than this makes the next one wait longer.
 const SHORT_LIFE: Duration = Duration::from_millis(100);
 const FIRST_WAIT: Duration = Duration::from_millis(10);
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
+/// The same after one that had taken over: it worked, whatever killed it.
+const LONGEST_WAIT_IF_LIVED: Duration = Duration::from_millis(50);
 /// When no brain has heard a request to end for so long, the next such request is ours to answer.
 const UNHEARD: Duration = Duration::from_secs(5);
 /// The exit code then: no brain could be made to work.
 const NO_BRAIN: u8 = 70;
+/// A brain that has been told something, or has a client at its door, and gives no sign of life for so long, hangs.
+const BRAIN_PATIENCE: Duration = Duration::from_secs(15);
+/// After an upgrade, so many brains may die before one has taken over; then the old program is put back.
+const TRIES_AFTER_UPGRADE: u32 = 5;
 /// Four descriptors for each process and then some, where the hard limit allows.
 const DESCRIPTORS: u64 = 65536;
 
@@ -61,11 +79,14 @@ struct Holder {
     has_spoken: bool,
     /// How often programs were asked to end without a brain.
     last_resorts: u32,
+    /// The program to go back to while no brain of the present one has taken over.
+    previous: Option<OwnedFd>,
 }
 
 /// Runs until a brain orders the end; its code is the result.
 pub fn run() -> Result<u8, Error> {
     let mut holder = Holder::new()?;
+    holder.take_signals(); // those that came while another holder made way for us
     loop {
         if holder.brain.is_none() && holder.next_brain.is_some_and(|at| at <= clock::now()) {
             holder.start_brain()?;
@@ -81,8 +102,7 @@ pub fn run() -> Result<u8, Error> {
 impl Holder {
     fn new() -> Result<Self, Error> {
         let failed = |doing: &'static str| move |source| Error::Holder { doing, source };
-        let inherited = trine_service::listeners::inherited().map_err(Error::Service)?;
-        let notifier = Notifier::from_env();
+        let kept = upgrade::inherit().map_err(failed("read what the holder before us left"))?;
         let signals = SignalPipe::new(&[
             Signal::SIGCHLD,
             Signal::SIGTERM,
@@ -93,39 +113,23 @@ impl Holder {
             Signal::SIGUSR2,
         ])
         .map_err(Error::Service)?;
+        // A holder that made way for us left them blocked.
+        trine_sys::signals::unblock_all().map_err(failed("let signals through"))?;
         process::set_child_subreaper(true).map_err(failed("become subreaper"))?;
-        let descriptors =
-            limits::get(Resource::RLIMIT_NOFILE).map_err(failed("read the descriptor limit"))?;
-        let _ = limits::raise(Resource::RLIMIT_NOFILE, DESCRIPTORS.min(descriptors.1));
-        let null = std::fs::File::options()
-            .read(true)
-            .write(true)
-            .open("/dev/null")
-            .map_err(failed("open /dev/null"))?;
-        // Abstract: no file to clean up, and programs in another folder or root still reach it.
-        let notify_address = format!(
-            "@trine-supervisor-{}-{:x}",
-            process::getpid(),
-            clock::now().0
-        );
-        let notify = NotifyReceiver::bind(&notify_address, 0o600).map_err(Error::Service)?;
-        let env: BTreeMap<OsString, OsString> = std::env::vars_os()
-            .filter(|(name, _)| !OURS.iter().any(|ours| name == ours))
-            .collect();
-        let table = Table::new(Endowment {
-            notify: notify.into(),
-            notify_address,
-            inherited,
-            inheritance: Inheritance {
-                env,
-                descriptors,
-                null,
-            },
-            notifier,
-        });
+        let history = History {
+            brains: kept.as_ref().map_or(0, |kept| kept.brains),
+            last: None,
+        };
+        let (table, previous) = match kept {
+            None => (first_table()?, None),
+            Some(kept) => {
+                taken_over(kept).map_err(failed("take over from the holder before us"))?
+            }
+        };
         let epoll = Epoll::new().map_err(failed("make an epoll"))?;
         epoll
             .add(&signals, SIGNALS, Interest::EPOLLIN)
+            .and_then(|()| epoll.add(table.sockets().door(), DOOR, Interest::EPOLLIN))
             .map_err(failed("watch for signals"))?;
         Ok(Self {
             table,
@@ -133,13 +137,11 @@ impl Holder {
             next_brain: Some(Moment::default()),
             epoll,
             signals,
-            history: History {
-                brains: 0,
-                last: None,
-            },
+            history,
             short_lives: 0,
             has_spoken: false,
             last_resorts: 0,
+            previous,
         })
     }
 
@@ -165,11 +167,16 @@ impl Holder {
     }
 
     fn wait_and_handle(&mut self) -> Result<(), Error> {
-        let timeout = match (&self.brain, self.next_brain) {
-            (None, Some(at)) => i32::try_from((at - clock::now()).as_millis())
+        let until = |at: Moment| {
+            i32::try_from((at - clock::now()).as_millis())
                 .unwrap_or(i32::MAX)
-                .saturating_add(1),
-            (Some(_), _) | (None, None) => -1,
+                .saturating_add(1)
+        };
+        let owed = self.brain.as_ref().and_then(Brain::owes_since);
+        let timeout = match (&self.brain, self.next_brain) {
+            (None, Some(at)) => until(at),
+            (Some(_), _) => owed.map_or(-1, |since| until(since + BRAIN_PATIENCE)),
+            (None, None) => -1,
         };
         let mut events = [Event::EMPTY; 8];
         let count = self.epoll.wait(&mut events, timeout);
@@ -181,10 +188,33 @@ impl Holder {
             match event.token() {
                 // Orders first: what a brain said before it died still counts.
                 LINK => self.talk(),
+                DOOR => {
+                    self.table.sockets().answer_door();
+                    self.ping();
+                }
                 _ => self.take_signals(),
             }
         }
+        if let Some(brain) = &self.brain
+            && brain
+                .owes_since()
+                .is_some_and(|since| clock::now() - since >= BRAIN_PATIENCE)
+        {
+            brain.kill();
+        }
+        if let Some((ticket, program)) = self.table.upgrade.take() {
+            self.make_way(ticket, program);
+        }
         Ok(())
+    }
+
+    fn ping(&mut self) {
+        if let Some(brain) = &mut self.brain {
+            if brain.ping().is_err() {
+                brain.kill();
+            }
+            self.talk();
+        }
     }
 
     /// Runs the orders that have come in and sends what waits.
@@ -192,6 +222,10 @@ impl Holder {
         let Some(brain) = &mut self.brain else { return };
         let heard = brain.hear(&mut self.table, self.history);
         self.has_spoken |= brain.has_spoken;
+        brain.ponged(self.table.pong);
+        if brain.has_lived {
+            self.previous = None;
+        }
         // What fails here fails because the link is out of the epoll already.
         let _ = match heard.and_then(|()| brain.speak()) {
             Ok(true) => self.epoll.modify(&*brain, LINK, Interest::EPOLLIN),
@@ -226,12 +260,13 @@ impl Holder {
                 letters.push(self.table.ended(pid.as_raw(), exit));
             }
         }
-        if let Some(brain) = &mut self.brain {
-            if letters
+        if let Some(brain) = &mut self.brain
+            && !letters.is_empty()
+        {
+            let told = letters
                 .into_iter()
-                .try_for_each(|letter| brain.tell(letter))
-                .is_err()
-            {
+                .try_for_each(|letter| brain.tell(letter));
+            if told.and_then(|()| brain.ping()).is_err() {
                 brain.kill();
             }
             self.talk();
@@ -249,12 +284,20 @@ impl Holder {
         self.history.last = Some(exit);
         let wait = if clock::now() - brain.since < SHORT_LIFE {
             self.short_lives += 1;
-            (FIRST_WAIT * 2u32.saturating_pow(self.short_lives.min(16) - 1)).min(LONGEST_WAIT)
+            let longest = if brain.has_lived {
+                LONGEST_WAIT_IF_LIVED
+            } else {
+                LONGEST_WAIT
+            };
+            (FIRST_WAIT * 2u32.saturating_pow(self.short_lives.min(16) - 1)).min(longest)
         } else {
             self.short_lives = 0;
             Duration::ZERO
         };
         self.next_brain = (self.last_resorts == 0).then(|| clock::now() + wait);
+        if self.short_lives >= TRIES_AFTER_UPGRADE {
+            self.go_back();
+        }
         if let (false, true, Exit::Code(code)) = (self.has_spoken, self.table.is_empty(), exit) {
             // It could not even begin, and there is nothing to hold.
             self.table.exit = Some(u8::try_from(code).unwrap_or(NO_BRAIN).max(1));
@@ -275,4 +318,128 @@ impl Holder {
         }
         self.table.signal_all(signal);
     }
+
+    /// Executes another program in our place. Returns only if that is refused.
+    fn make_way(&mut self, ticket: Ticket, program: Option<String>) {
+        let Err(failure) = self.try_to_make_way(program);
+        if let Some(brain) = &mut self.brain {
+            let _ = brain.tell((Report::Refused { ticket, failure }, Vec::new()));
+            self.talk();
+        }
+    }
+
+    fn try_to_make_way(&mut self, program: Option<String>) -> Result<Infallible, Failure> {
+        let failed = |err: io::Error| Failure::of("upgrade", &err);
+        let program = match program {
+            Some(program) => program.into(),
+            None => upgrade::own_path().map_err(failed)?.into_os_string(),
+        };
+        let program = CString::new(program.into_vec()).map_err(|err| failed(err.into()))?;
+        let own = upgrade::own_program().map_err(failed)?;
+        let kept = self.table.pack(&mut Keeper::default()).map_err(failed)?;
+        let table = upgrade::seal(&kept).map_err(failed)?;
+        upgrade::try_out(&program, &table, self.table.null())?;
+        if let Some(brain) = self.brain.take() {
+            let _ = self.epoll.delete(&brain);
+            brain.end();
+            self.next_brain = Some(Moment::default());
+        }
+        self.replace_by(&program, Some(own)).map_err(failed)
+    }
+
+    fn replace_by(
+        &mut self,
+        program: &CString,
+        previous: Option<OwnedFd>,
+    ) -> io::Result<Infallible> {
+        let mut keeper = Keeper::default();
+        let kept = Kept {
+            brains: self.history.brains,
+            previous: previous.map(|fd| keeper.keep(fd)).transpose()?,
+            ..self.table.pack(&mut keeper)?
+        };
+        upgrade::exec(program, &upgrade::seal(&kept)?, &keeper)
+    }
+
+    /// No brain of the program we were upgraded to is able to take over: the one before it could.
+    fn go_back(&mut self) {
+        let Some(previous) = self.previous.take() else {
+            return;
+        };
+        // It is closed by the exec, which has opened it by then.
+        if let Ok(path) = CString::new(format!("/proc/self/fd/{}", previous.as_raw_fd())) {
+            // Refused: there is nothing better to do than to go on trying.
+            let _ = self.replace_by(&path, None);
+        }
+    }
+}
+
+/// The table of the first holder.
+fn first_table() -> Result<Table, Error> {
+    let failed = |doing: &'static str| move |source| Error::Holder { doing, source };
+    let inherited = inherited().map_err(Error::Service)?;
+    let descriptors =
+        limits::get(Resource::RLIMIT_NOFILE).map_err(failed("read the descriptor limit"))?;
+    // Abstract: no file to clean up, and programs in another folder or root still reach it.
+    let notify_address = format!(
+        "@trine-supervisor-{}-{:x}",
+        process::getpid(),
+        clock::now().0
+    );
+    let notify = NotifyReceiver::bind(&notify_address, 0o600).map_err(Error::Service)?;
+    endowed(notify.into(), notify_address, inherited, descriptors)
+        .map_err(failed("prepare for programs"))
+}
+
+/// The table of the holder that was in our place, and the program that it was.
+fn taken_over(kept: Kept) -> io::Result<(Table, Option<OwnedFd>)> {
+    let mut fds = Unpacking;
+    let mut inherited = Vec::new();
+    for (name, number, fd) in &kept.inherited {
+        let fd = fds.take(*fd)?;
+        let addr = trine_sys::net::local_addr(&fd).ok();
+        inherited.push(InheritedFd {
+            fd,
+            number: *number,
+            name: name.clone(),
+            addr,
+        });
+    }
+    let previous = kept.previous.map(|number| fds.take(number)).transpose()?;
+    let notify = fds.take(kept.notify)?;
+    let mut table = endowed(
+        notify,
+        kept.notify_address.clone(),
+        Inherited::again(inherited),
+        kept.descriptors,
+    )?;
+    table.unpack(kept, &mut fds)?;
+    Ok((table, previous))
+}
+
+fn endowed(
+    notify: OwnedFd,
+    notify_address: String,
+    inherited: Inherited,
+    descriptors: (u64, u64),
+) -> io::Result<Table> {
+    let _ = limits::raise(Resource::RLIMIT_NOFILE, DESCRIPTORS.min(descriptors.1));
+    let null = std::fs::File::options()
+        .read(true)
+        .write(true)
+        .open("/dev/null")?;
+    let env: BTreeMap<OsString, OsString> = std::env::vars_os()
+        .filter(|(name, _)| !OURS.iter().any(|ours| name == ours))
+        .collect();
+    Table::new(Endowment {
+        notify,
+        notify_address,
+        inherited,
+        inheritance: Inheritance {
+            env,
+            descriptors,
+            null,
+        },
+        notifier: Notifier::from_env(),
+    })
 }

@@ -4,10 +4,12 @@
 
 pub mod brain;
 pub mod channel;
+pub mod kept;
 mod leftovers;
 pub mod main;
 pub mod process;
 pub mod slot;
 pub mod sockets;
 pub mod table;
+pub mod upgrade;
 pub mod wire;

@@ -34,7 +34,7 @@ pub fn spawn(
         .iter()
         .map(|arg| text(arg))
         .collect::<Result<_, _>>()?;
-    plan.env = environment(order, from)?;
+    plan.env = environment(order, slot, from)?;
     plan.cwd = order.directory.as_deref().map(text).transpose()?;
     if let Some(user) = &order.user {
         plan.uid = Some(user.uid);
@@ -53,8 +53,10 @@ pub fn spawn(
     plan.fds.push((stdin.unwrap_or(from.null.as_fd()), 0));
     plan.fds.push((output(order.stdout, slot, from)?, 1));
     plan.fds.push((output(order.stderr, slot, from)?, 2));
-    plan.fds.extend(handed.iter().copied().zip(FIRST_SOCKET..));
+    let kept = slot.kept.iter().map(|(_, fd)| fd.as_fd());
+    let handed: Vec<BorrowedFd<'_>> = handed.iter().copied().chain(kept).collect();
     plan.listen_pid = !handed.is_empty();
+    plan.fds.extend(handed.into_iter().zip(FIRST_SOCKET..));
     plan.spawn().map_err(|err| failure(&err))
 }
 
@@ -73,13 +75,24 @@ fn output<'a>(
     }
 }
 
-fn environment(order: &SpawnOrder, from: &Inheritance) -> Result<Vec<CString>, Failure> {
+fn environment(
+    order: &SpawnOrder,
+    slot: &Slot,
+    from: &Inheritance,
+) -> Result<Vec<CString>, Failure> {
     let mut env = from.env.clone();
     for name in &order.unset_env {
         env.remove(&OsString::from(name));
     }
     for (name, value) in &order.set_env {
         env.insert(name.into(), value.into());
+    }
+    if !slot.kept.is_empty() {
+        let sockets = order.sockets.iter().map(|(name, _)| name.as_str());
+        let kept = slot.kept.iter().map(|(name, _)| name.as_str());
+        let names: Vec<&str> = sockets.chain(kept).collect();
+        env.insert("LISTEN_FDS".into(), names.len().to_string().into());
+        env.insert("LISTEN_FDNAMES".into(), names.join(":").into());
     }
     env.into_iter()
         .map(|(name, value)| {

@@ -23,7 +23,14 @@ pub struct Slot {
     pub pipes: BTreeMap<Channel, Pipe>,
     /// What is left of its process group is to end with it.
     pub end_group: bool,
+    /// Descriptors that a process gave us for the next one, by name.
+    pub kept: Vec<(String, OwnedFd)>,
+    /// The control group of this generation, if it has one.
+    pub cgroup: Option<String>,
 }
+
+/// A program may have so many descriptors kept.
+const MOST_KEPT: usize = 64;
 
 /// A log pipe. It lasts as long as its slot: both ends stay open, so that a program never meets a closed pipe, output
 /// of one generation stays before that of the next, and what is in it waits for whoever reads next.
@@ -89,6 +96,19 @@ impl Slot {
     #[must_use]
     pub fn runs(&self, pid: i32) -> bool {
         matches!(self.life, SlotLife::Alive { pid: own, .. } if own == pid)
+    }
+
+    /// Keeps descriptors for the next process. One that is kept already is not kept twice: a brain that died may have
+    /// ordered it before.
+    pub fn keep(&mut self, name: &str, fds: Vec<OwnedFd>) {
+        for fd in fds {
+            let known = |(kept_name, kept): &(String, OwnedFd)| {
+                kept_name == name && file::same(kept, &fd).unwrap_or(false)
+            };
+            if self.kept.len() < MOST_KEPT && !self.kept.iter().any(known) {
+                self.kept.push((name.to_owned(), fd));
+            }
+        }
     }
 
     /// The brain knows how this generation ended.

@@ -1,6 +1,7 @@
 //! Listening sockets the holder keeps by key, from the brain's order to bind until its order to let go.
 //! Not here: which program gets which.
 
+use super::kept::{Keeper, KeptSocket, Unpacking};
 use super::wire::{BindOrder, Failure, Report};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -8,13 +9,16 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 use trine_config::ListenAddr;
-use trine_service::listeners::{self, BindOptions, Inherited, Listener};
+use trine_service::listeners::{self, BindOptions, Inherited, Listener, Origin, SocketFile};
+use trine_sys::epoll::{Epoll, Event, Interest};
 
 #[derive(Debug)]
 pub struct Sockets {
     held: BTreeMap<String, Held>,
     /// Handed down to us; an order may ask for one of them.
     inherited: Inherited,
+    /// Readable once when somebody connects to a socket that the brain serves.
+    door: Epoll,
 }
 
 #[derive(Debug)]
@@ -25,12 +29,12 @@ struct Held {
 }
 
 impl Sockets {
-    #[must_use]
-    pub fn new(inherited: Inherited) -> Self {
-        Self {
+    pub fn new(inherited: Inherited) -> io::Result<Self> {
+        Ok(Self {
             held: BTreeMap::new(),
             inherited,
-        }
+            door: Epoll::new()?,
+        })
     }
 
     #[must_use]
@@ -39,7 +43,12 @@ impl Sockets {
     }
 
     pub fn release(&mut self, key: &str) {
-        self.held.remove(key);
+        if let Some(Held { listener, copy }) = self.held.remove(key)
+            && copy.is_some()
+        {
+            // The brain may have its copy open still, which would keep it in the epoll.
+            let _ = self.door.delete(&listener);
+        }
     }
 
     /// Binds, unless `key` is held already. Gives the actual address, and a copy for the brain if it wants one.
@@ -56,12 +65,24 @@ impl Sockets {
                 copy: None,
             }),
         };
-        if give && held.copy.is_none() {
-            let copy = held.listener.as_fd().try_clone_to_owned();
-            held.copy = Some(Rc::new(copy.map_err(|err| Failure::of("dup", &err))?));
+        if give {
+            held.give(&self.door)
+                .map_err(|err| Failure::of("dup", &err))?;
         }
         let fds = held.copy.iter().filter(|_| give).cloned().collect();
         Ok((held.listener.addr.to_string(), fds))
+    }
+
+    /// What to wait at for somebody who wants to talk to the brain.
+    #[must_use]
+    pub fn door(&self) -> BorrowedFd<'_> {
+        self.door.as_fd()
+    }
+
+    /// Takes note of those who knocked.
+    pub fn answer_door(&self) {
+        let mut events = [Event::EMPTY; 8];
+        while matches!(self.door.wait(&mut events, 0), Ok(8)) {}
     }
 
     /// One report for each, for a new brain.
@@ -74,6 +95,73 @@ impl Sockets {
             };
             (report, held.copy.iter().cloned().collect())
         })
+    }
+
+    /// Writes down what another program in our place needs.
+    pub fn pack(&mut self, keeper: &mut Keeper) -> io::Result<Vec<KeptSocket>> {
+        let mut all = Vec::new();
+        for (key, held) in &self.held {
+            let file = &held.listener.file;
+            let file = file.as_ref().map(|file| {
+                let lock = keeper.keep(file.lock())?;
+                Ok::<_, io::Error>((file.path().to_owned(), lock))
+            });
+            all.push(KeptSocket {
+                key: key.clone(),
+                fd: keeper.keep(&held.listener)?,
+                own: held.listener.origin == Origin::Own,
+                file: file.transpose()?,
+                given: held.copy.is_some(),
+            });
+        }
+        Ok(all)
+    }
+
+    pub fn pack_inherited(&mut self, keeper: &mut Keeper) -> io::Result<Vec<(String, i32, i32)>> {
+        let left = self.inherited.iter();
+        left.map(|one| Ok((one.name.clone(), one.number, keeper.keep(&one.fd)?)))
+            .collect()
+    }
+
+    /// The reverse of [`Self::pack`].
+    pub fn unpack(&mut self, kept: Vec<KeptSocket>, fds: &mut Unpacking) -> io::Result<()> {
+        for one in kept {
+            let fd = fds.take(one.fd)?;
+            let addr = trine_sys::net::local_addr(&fd)?;
+            let file = one
+                .file
+                .map(|(path, lock)| Ok::<_, io::Error>(SocketFile::again(path, fds.take(lock)?)));
+            let origin = if one.own {
+                Origin::Own
+            } else {
+                Origin::Inherited
+            };
+            let mut held = Held {
+                listener: Listener {
+                    fd,
+                    addr,
+                    origin,
+                    file: file.transpose()?,
+                },
+                copy: None,
+            };
+            if one.given {
+                held.give(&self.door)?;
+            }
+            self.held.insert(one.key, held);
+        }
+        Ok(())
+    }
+}
+
+impl Held {
+    fn give(&mut self, door: &Epoll) -> io::Result<()> {
+        if self.copy.is_none() {
+            let copy = self.listener.as_fd().try_clone_to_owned()?;
+            door.add(&self.listener, 0, Interest::EPOLLIN | Interest::EPOLLET)?;
+            self.copy = Some(Rc::new(copy));
+        }
+        Ok(())
     }
 }
 

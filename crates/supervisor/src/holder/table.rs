@@ -1,6 +1,7 @@
 //! The table of everything the holder keeps, and the carrying out of orders on it. One order, one small deed.
 //! Not here: the loop and the brain's own process (see `main`).
 
+use super::kept::{Keeper, Kept, KeptSlot, Unpacking};
 use super::process::{self, Inheritance};
 use super::slot::{Pipe, Slot};
 use super::sockets::Sockets;
@@ -35,8 +36,13 @@ pub struct Table {
     inheritance: Inheritance,
     notifier: Notifier,
     pidfile: Option<PidFile>,
+    upgrades: u64,
     /// Set by `Order::Exit`.
     pub exit: Option<u8>,
+    /// Set by `Order::Upgrade`: who asked, and what to execute.
+    pub upgrade: Option<(Ticket, Option<String>)>,
+    /// The number of the latest `Order::Pong`.
+    pub pong: u64,
 }
 
 /// What Table starts with.
@@ -65,11 +71,10 @@ impl Waiting {
 }
 
 impl Table {
-    #[must_use]
-    pub fn new(from: Endowment) -> Self {
-        Self {
+    pub fn new(from: Endowment) -> io::Result<Self> {
+        Ok(Self {
             slots: BTreeMap::new(),
-            sockets: Sockets::new(from.inherited),
+            sockets: Sockets::new(from.inherited)?,
             stored: BTreeMap::new(),
             signals: Vec::new(),
             signals_seen: 0,
@@ -78,8 +83,71 @@ impl Table {
             inheritance: from.inheritance,
             notifier: from.notifier,
             pidfile: None,
+            upgrades: 0,
             exit: None,
+            upgrade: None,
+            pong: 0,
+        })
+    }
+
+    /// Writes down everything that another program in our place needs.
+    pub fn pack(&mut self, keeper: &mut Keeper) -> io::Result<Kept> {
+        let mut slots = Vec::new();
+        for (id, slot) in &self.slots {
+            slots.push(KeptSlot::pack(id, slot, keeper)?);
         }
+        Ok(Kept {
+            slots,
+            sockets: self.sockets.pack(keeper)?,
+            inherited: self.sockets.pack_inherited(keeper)?,
+            stored: self.stored.clone(),
+            signals: self
+                .signals
+                .iter()
+                .map(|waiting| (waiting.number, waiting.signal, waiting.at))
+                .collect(),
+            signals_seen: self.signals_seen,
+            notify: keeper.keep(&*self.notify)?,
+            notify_address: self.notify_address.clone(),
+            descriptors: self.inheritance.descriptors,
+            pidfile: self
+                .pidfile
+                .as_ref()
+                .and_then(|file| file.path().to_str().map(str::to_owned)),
+            upgrades: self.upgrades,
+            ..Kept::default()
+        })
+    }
+
+    /// The reverse of [`Self::pack`], in a table made from the same notify socket and inherited sockets.
+    pub fn unpack(&mut self, kept: Kept, fds: &mut Unpacking) -> io::Result<()> {
+        for slot in kept.slots {
+            let (id, slot) = slot.unpack(fds)?;
+            self.slots.insert(id, slot);
+        }
+        self.sockets.unpack(kept.sockets, fds)?;
+        self.stored = kept.stored;
+        self.signals_seen = kept.signals_seen;
+        self.signals = kept
+            .signals
+            .into_iter()
+            .map(|(number, signal, at)| Waiting { number, signal, at })
+            .collect();
+        self.upgrades = kept.upgrades + 1;
+        // We have the same pid, so the file is ours already.
+        self.pidfile = kept.pidfile.and_then(|path| PidFile::create(path).ok());
+        Ok(())
+    }
+
+    /// /dev/null, as programs get it.
+    #[must_use]
+    pub fn null(&self) -> &std::fs::File {
+        &self.inheritance.null
+    }
+
+    #[must_use]
+    pub fn sockets(&self) -> &Sockets {
+        &self.sockets
     }
 
     #[must_use]
@@ -94,6 +162,7 @@ impl Table {
             holder_pid: trine_sys::process::getpid().as_raw(),
             brains,
             last_brain,
+            upgrades: self.upgrades,
             notify_socket: self.notify_address.clone(),
             stored: self.stored.clone(),
         };
@@ -177,8 +246,8 @@ impl Table {
         (report, Vec::new())
     }
 
-    /// Carries out one order (all but `Hello`).
-    pub fn perform(&mut self, order: Order) -> Option<Letter> {
+    /// Carries out one order (all but `Hello`). `fds`: what came with its frame.
+    pub fn perform(&mut self, order: Order, fds: Vec<OwnedFd>) -> Option<Letter> {
         match order {
             Order::Hello => None,
             Order::Store { key, value } => {
@@ -246,6 +315,26 @@ impl Table {
             }
             Order::Exit { code } => {
                 self.exit = Some(code);
+                None
+            }
+            Order::Pong { number } => {
+                self.pong = number;
+                None
+            }
+            Order::Upgrade { ticket, program } => {
+                self.upgrade = Some((ticket, program));
+                None
+            }
+            Order::KeepFds { id, name } => {
+                if let Some(slot) = self.slots.get_mut(&id) {
+                    slot.keep(&name, fds);
+                }
+                None
+            }
+            Order::DropFds { id, name } => {
+                if let Some(slot) = self.slots.get_mut(&id) {
+                    slot.kept.retain(|(known, _)| *known != name);
+                }
                 None
             }
         }

@@ -155,6 +155,26 @@ pub enum Order {
     Notify {
         text: String,
     },
+    /// The answer to `Report::Ping`.
+    Pong {
+        number: u64,
+    },
+    /// Execute another program (`None`: what lies at our own path now) in the holder's place, with the whole table.
+    /// Answered only when that is refused: otherwise the brain that asked is ended.
+    Upgrade {
+        ticket: Ticket,
+        program: Option<String>,
+    },
+    /// Keep the descriptors that come with this frame for the next process of a program (FDSTORE=1).
+    KeepFds {
+        id: String,
+        name: String,
+    },
+    /// Close what was kept under this name (FDSTOREREMOVE=1).
+    DropFds {
+        id: String,
+        name: String,
+    },
     /// Everything is stopped: end with this code.
     Exit {
         code: u8,
@@ -323,6 +343,10 @@ pub enum Report {
         ticket: Ticket,
         failure: Failure,
     },
+    /// Say that you live, once all that came before is done.
+    Ping {
+        number: u64,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -330,8 +354,11 @@ pub struct TableHead {
     pub holder_pid: i32,
     /// How many brains there have been, this one included.
     pub brains: u64,
-    /// How the last brain ended.
+    /// How the last brain ended, unless that was an upgrade.
     pub last_brain: Option<Exit>,
+    /// How often the holder has executed another program in its place.
+    #[serde(default)]
+    pub upgrades: u64,
     /// What NOTIFY_SOCKET says to programs.
     pub notify_socket: String,
     /// What earlier brains stored.
