@@ -4,18 +4,19 @@
 
 use std::fmt::{self, Write as _};
 
-use jiff::Timestamp;
+use jiff::{Timestamp, Zoned};
 use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
-use tracing::{Event, Subscriber};
+use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, format::Writer};
 use tracing_subscriber::registry::LookupSpan;
 
-use super::LogFormat;
+use super::{Line, LogFormat, Relay};
 
 pub(super) struct Lines {
     pub(super) program: String,
     pub(super) format: LogFormat,
+    pub(super) relay: Relay,
 }
 
 impl<S, N> FormatEvent<S, N> for Lines
@@ -29,30 +30,60 @@ where
         out: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
+        if self.relay.is_set() && self.relayed(event) {
+            return Ok(());
+        }
         // Fixed width, so that lines stand in columns and sort as text.
         let time = format!("{:.3}", Timestamp::now());
         match self.format {
             LogFormat::Text => self.text(&time, out, event),
             LogFormat::Json => self.json(&time, out, event),
+            LogFormat::Gunicorn => gunicorn(out, event),
         }
     }
 }
 
+/// As Python's logging module writes it for gunicorn, with gunicorn's format.
+fn gunicorn(mut out: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+    let fields = TextFields::of(event, false);
+    writeln!(
+        out,
+        "{} [{}] [{}] {}",
+        Zoned::now().strftime("[%Y-%m-%d %H:%M:%S %z]"),
+        std::process::id(),
+        python_level(*event.metadata().level(), fields.critical),
+        fields.text(),
+    )
+}
+
+fn python_level(level: Level, critical: bool) -> &'static str {
+    match level {
+        Level::ERROR if critical => "CRITICAL",
+        Level::ERROR => "ERROR",
+        Level::WARN => "WARNING",
+        Level::INFO => "INFO",
+        _ => "DEBUG",
+    }
+}
+
 impl Lines {
+    /// Hands the line to whoever wants the lines instead.
+    fn relayed(&self, event: &Event<'_>) -> bool {
+        let fields = TextFields::of(event, false);
+        self.relay.take(&Line {
+            level: *event.metadata().level(),
+            critical: fields.critical,
+            message: &fields.text(),
+        })
+    }
+
     fn text(&self, time: &str, mut out: Writer<'_>, event: &Event<'_>) -> fmt::Result {
-        let mut fields = TextFields::default();
-        event.record(&mut fields);
-        let TextFields { message, rest } = fields;
-        let gap = if message.is_empty() {
-            rest.trim_start()
-        } else {
-            &rest
-        };
         writeln!(
             out,
-            "{time} {} {}: {message}{gap}",
+            "{time} {} {}: {}",
             event.metadata().level(),
-            self.program
+            self.program,
+            TextFields::of(event, true).text()
         )
     }
 
@@ -84,17 +115,39 @@ impl Lines {
 }
 
 /// `message` and ` key=value …`. Control characters are escaped, and the further lines of a message (a
-/// traceback) are indented: what a client sent cannot forge a line.
+/// traceback) are indented, unless an incumbent's format has them bare: what a client sent cannot forge a line.
 #[derive(Default)]
 struct TextFields {
     message: String,
     rest: String,
+    indent: bool,
+    critical: bool,
+}
+
+impl TextFields {
+    fn of(event: &Event<'_>, indent: bool) -> Self {
+        let mut fields = Self {
+            indent,
+            ..Self::default()
+        };
+        event.record(&mut fields);
+        fields
+    }
+
+    fn text(&self) -> String {
+        let gap = if self.message.is_empty() {
+            self.rest.trim_start()
+        } else {
+            &self.rest
+        };
+        format!("{}{gap}", self.message)
+    }
 }
 
 impl Visit for TextFields {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         if field.name() == "message" {
-            push_message(&mut self.message, &format!("{value:?}"));
+            push_message(&mut self.message, &format!("{value:?}"), self.indent);
         } else {
             let _ = write!(self.rest, " {}=", field.name());
             push_safe(&mut self.rest, &format!("{value:?}"));
@@ -106,7 +159,15 @@ impl Visit for TextFields {
         if field.name() != "message" && !value.is_empty() && value.chars().all(plain) {
             let _ = write!(self.rest, " {}={value}", field.name());
         } else if field.name() == "message" {
-            push_message(&mut self.message, value);
+            push_message(&mut self.message, value, self.indent);
+        } else {
+            self.record_debug(field, &value);
+        }
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        if field.name() == "critical" {
+            self.critical = value;
         } else {
             self.record_debug(field, &value);
         }
@@ -117,9 +178,11 @@ impl Visit for TextFields {
     }
 }
 
-fn push_message(out: &mut String, text: &str) {
+fn push_message(out: &mut String, text: &str, indent: bool) {
     for (number, line) in text.split('\n').enumerate() {
-        out.push_str(if number > 0 { "\n  " } else { "" });
+        if number > 0 {
+            out.push_str(if indent { "\n  " } else { "\n" });
+        }
         push_safe(out, line);
     }
 }

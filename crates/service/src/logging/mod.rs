@@ -5,13 +5,15 @@
 mod lines;
 mod sink;
 
+use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use serde::{Deserialize, Serialize};
 pub use tracing::Level;
 use tracing_subscriber::layer::SubscriberExt as _;
-use tracing_subscriber::{filter::LevelFilter, fmt, registry, reload};
+use tracing_subscriber::{filter::LevelFilter, fmt::layer, registry, reload};
 
 use crate::Error;
 use lines::Lines;
@@ -28,6 +30,9 @@ pub enum LogFormat {
     Text,
     /// One JSON object per line: `time`, `level`, `program`, `pid`, `message`, and the event's own fields.
     Json,
+    /// `[2026-11-23 10:00:00 +0000] [4711] [INFO] message`: gunicorn's lines, in local time. A message may have
+    /// several lines, which stand as they are.
+    Gunicorn,
 }
 
 impl FromStr for LogFormat {
@@ -37,8 +42,9 @@ impl FromStr for LogFormat {
         match text {
             "text" => Ok(Self::Text),
             "json" => Ok(Self::Json),
+            "gunicorn" => Ok(Self::Gunicorn),
             _ => Err(format!(
-                "unknown log format {text:?}; there are text and json"
+                "unknown log format {text:?}; there are text, json and gunicorn"
             )),
         }
     }
@@ -97,11 +103,53 @@ pub fn parse_level(text: &str) -> Result<Level, String> {
     }
 }
 
+/// One line on its way to somebody else's logger.
+#[derive(Debug, Clone, Copy)]
+pub struct Line<'a> {
+    pub level: Level,
+    /// An error of the kind that Python calls critical: the event had a field of that name.
+    pub critical: bool,
+    pub message: &'a str,
+}
+
+/// Takes a line, or answers `false` to have it written here.
+pub type Taker = dyn Fn(&Line<'_>) -> bool + Send + Sync;
+
+/// Who gets the lines instead of the target, if anybody.
+#[derive(Clone, Default)]
+struct Relay(Arc<RwLock<Option<Arc<Taker>>>>);
+
+impl Relay {
+    fn take(&self, line: &Line<'_>) -> bool {
+        // Nothing is held during the call: the taker may log, too.
+        let taker = self
+            .0
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        taker.is_some_and(|taker| taker(line))
+    }
+
+    fn is_set(&self) -> bool {
+        self.0
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .is_some()
+    }
+}
+
+impl fmt::Debug for Relay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Relay").field(&self.is_set()).finish()
+    }
+}
+
 /// Steers the log after it was set up. Clones steer the same log.
 #[derive(Debug, Clone)]
 pub struct LogHandle {
     sink: Sink,
     level: reload::Handle<LevelFilter, registry::Registry>,
+    relay: Relay,
 }
 
 impl LogHandle {
@@ -112,6 +160,11 @@ impl LogHandle {
     /// [`Error::LogFile`]; the lines go on into the old file then.
     pub fn reopen(&self) -> Result<(), Error> {
         self.sink.reopen()
+    }
+
+    /// Has `taker` get every line that is not left out, instead of the target; `None`: nobody any more.
+    pub fn relay(&self, taker: Option<Arc<Taker>>) {
+        *self.relay.0.write().unwrap_or_else(PoisonError::into_inner) = taker;
     }
 
     /// Changes which lines are left out, from now on.
@@ -139,16 +192,18 @@ fn build(
 ) -> Result<(impl tracing::Subscriber + Send + Sync + use<>, LogHandle), Error> {
     let sink = Sink::open(&settings.target)?;
     let (filter, level) = reload::Layer::new(LevelFilter::from_level(settings.level));
-    let lines = fmt::layer()
+    let relay = Relay::default();
+    let lines = layer()
         .event_format(Lines {
             program: settings.program.clone(),
             format: settings.format,
+            relay: relay.clone(),
         })
         .log_internal_errors(false)
         .with_ansi(false)
         .with_writer(sink.clone());
     let subscriber = registry().with(filter).with(lines);
-    Ok((subscriber, LogHandle { sink, level }))
+    Ok((subscriber, LogHandle { sink, level, relay }))
 }
 
 #[cfg(test)]

@@ -50,6 +50,57 @@ fn text() {
     );
 }
 
+#[track_caller]
+fn check_gunicorn(log: impl FnOnce(), want: &str) {
+    let text = lines(LogFormat::Gunicorn, |_, _| log());
+    let (time, rest) = text.split_once("] ").unwrap();
+    assert!(
+        jiff::Zoned::strptime("[%Y-%m-%d %H:%M:%S %z", time).is_ok(),
+        "{time}"
+    );
+    assert_eq!(rest, format!("[{}] {want}", std::process::id()));
+}
+
+#[test]
+fn gunicorns_lines() {
+    check_gunicorn(|| tracing::info!("ready"), "[INFO] ready\n");
+    check_gunicorn(
+        || tracing::warn!(n = 3, "first\nsecond\rforged"),
+        "[WARNING] first\nsecond\\rforged n=3\n",
+    );
+    check_gunicorn(
+        || tracing::error!(critical = true, "WORKER TIMEOUT (pid:3)"),
+        "[CRITICAL] WORKER TIMEOUT (pid:3)\n",
+    );
+}
+
+#[test]
+fn relayed() {
+    let taken = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let text = lines(LogFormat::Gunicorn, |handle, _| {
+        let list = Arc::clone(&taken);
+        handle.relay(Some(Arc::new(move |line: &Line<'_>| {
+            let said = format!("{} {} {}", line.level, line.critical, line.message);
+            list.lock().unwrap().push(said);
+            line.level != Level::WARN
+        })));
+        tracing::debug!("left out");
+        tracing::error!(critical = true, worker = 1, "a\nb");
+        tracing::warn!("not wanted");
+        handle.relay(None);
+        tracing::info!("ours again");
+    });
+    assert_eq!(
+        *taken.lock().unwrap(),
+        ["ERROR true a\nb worker=1", "WARN false not wanted"]
+    );
+    let kept: Vec<&str> = text
+        .lines()
+        .map(|line| line.rsplit("] ").next().unwrap())
+        .collect();
+    assert_eq!(kept, ["not wanted", "ours again"]);
+}
+
 #[test]
 fn json() {
     let text = lines(LogFormat::Json, |_, _| {
