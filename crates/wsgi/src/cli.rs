@@ -1,146 +1,433 @@
-//! The command line: gunicorn's flags, as far as they are there, and the house's.
+//! The command line, by the rules of Python's argparse, which gunicorn's users' scripts rely on.
 //!
-//! Not here: what the values mean together (`config`).
+//! Long flags may be shortened while that is unambiguous, `-w2` and `--workers=2` are the same as `-w 2`, short flags
+//! without a value may be bundled, lists grow, and only the first group of plain words is the application.
+//! Not here: what values mean (`config`); here a value is a text, or a number where the flag takes one.
 
-use std::path::PathBuf;
+use crate::config::integer;
+use crate::config::table::{self, Action, Setting};
+use crate::config::value::{Value, quoted};
 
-use clap::Parser;
-use trine_config::{Duration, ListenAddr};
-use trine_service::logging::{self, LogFormat};
+/// The version of gunicorn whose settings these are.
+pub const GUNICORN: &str = "27.0.1";
+/// argparse's code for a command line that makes no sense.
+const USAGE: u8 = 2;
 
-use crate::config::settings::{count, env_pair};
-use crate::config::{Given, Sources};
-
-/// Serves a Python WSGI application.
-#[derive(Debug, Parser)]
-#[command(name = "trine-wsgi", version, disable_version_flag = true)]
-pub struct Cli {
-    /// The application: MODULE, MODULE:NAME or MODULE:FACTORY(literals)
-    #[arg(value_name = "MODULE:APP")]
-    app: Option<String>,
-    /// Settings in a YAML file
-    #[arg(short, long, value_name = "FILE.yaml")]
-    config: Option<PathBuf>,
-    /// Address to listen on, repeatable: HOST:PORT, unix:PATH, fd:NAME
-    #[arg(short, long, value_name = "ADDRESS")]
-    bind: Vec<ListenAddr>,
-    /// Connections that may wait in the kernel [default: 2048]
-    #[arg(long)]
-    backlog: Option<u32>,
-    /// Worker processes [default: 1]
-    #[arg(short, long, value_parser = |text: &str| number(text, "workers"))]
-    workers: Option<usize>,
-    /// Threads per worker [default: 1]
-    #[arg(long, value_parser = |text: &str| number(text, "threads"))]
-    threads: Option<usize>,
-    /// Connections per worker at the same time [default: 1000]
-    #[arg(long)]
-    worker_connections: Option<usize>,
-    /// A worker at one request for longer is killed; 0 is never [default: 30s]
-    #[arg(short, long)]
-    timeout: Option<Duration>,
-    /// How long workers may finish their requests when asked to stop [default: 30s]
-    #[arg(long)]
-    graceful_timeout: Option<Duration>,
-    /// How long an idle connection is kept [default: 2s]
-    #[arg(long)]
-    keep_alive: Option<Duration>,
-    /// Import the application before workers are forked
-    #[arg(long)]
-    preload: bool,
-    /// Change to this folder first
-    #[arg(long, value_name = "FOLDER")]
-    chdir: Option<PathBuf>,
-    /// Folders for the front of sys.path
-    #[arg(long, value_delimiter = ',', value_name = "FOLDERS")]
-    pythonpath: Option<Vec<PathBuf>>,
-    /// A virtualenv, or the python in one [default: VIRTUAL_ENV]
-    #[arg(long, value_name = "VENV_OR_EXE")]
-    python: Option<PathBuf>,
-    /// Environment variable for the application, NAME=value, repeatable
-    #[arg(short, long, value_name = "NAME=VALUE", value_parser = env_pair)]
-    env: Vec<(String, String)>,
-    /// Access log; - is standard output
-    #[arg(long, value_name = "FILE")]
-    access_logfile: Option<String>,
-    /// Format of the access log, gunicorn's
-    #[arg(long, value_name = "FORMAT")]
-    access_logformat: Option<String>,
-    /// Error log; - is standard error
-    #[arg(long, visible_alias = "log-file", value_name = "FILE")]
-    error_logfile: Option<String>,
-    /// debug, info, warning, error
-    #[arg(long, value_parser = logging::parse_level)]
-    log_level: Option<tracing::Level>,
-    /// text or json
-    #[arg(long)]
-    log_format: Option<LogFormat>,
-    /// File to write our process number to
-    #[arg(short, long, value_name = "FILE")]
-    pid: Option<PathBuf>,
-    /// Control socket
-    #[arg(long, value_name = "PATH")]
-    control: Option<PathBuf>,
-    /// Peers whose X-Forwarded-Proto counts: addresses, networks or * [default: 127.0.0.1,::1]
-    #[arg(long, value_name = "ADDRESSES")]
-    forwarded_allow_ips: Option<crate::worker::trust::TrustedPeers>,
-    /// Longest request line [default: 4094]
-    #[arg(long)]
-    limit_request_line: Option<usize>,
-    /// Most headers [default: 100]
-    #[arg(long)]
-    limit_request_fields: Option<usize>,
-    /// Longest header [default: 8190]
-    #[arg(long = "limit-request-field_size")]
-    limit_request_field_size: Option<usize>,
-    /// Check settings and application, serve nothing
-    #[arg(long)]
-    pub check_config: bool,
-    /// Print the version
-    #[arg(short, long)]
-    pub version: bool,
+/// By which name we were called: under gunicorn's, its flags come before ours where they collide.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Program {
+    pub name: String,
 }
 
-impl Cli {
-    /// The sources of settings that this command line makes.
+impl Program {
+    /// From the first word of the command line.
     #[must_use]
-    pub fn sources(self) -> Sources {
-        let some = |list: Vec<_>| (!list.is_empty()).then_some(list);
-        let given = Given {
-            app: self.app,
-            bind: (!self.bind.is_empty()).then_some(self.bind),
-            backlog: self.backlog,
-            workers: self.workers,
-            threads: self.threads,
-            worker_connections: self.worker_connections,
-            timeout: self.timeout,
-            graceful_timeout: self.graceful_timeout,
-            keepalive: self.keep_alive,
-            preload_app: self.preload.then_some(true),
-            chdir: self.chdir,
-            pythonpath: self.pythonpath,
-            python: self.python,
-            raw_env: some(self.env),
-            accesslog: self.access_logfile,
-            access_log_format: self.access_logformat,
-            errorlog: self.error_logfile,
-            loglevel: self.log_level,
-            log_format: self.log_format,
-            pidfile: self.pid,
-            control: self.control,
-            forwarded_allow_ips: self.forwarded_allow_ips,
-            secure_scheme_headers: None,
-            limit_request_line: self.limit_request_line,
-            limit_request_fields: self.limit_request_fields,
-            limit_request_field_size: self.limit_request_field_size,
-        };
-        Sources::new(given, self.config.as_deref())
+    pub fn called(word: Option<&str>) -> Self {
+        let name = word
+            .and_then(|word| word.rsplit('/').next())
+            .filter(|name| !name.is_empty());
+        Self {
+            name: name.unwrap_or("trine-wsgi").to_owned(),
+        }
+    }
+
+    #[must_use]
+    pub fn is_gunicorn(&self) -> bool {
+        self.name == "gunicorn"
+    }
+
+    /// The line that help and complaints begin with.
+    #[must_use]
+    pub fn usage(&self) -> String {
+        format!("usage: {} [OPTIONS] [APP_MODULE]\n", self.name)
+    }
+
+    /// gunicorn's line, with the version whose place we take; or our own.
+    #[must_use]
+    pub fn version(&self) -> String {
+        let own = env!("CARGO_PKG_VERSION");
+        if self.is_gunicorn() {
+            format!("gunicorn (version {GUNICORN})\ntrine-wsgi {own}\n")
+        } else {
+            format!("{} (version {own})\n", self.name)
+        }
     }
 }
 
-fn number(text: &str, what: &str) -> Result<usize, String> {
-    let number = text
-        .parse()
-        .map_err(|_| format!("invalid int value: {text:?}"))?;
-    count(number, what)
+/// What a command line says.
+#[derive(Debug, Clone, Default)]
+pub struct Line {
+    /// By the place of the setting in the table, in its order.
+    pub values: Vec<(usize, Value)>,
+    /// The plain words; the first is the application.
+    pub args: Vec<String>,
+}
+
+impl Line {
+    /// The text that a flag was given.
+    #[must_use]
+    pub fn text(&self, name: &str) -> Option<&str> {
+        let place = table::find(name)?;
+        let (_, value) = self.values.iter().find(|(known, _)| *known == place)?;
+        value.as_str()
+    }
+}
+
+/// Why the program ends before it has begun.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stop {
+    /// `--help` and `--version`.
+    Help,
+    Version,
+    /// For standard error, after the usage.
+    Wrong(String),
+    /// GUNICORN_CMD_ARGS has quotes that do not match.
+    Error(String),
+}
+
+impl Stop {
+    #[must_use]
+    pub const fn code(&self) -> u8 {
+        match self {
+            Self::Help | Self::Version => 0,
+            Self::Wrong(_) => USAGE,
+            Self::Error(_) => 1,
+        }
+    }
+
+    /// Prints it, and says what the program ends with.
+    pub fn tell(&self, program: &Program) -> u8 {
+        let name = &program.name;
+        match self {
+            Self::Help => print!("{}", crate::generate::help(program)),
+            Self::Version => print!("{}", program.version()),
+            Self::Wrong(why) => eprintln!("{}{name}: error: {why}", program.usage()),
+            Self::Error(why) => eprintln!("\nError: {why}"),
+        }
+        self.code()
+    }
+}
+
+/// What a flag stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Flag {
+    Help,
+    Version,
+    Setting(usize),
+}
+
+impl Flag {
+    fn action(self) -> Action {
+        match self {
+            Self::Help | Self::Version => Action::On,
+            Self::Setting(place) => table::all()[place].action,
+        }
+    }
+
+    /// `-w/--workers`
+    fn name(self) -> String {
+        match self {
+            Self::Help => "-h/--help".to_owned(),
+            Self::Version => "-v/--version".to_owned(),
+            Self::Setting(place) => table::all()[place].flags.join("/"),
+        }
+    }
+}
+
+/// A word of the command line, before anything is done.
+#[derive(Debug, PartialEq, Eq)]
+enum Word {
+    Plain,
+    /// `--`: everything after it is plain.
+    End,
+    Unknown,
+    Flag(Flag, String, Option<String>),
+}
+
+/// Takes a command line apart.
+///
+/// # Errors
+/// What to print instead of running.
+pub fn parse(program: &Program, words: &[String]) -> Result<Line, Stop> {
+    let flags = flags(program);
+    let mut sorted = Vec::with_capacity(words.len());
+    for word in words {
+        sorted.push(match sorted.contains(&Word::End) {
+            true => Word::Plain,
+            false if word == "--" => Word::End,
+            false => classify(&flags, word)?,
+        });
+    }
+    Parser {
+        words,
+        sorted,
+        next: 0,
+        found: vec![None; table::all().len()],
+        args: None,
+        extra: vec![],
+    }
+    .run()
+}
+
+type Flags = Vec<(&'static str, Flag)>;
+
+fn flags(program: &Program) -> Flags {
+    let mut flags = vec![
+        ("-h", Flag::Help),
+        ("--help", Flag::Help),
+        ("-v", Flag::Version),
+        ("--version", Flag::Version),
+    ];
+    for (place, setting) in table::all().iter().enumerate() {
+        // `--python` is short for `--pythonpath` in gunicorn.
+        let hidden = |flag: &str| program.is_gunicorn() && setting.is_own() && shortens(flag);
+        flags.extend(
+            setting
+                .flags
+                .iter()
+                .filter(|flag| !hidden(flag))
+                .map(|flag| (*flag, Flag::Setting(place))),
+        );
+    }
+    flags
+}
+
+/// Whether one of gunicorn's flags begins like this.
+fn shortens(flag: &str) -> bool {
+    table::of_gunicorn()
+        .iter()
+        .flat_map(|setting| setting.flags)
+        .any(|known| known.starts_with(flag))
+}
+
+fn classify(flags: &Flags, word: &str) -> Result<Word, Stop> {
+    let exact = |text: &str| {
+        flags
+            .iter()
+            .find(|(flag, _)| *flag == text)
+            .map(|(_, flag)| *flag)
+    };
+    if !word.starts_with('-') || word == "-" {
+        return Ok(Word::Plain);
+    }
+    if let Some(flag) = exact(word) {
+        return Ok(Word::Flag(flag, word.to_owned(), None));
+    }
+    let split = word.split_once('=');
+    if let Some((name, value)) = split
+        && let Some(flag) = exact(name)
+    {
+        return Ok(Word::Flag(flag, name.to_owned(), Some(value.to_owned())));
+    }
+    let meant = if word.starts_with("--") {
+        let (prefix, value) = split.map_or((word, None), |(prefix, value)| {
+            (prefix, Some(value.to_owned()))
+        });
+        shortened(flags, prefix)
+            .into_iter()
+            .map(|(name, flag)| (name, flag, value.clone()))
+            .collect()
+    } else {
+        bundled(flags, word)
+    };
+    match meant.as_slice() {
+        [] => {}
+        [(name, flag, value)] => return Ok(Word::Flag(*flag, (*name).to_owned(), value.clone())),
+        many => {
+            let names: Vec<&str> = many.iter().map(|(name, _, _)| *name).collect();
+            return Err(Stop::Wrong(format!(
+                "ambiguous option: {word} could match {}",
+                names.join(", ")
+            )));
+        }
+    }
+    let negative = word[1..].parse::<f64>().is_ok()
+        && word[1..].bytes().all(|b| b.is_ascii_digit() || b == b'.');
+    Ok(if negative || word.contains(' ') {
+        Word::Plain
+    } else {
+        Word::Unknown
+    })
+}
+
+/// What a shortened long flag can mean: gunicorn's, and ours only if none of its flags begins so.
+fn shortened(flags: &Flags, prefix: &str) -> Vec<(&'static str, Flag)> {
+    let own = |flag: &Flag| matches!(flag, Flag::Setting(place) if table::all()[*place].is_own());
+    let all: Vec<_> = flags
+        .iter()
+        .filter(|(name, _)| name.starts_with(prefix))
+        .copied()
+        .collect();
+    let theirs: Vec<_> = all.iter().filter(|(_, flag)| !own(flag)).copied().collect();
+    if theirs.is_empty() { all } else { theirs }
+}
+
+/// `-w2`: a short flag and its value, or more short flags.
+fn bundled(flags: &Flags, word: &str) -> Vec<(&'static str, Flag, Option<String>)> {
+    let Some(end) = word.char_indices().nth(2).map(|(end, _)| end) else {
+        return vec![];
+    };
+    let (short, value) = word.split_at(end);
+    let found = flags.iter().filter(|(name, _)| *name == short);
+    found
+        .map(|(name, flag)| (*name, *flag, Some(value.to_owned())))
+        .collect()
+}
+
+struct Parser<'a> {
+    words: &'a [String],
+    sorted: Vec<Word>,
+    next: usize,
+    found: Vec<Option<Value>>,
+    /// The first group of plain words.
+    args: Option<Vec<String>>,
+    extra: Vec<String>,
+}
+
+impl Parser<'_> {
+    fn run(mut self) -> Result<Line, Stop> {
+        while self.next < self.words.len() {
+            match &self.sorted[self.next] {
+                Word::Plain | Word::End => self.plain(),
+                Word::Unknown => {
+                    self.extra.push(self.words[self.next].clone());
+                    self.next += 1;
+                }
+                Word::Flag(flag, name, value) => {
+                    let (flag, name, value) = (*flag, name.clone(), value.clone());
+                    self.next += 1;
+                    self.flag(flag, &name, value)?;
+                }
+            }
+        }
+        if !self.extra.is_empty() {
+            return Err(Stop::Wrong(format!(
+                "unrecognized arguments: {}",
+                self.extra.join(" ")
+            )));
+        }
+        let values = self.found.into_iter().enumerate();
+        Ok(Line {
+            values: values
+                .filter_map(|(place, value)| Some((place, value?)))
+                .collect(),
+            args: self.args.unwrap_or_default(),
+        })
+    }
+
+    fn plain(&mut self) {
+        let mut group = vec![];
+        while let Some(word @ (Word::Plain | Word::End)) = self.sorted.get(self.next) {
+            if *word == Word::Plain {
+                group.push(self.words[self.next].clone());
+            }
+            self.next += 1;
+        }
+        match self.args {
+            None => self.args = Some(group),
+            Some(_) => self.extra.extend(group),
+        }
+    }
+
+    fn flag(&mut self, mut flag: Flag, name: &str, mut value: Option<String>) -> Result<(), Stop> {
+        let short = !name.starts_with("--");
+        while matches!(flag.action(), Action::On | Action::Off)
+            && let Some(rest) = value.take()
+        {
+            let ignored = || {
+                Stop::Wrong(format!(
+                    "argument {}: ignored explicit argument {}",
+                    flag.name(),
+                    quoted(&rest)
+                ))
+            };
+            let first = rest.chars().next().filter(|_| short).ok_or_else(ignored)?;
+            let all = flags(&Program::called(None));
+            let next = all
+                .iter()
+                .find(|(name, _)| *name == format!("-{first}"))
+                .ok_or_else(ignored)?
+                .1;
+            self.store(flag, None)?;
+            flag = next;
+            value = Some(rest[first.len_utf8()..].to_owned()).filter(|rest| !rest.is_empty());
+        }
+        match (flag.action(), value) {
+            (Action::On | Action::Off, _) => self.store(flag, None),
+            (_, Some(value)) => self.store(flag, Some(value)),
+            (Action::Maybe(_), None) => {
+                let value = self.take();
+                self.store(flag, value)
+            }
+            (_, None) => match self.take() {
+                Some(value) => self.store(flag, Some(value)),
+                None => Err(Stop::Wrong(format!(
+                    "argument {}: expected one argument",
+                    flag.name()
+                ))),
+            },
+        }
+    }
+
+    /// The next word, if it can be a value.
+    fn take(&mut self) -> Option<String> {
+        let at = self.next + usize::from(self.sorted.get(self.next) == Some(&Word::End));
+        if self.sorted.get(at) != Some(&Word::Plain) {
+            return None;
+        }
+        self.next = at + 1;
+        self.words.get(at).cloned()
+    }
+
+    fn store(&mut self, flag: Flag, value: Option<String>) -> Result<(), Stop> {
+        let place = match flag {
+            Flag::Help => return Err(Stop::Help),
+            Flag::Version => return Err(Stop::Version),
+            Flag::Setting(place) => place,
+        };
+        let setting = table::all()[place];
+        let value = typed(setting, value)
+            .map_err(|why| Stop::Wrong(format!("argument {}: {why}", flag.name())))?;
+        match (&mut self.found[place], value) {
+            (Some(Value::List(list)), Value::List(more)) => list.extend(more),
+            (found, value) => *found = Some(value),
+        }
+        Ok(())
+    }
+}
+
+fn typed(setting: &Setting, value: Option<String>) -> Result<Value, String> {
+    let text = value.unwrap_or_default();
+    Ok(match setting.action {
+        Action::Text => Value::Text(text),
+        Action::Each => Value::List(vec![Value::Text(text)]),
+        Action::On => Value::Bool(true),
+        Action::Off => Value::Bool(false),
+        Action::Maybe(alone) => Value::Text(if text.is_empty() {
+            alone.to_owned()
+        } else {
+            text
+        }),
+        Action::Number => match integer(&text, 10) {
+            Some(number) => Value::Int(number),
+            None if setting.check == table::Check::Seconds
+                && text.parse::<trine_config::Duration>().is_ok() =>
+            {
+                Value::Text(text)
+            }
+            None => return Err(format!("invalid int value: {}", quoted(&text))),
+        },
+        Action::Octal => {
+            let digits = text
+                .strip_prefix('0')
+                .filter(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
+            match integer(
+                &digits.map_or(text.clone(), |digits| format!("0o{digits}")),
+                0,
+            ) {
+                Some(number) => Value::Int(number),
+                None => return Err(format!("invalid auto_int value: {}", quoted(&text))),
+            }
+        }
+    })
 }

@@ -15,8 +15,21 @@ use crate::python::InterpreterError;
 pub enum Error {
     #[error("the configuration is wrong")]
     Config(#[source] Problems),
-    #[error("Error: {0}")]
-    Usage(String),
+    /// A setting that cannot be, in gunicorn's words.
+    #[error("{0}")]
+    Setting(String),
+    #[error("Invalid value for {name}: {value}: {why}")]
+    InvalidValue {
+        name: String,
+        value: String,
+        why: String,
+    },
+    /// The configuration raised.
+    #[error("Failed to read config file: {path}\n{traceback}")]
+    ConfigFile { path: String, traceback: String },
+    /// The configuration called `sys.exit`.
+    #[error("the configuration file ended the program with code {code}")]
+    Exit { code: u8 },
     #[error("can't chdir to {}", path.display())]
     Chdir {
         path: PathBuf,
@@ -42,12 +55,33 @@ pub enum Error {
     Check,
 }
 
+/// gunicorn's code for anything wrong with its configuration, or in the way of it. YAML, which gunicorn does not have,
+/// keeps the house's.
+const CONFIG_ERROR: Exit = Exit::Other(1);
+
+impl Error {
+    /// What gunicorn prints, where it has words of its own for this.
+    #[must_use]
+    pub fn in_gunicorns_words(&self) -> Option<String> {
+        match self {
+            Self::Setting(_) | Self::Chdir { .. } => Some(format!("\nError: {self}\n")),
+            Self::InvalidValue { name, value, why } => Some(format!(
+                "Invalid value for {name}: {value}\n\n\nError: {why}\n"
+            )),
+            Self::ConfigFile { .. } => Some(format!("{self}\n")),
+            Self::Exit { .. } => Some(String::new()),
+            _ => None,
+        }
+    }
+}
+
 impl ExitStatus for Error {
     fn exit(&self) -> Exit {
         match self {
-            Self::Config(_) | Self::Chdir { .. } | Self::AccessLog { .. } => Exit::Config,
-            Self::Usage(_) => Exit::Other(2),
-            Self::Service(error) => error.exit(),
+            Self::Config(_) => Exit::Config,
+            Self::Setting(_) | Self::InvalidValue { .. } | Self::ConfigFile { .. } => CONFIG_ERROR,
+            Self::Chdir { .. } | Self::AccessLog { .. } | Self::Service(_) => CONFIG_ERROR,
+            Self::Exit { code } => Exit::Other(*code),
             Self::Interpreter(_) => Exit::Config,
             Self::Arbiter(_) => Exit::TryAgain,
             Self::Boot { code } => Exit::Other(*code),

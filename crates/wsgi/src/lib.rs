@@ -5,9 +5,10 @@
 
 pub mod access_log;
 pub mod arbiter;
-mod cli;
+pub mod cli;
 pub mod config;
 mod error;
+pub mod generate;
 pub mod notice;
 pub mod python;
 pub mod slots;
@@ -15,26 +16,22 @@ pub mod worker;
 
 use std::ffi::OsString;
 use std::io::Write as _;
-use std::path::Path;
 
-use clap::Parser as _;
 use trine_config::ListenAddr;
 use trine_service::exit::{ExitStatus as _, chain};
 use trine_service::listeners::{BindOptions, Inherited, Listener, Origin, bind, inherited};
-use trine_service::logging;
+use trine_service::logging::{self, LogHandle};
 use trine_service::pidfile::PidFile;
 use trine_sys::fdpass::set_nonblocking;
 use trine_sys::net::local_addr;
 
-pub use cli::Cli;
 pub use error::Error;
 
 use arbiter::{Arbiter, Start};
-use config::Settings;
+use cli::{Program, Stop};
+use config::{Settings, Sources};
 use python::{Gil, LoadError, Setup};
 
-/// argparse's code for a command line that makes no sense.
-const USAGE: u8 = 2;
 /// gunicorn's default address.
 const DEFAULT_BIND: ([u8; 4], u16) = ([127, 0, 0, 1], 8000);
 
@@ -42,75 +39,82 @@ const DEFAULT_BIND: ([u8; 4], u16) = ([127, 0, 0, 1], 8000);
 /// the Python extension module are both this.
 #[must_use]
 pub fn program(args: impl IntoIterator<Item = OsString>) -> u8 {
-    let cli = match Cli::try_parse_from(args) {
-        Ok(cli) => cli,
-        Err(error) => {
-            let _ = error.print();
-            return if error.use_stderr() { USAGE } else { 0 };
-        }
+    let words: Vec<String> = args
+        .into_iter()
+        .map(|word| word.to_string_lossy().into_owned())
+        .collect();
+    let program = Program::called(words.first().map(String::as_str));
+    let sources = match sources(&program, words.get(1..).unwrap_or_default()) {
+        Ok(sources) => sources,
+        Err(stop) => return stop.tell(&program),
     };
-    match run(cli) {
-        Ok(()) => 0,
-        Err(error) => {
-            let _ = writeln!(std::io::stderr().lock(), "trine-wsgi: {}", chain(&error));
-            error.exit().code()
-        }
-    }
+    let Err(error) = run(&sources, &words) else {
+        return 0;
+    };
+    let told = error
+        .in_gunicorns_words()
+        .unwrap_or_else(|| format!("{}: {}\n", program.name, chain(&error)));
+    let _ = std::io::stderr().lock().write_all(told.as_bytes());
+    error.exit().code()
 }
 
-/// Does what the command line says, until the end.
-pub fn run(cli: Cli) -> Result<(), Error> {
-    if cli.version {
-        println!("trine-wsgi (version {})", env!("CARGO_PKG_VERSION"));
-        return Ok(());
-    }
-    let check_config = cli.check_config;
-    let sources = cli.sources();
-    let settings = sources.read()?;
-    if let Some(path) = &settings.chdir {
-        std::env::set_current_dir(path).map_err(|source| Error::Chdir {
-            path: path.clone(),
-            source,
-        })?;
-    }
-    let setup = setup(&settings);
-    if check_config {
-        return python::start(&setup, |gil| check(gil, &settings.app))?;
-    }
-    let log = logging::init(&settings.log())?;
-    let _pidfile = settings.pidfile.as_ref().map(PidFile::create).transpose()?;
-    let listeners = listeners(&settings)?;
+/// The sources of settings that a command line makes, with what GUNICORN_CMD_ARGS adds.
+fn sources(program: &Program, words: &[String]) -> Result<Sources, Stop> {
+    let origin = config::origin::Origin::here();
+    let line = cli::parse(program, words)?;
+    let env_words = origin.arguments().map_err(Stop::Error)?;
+    let env_line = cli::parse(program, &env_words)?;
+    Ok(Sources::new(program.clone(), line, env_line, origin))
+}
+
+fn run(sources: &Sources, words: &[String]) -> Result<(), Error> {
+    let setup = Setup {
+        python: sources.python(),
+        argv: words.to_vec(),
+        ..Setup::default()
+    };
     python::start(&setup, |gil| {
-        let preloaded = if settings.preload_app {
-            Some(preload(gil, &settings.app)?)
-        } else {
-            None
-        };
-        Arbiter::new(Start {
-            sources,
-            settings,
-            listeners,
-            preloaded,
-            log,
-        })?
-        .run(gil)
+        let read = sources.read(gil)?;
+        let settings = read.settings;
+        python::set_environment(gil, &settings.raw_env);
+        // Each in front of the one before, as gunicorn does.
+        for folder in &settings.pythonpath {
+            let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.clone());
+            python::put_on_path(gil, &folder);
+        }
+        if read.values.bool("print_config") {
+            print!("{}", read.values.print());
+        }
+        if read.values.bool("print_config") || read.values.bool("check_config") {
+            for warning in &settings.warnings {
+                eprintln!("Warning: {warning}");
+            }
+            return check(gil, &settings.app);
+        }
+        let log = logging::init(&settings.log())?;
+        for warning in &settings.warnings {
+            tracing::warn!("{warning}");
+        }
+        serve(gil, sources, settings, log)
     })?
 }
 
-/// What Python is started with: `sys.path` begins with the current folder, as with gunicorn.
-fn setup(settings: &Settings) -> Setup {
-    let here = std::env::current_dir().unwrap_or_else(|_| Path::new(".").to_owned());
-    let mut path = settings.pythonpath.clone();
-    path.push(here);
-    // A Python that imported us is in its virtualenv already, whatever the variable says.
-    let venv =
-        std::env::var_os("VIRTUAL_ENV").filter(|venv| !venv.is_empty() && !python::is_hosted());
-    Setup {
-        python: settings.python.clone().or_else(|| venv.map(Into::into)),
-        argv: std::env::args().collect(),
-        path,
-        env: settings.raw_env.clone(),
-    }
+fn serve(gil: Gil<'_>, sources: &Sources, settings: Settings, log: LogHandle) -> Result<(), Error> {
+    let _pidfile = settings.pidfile.as_ref().map(PidFile::create).transpose()?;
+    let listeners = listeners(&settings)?;
+    let preloaded = if settings.preload_app {
+        Some(preload(gil, &settings.app)?)
+    } else {
+        None
+    };
+    Arbiter::new(Start {
+        sources: sources.clone(),
+        settings,
+        listeners,
+        preloaded,
+        log,
+    })?
+    .run(gil)
 }
 
 /// The sockets to accept on: those of the settings, each taken over if it was handed down. Sockets that were handed

@@ -246,7 +246,7 @@ impl Arbiter {
                 self.happen(gil, Happening::Stop);
                 json_answer(202, &ActionResult::done("stopping"))
             }
-            Ok(Call::Reload { dry_run: true }) => self.rehearse(),
+            Ok(Call::Reload { dry_run: true }) => self.rehearse(gil),
             Ok(Call::Reload { dry_run: false }) => {
                 tracing::info!("told to reload by the control socket");
                 self.reload(gil);
@@ -264,8 +264,8 @@ impl Arbiter {
     }
 
     /// Reads the settings without using them.
-    fn rehearse(&self) -> Answer {
-        match self.sources.read() {
+    fn rehearse(&self, gil: Gil<'_>) -> Answer {
+        match self.sources.rehearse(gil) {
             Ok(_) => json_answer(200, &ActionResult::done("the settings are good")),
             Err(error) => {
                 let lines = trine_service::exit::chain(&error);

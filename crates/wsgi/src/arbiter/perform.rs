@@ -249,8 +249,8 @@ impl Arbiter {
     /// HUP and `/v1/reload`: reads the settings again; if they are good, a candidate generation begins.
     pub(super) fn reload(&mut self, gil: Gil<'_>) {
         let _ = self.notifier.reloading();
-        let settings = match self.sources.read() {
-            Ok(settings) => settings,
+        let settings = match self.sources.read(gil) {
+            Ok(read) => read.settings,
             Err(error) => {
                 let problem = trine_service::exit::chain(&error);
                 tracing::error!("the reload failed, the old workers serve on: {problem}");
@@ -258,6 +258,9 @@ impl Arbiter {
                 return;
             }
         };
+        for warning in &settings.warnings {
+            tracing::warn!("{warning}");
+        }
         let in_force = self.settings_of(self.state.generation());
         if settings.bind != in_force.bind {
             tracing::warn!("bind has changed; that takes effect with the next start");
@@ -338,6 +341,6 @@ fn site(settings: &Settings, listener: &Listener) -> Site {
         multithread: settings.threads > 1,
         multiprocess: settings.workers > 1,
         scheme_headers: settings.secure_scheme_headers.clone(),
-        error_log: settings.errorlog.clone(),
+        error_log: settings.log.errorlog.clone(),
     }
 }

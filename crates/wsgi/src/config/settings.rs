@@ -1,6 +1,6 @@
-//! The checked settings: what can run. Names are gunicorn's; every default stands here and nowhere else.
+//! The checked settings: what can run. Names are gunicorn's.
 //!
-//! Not here: where a value came from.
+//! Not here: defaults and single values (`table`, `validate`), where a value came from (`sources`).
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,136 +10,256 @@ use trine_http1::{Limits, Policy};
 use trine_service::logging::{LogFormat, LogSettings, LogTarget};
 
 use crate::access_log::Format;
-use crate::error::Error;
+use crate::python::Object;
 use crate::worker::io::{Deadlines, Rules};
 use crate::worker::trust::{SchemeHeaders, TrustedPeers};
 
-use super::Given;
-
-/// A whole head may take this long.
-const HEAD_DEADLINE: Duration = Duration::from_secs(30);
-/// A body may stall this long.
-const BODY_DEADLINE: Duration = Duration::from_secs(60);
-/// A client may leave an answer untouched this long.
-const SEND_DEADLINE: Duration = Duration::from_secs(60);
 /// gunicorn's limit for reading our last words.
 const LINGER: Duration = Duration::from_secs(2);
-/// More workers than this is a typing error.
-const MOST_WORKERS: usize = 1024;
-/// Likewise.
-const MOST_THREADS: usize = 1024;
 
 #[derive(Debug, Clone)]
 pub struct Settings {
+    /// `MODULE:NAME`, `MODULE:FACTORY(literals)`, or the PasteDeploy file if there is `paste`.
     pub app: String,
+    pub paste: Option<Paste>,
     /// Empty: the default address, or whatever was inherited.
     pub bind: Vec<ListenAddr>,
     pub backlog: u32,
     pub workers: usize,
+    pub worker_class: WorkerClass,
     pub threads: usize,
     pub worker_connections: usize,
+    /// A worker is replaced after so many requests, and up to `max_requests_jitter` more.
+    pub max_requests: Option<u64>,
+    pub max_requests_jitter: u64,
+    pub max_worker_lifetime: Option<Duration>,
+    /// Bytes of resident memory.
+    pub max_worker_memory: Option<u64>,
     /// `None`: no limit.
     pub timeout: Option<Duration>,
+    /// The limit of one request; what `timeout` says unless it is given. `None`: no limit.
+    pub request_timeout: Option<Duration>,
+    /// Whether `request_timeout` was given, rather than taken from `timeout`.
+    pub request_timeout_given: bool,
+    pub queue_timeout: Option<Duration>,
     pub graceful_timeout: Duration,
     pub keepalive: Duration,
+    pub head_timeout: Duration,
+    pub body_timeout: Duration,
+    pub send_timeout: Duration,
     pub preload_app: bool,
-    pub chdir: Option<PathBuf>,
+    pub reload: bool,
+    pub reload_engine: ReloadEngine,
+    /// Paths and patterns, as they were written.
+    pub reload_extra_files: Vec<String>,
+    pub spew: bool,
+    pub sendfile: bool,
+    pub reuse_port: bool,
+    pub daemon: bool,
+    pub chdir: PathBuf,
     pub pythonpath: Vec<PathBuf>,
     pub python: Option<PathBuf>,
     pub raw_env: Vec<(String, String)>,
+    pub pidfile: Option<PathBuf>,
+    pub worker_tmp_dir: Option<PathBuf>,
+    /// Of the workers; as we are unless it is given.
+    pub user: u32,
+    pub group: u32,
+    pub umask: u32,
+    pub initgroups: bool,
+    pub protocol: Protocol,
+    pub proxy_protocol: ProxyProtocol,
+    pub proxy_allow_ips: TrustedPeers,
+    pub uwsgi_allow_ips: TrustedPeers,
+    pub fastcgi_allow_ips: TrustedPeers,
+    pub forwarded_allow_ips: TrustedPeers,
+    pub secure_scheme_headers: SchemeHeaders,
+    pub headers: HeaderPolicy,
+    pub limits: Limits,
+    pub tls: Option<Tls>,
+    pub log: Logging,
+    pub statsd: Option<Statsd>,
+    /// What `{}` of `gunicorn: master [{}]` is.
+    pub proc_name: String,
+    pub control: Option<PathBuf>,
+    pub control_mode: u32,
+    pub hooks: Hooks,
+    /// What should be told once, at start and with every reload.
+    pub warnings: Vec<String>,
+}
+
+/// PasteDeploy: the file is `Settings::app`.
+#[derive(Debug, Clone)]
+pub struct Paste {
+    pub global_conf: Vec<(String, String)>,
+}
+
+/// Who calls the application.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WorkerClass {
+    /// The main thread.
+    Sync,
+    /// `threads` threads.
+    Gthread,
+}
+
+impl WorkerClass {
+    /// gunicorn's word for it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Sync => "sync",
+            Self::Gthread => "gthread",
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReloadEngine {
+    Auto,
+    Poll,
+    Inotify,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    Http,
+    Uwsgi,
+    Fastcgi,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProxyProtocol {
+    Off,
+    V1,
+    V2,
+    Auto,
+}
+
+/// What is let through beyond the strict rules, and which names reach `environ`.
+#[derive(Debug, Clone)]
+pub struct HeaderPolicy {
+    pub permit_obsolete_folding: bool,
+    pub strip_header_spaces: bool,
+    pub permit_unconventional_http_method: bool,
+    pub permit_unconventional_http_version: bool,
+    pub casefold_http_method: bool,
+    /// Upper case, with underscores; `*` is all.
+    pub forwarder_headers: Vec<String>,
+    pub header_map: HeaderMap,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HeaderMap {
+    Drop,
+    Refuse,
+    Dangerous,
+}
+
+/// On all sockets, if there is a certificate.
+#[derive(Debug, Clone)]
+pub struct Tls {
+    /// May hold the key, too.
+    pub certfile: PathBuf,
+    pub keyfile: Option<PathBuf>,
+    pub ca_certs: Option<PathBuf>,
+    pub client_certificates: ClientCertificates,
+    /// OpenSSL's words.
+    pub ciphers: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClientCertificates {
+    No,
+    Optional,
+    Required,
+}
+
+/// Both logs.
+#[derive(Debug, Clone)]
+pub struct Logging {
     /// `-` is standard output.
     pub accesslog: Option<PathBuf>,
     pub access_log_format: Format,
+    pub access_log_json: bool,
+    pub disable_redirect_access_to_syslog: bool,
+    /// `None` is standard error.
     pub errorlog: Option<PathBuf>,
-    pub loglevel: tracing::Level,
-    pub log_format: LogFormat,
-    pub pidfile: Option<PathBuf>,
-    pub control: Option<PathBuf>,
-    pub forwarded_allow_ips: TrustedPeers,
-    pub secure_scheme_headers: SchemeHeaders,
-    pub limits: Limits,
+    pub level: tracing::Level,
+    /// gunicorn's word for the level.
+    pub loglevel: String,
+    pub format: LogFormat,
+    pub capture_output: bool,
+    pub enable_stdio_inheritance: bool,
+    /// `None`: gunicorn's own, which is native here.
+    pub logger_class: Option<LoggerClass>,
+    pub logconfig: Option<PathBuf>,
+    pub logconfig_dict: Option<Object>,
+    pub logconfig_json: Option<PathBuf>,
+    pub syslog: Option<Syslog>,
+    pub slow_request_time: Option<Duration>,
+    /// `None` is the error log.
+    pub slow_request_log: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone)]
+pub enum LoggerClass {
+    /// A dotted name, or `egg:` and an entry point.
+    Named(String),
+    Class(Object),
+}
+
+#[derive(Debug, Clone)]
+pub struct Syslog {
+    /// `udp://HOST:PORT`, `tcp://…`, `unix://PATH[#stream|#dgram]`
+    pub address: String,
+    pub prefix: Option<String>,
+    pub facility: String,
+}
+
+#[derive(Debug, Clone)]
+pub struct Statsd {
+    pub address: StatsdAddress,
+    pub prefix: String,
+    pub dogstatsd_tags: String,
+    pub backlog_metric: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StatsdAddress {
+    Udp(String, u16),
+    Unix(PathBuf),
+}
+
+/// Those that somebody gave; their parameters are counted.
+#[derive(Debug, Clone, Default)]
+pub struct Hooks {
+    pub on_starting: Option<Object>,
+    pub on_reload: Option<Object>,
+    pub when_ready: Option<Object>,
+    pub pre_fork: Option<Object>,
+    pub post_fork: Option<Object>,
+    pub post_worker_init: Option<Object>,
+    pub worker_int: Option<Object>,
+    pub worker_abort: Option<Object>,
+    pub pre_exec: Option<Object>,
+    pub pre_request: Option<Object>,
+    /// Takes two, three or four; `python::post_request_arity` says how many.
+    pub post_request: Option<Object>,
+    pub child_exit: Option<Object>,
+    pub worker_exit: Option<Object>,
+    pub nworkers_changed: Option<Object>,
+    pub on_exit: Option<Object>,
 }
 
 impl Settings {
-    /// Checks what was given and puts the defaults in.
-    pub fn check(given: Given) -> Result<Self, Error> {
-        let app = given
-            .app
-            .filter(|app| !app.is_empty())
-            .ok_or_else(|| Error::Usage("No application module specified.".to_owned()))?;
-        let defaults = Limits::default();
-        // gunicorn: 0 is no limit for the line, and the largest that is allowed for a field.
-        let line = given.limit_request_line.unwrap_or(4094);
-        let field = given
-            .limit_request_field_size
-            .filter(|size| *size > 0)
-            .unwrap_or(8190);
-        let fields = given.limit_request_fields.unwrap_or(100).clamp(1, 32768);
-        let limits = Limits {
-            request_line: if line == 0 {
-                usize::MAX
-            } else {
-                line.min(8190)
-            },
-            header_line: field,
-            header_count: fields,
-            head: defaults
-                .head
-                .max(fields.saturating_mul(field + 2).saturating_add(4)),
-        };
-        let format = given
-            .access_log_format
-            .as_deref()
-            .unwrap_or(Format::DEFAULT);
-        Ok(Self {
-            app,
-            bind: given.bind.unwrap_or_default(),
-            backlog: given.backlog.unwrap_or(2048),
-            workers: given.workers.unwrap_or(1),
-            threads: given.threads.unwrap_or(1),
-            worker_connections: given.worker_connections.unwrap_or(1000),
-            timeout: Some(
-                given
-                    .timeout
-                    .map_or(Duration::from_secs(30), |time| time.get()),
-            )
-            .filter(|timeout| !timeout.is_zero()),
-            graceful_timeout: given
-                .graceful_timeout
-                .map_or(Duration::from_secs(30), |time| time.get()),
-            keepalive: given
-                .keepalive
-                .map_or(Duration::from_secs(2), |time| time.get()),
-            preload_app: given.preload_app.unwrap_or(false),
-            chdir: given.chdir,
-            pythonpath: given.pythonpath.unwrap_or_default(),
-            python: given.python,
-            raw_env: given.raw_env.unwrap_or_default(),
-            accesslog: given
-                .accesslog
-                .filter(|path| !path.is_empty())
-                .map(PathBuf::from),
-            access_log_format: Format::parse(format).map_err(Error::Usage)?,
-            errorlog: given.errorlog.filter(|path| path != "-").map(PathBuf::from),
-            loglevel: given.loglevel.unwrap_or(tracing::Level::INFO),
-            log_format: given.log_format.unwrap_or_default(),
-            pidfile: given.pidfile,
-            control: given.control,
-            forwarded_allow_ips: given.forwarded_allow_ips.unwrap_or_default(),
-            secure_scheme_headers: given.secure_scheme_headers.unwrap_or_default(),
-            limits,
-        })
-    }
-
     #[must_use]
     pub fn log(&self) -> LogSettings {
+        let target = self.log.errorlog.clone();
         LogSettings {
-            format: self.log_format,
-            level: self.loglevel,
-            target: self
-                .errorlog
-                .clone()
-                .map_or(LogTarget::Stderr, LogTarget::File),
+            format: self.log.format,
+            level: self.log.level,
+            target: target.map_or(LogTarget::Stderr, LogTarget::File),
             ..LogSettings::new("wsgi")
         }
     }
@@ -151,9 +271,9 @@ impl Settings {
             limits: self.limits,
             policy: Policy::default(),
             deadlines: Deadlines {
-                head: HEAD_DEADLINE,
-                body: BODY_DEADLINE,
-                send: SEND_DEADLINE,
+                head: self.head_timeout,
+                body: self.body_timeout,
+                send: self.send_timeout,
                 keepalive: self.keepalive,
                 linger: LINGER,
             },
@@ -161,30 +281,5 @@ impl Settings {
             max_connections: self.worker_connections,
             accepts_per_turn: if self.workers > 1 { 1 } else { 64 },
         }
-    }
-}
-
-/// A number of workers or threads that can be meant.
-pub(crate) fn count(number: i64, what: &str) -> Result<usize, String> {
-    let most = if what == "threads" {
-        MOST_THREADS
-    } else {
-        MOST_WORKERS
-    };
-    match usize::try_from(number) {
-        Ok(number) if (1..=most).contains(&number) => Ok(number),
-        _ => Err(format!(
-            "expected a number of {what} from 1 to {most}, found {number}"
-        )),
-    }
-}
-
-/// `KEY=value`.
-pub(crate) fn env_pair(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((key, value)) if !key.is_empty() && !text.contains('\0') => {
-            Ok((key.to_owned(), value.to_owned()))
-        }
-        _ => Err(format!("{text:?} is not of the form NAME=value")),
     }
 }

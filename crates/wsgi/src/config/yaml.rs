@@ -1,190 +1,161 @@
-//! The YAML file: gunicorn's setting names, `python` and `control` beside them.
+//! Settings in YAML: the same names as in a Python file, and times and sizes with units.
 //!
-//! Not here: defaults (`settings`), and gunicorn's own Python files.
+//! Every problem is told, with its place. Relative paths are taken from the folder of the file.
+//! Not here: which values are good (`validate`).
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
-use trine_config::{Duration, ListenAddr, Place, Problems, yaml};
-use trine_service::logging::{self, LogFormat};
+use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use trine_config::{ListenAddr, Problems, suggest, yaml};
 
-use crate::worker::trust::SchemeHeaders;
+use super::address;
+use super::table::{self, Check, Setting};
+use super::value::{Dict, Value};
 
-use super::Given;
-use super::settings::{count, env_pair};
-
-/// One value or a list of them.
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
-enum OneOrMore<T> {
-    One(T),
-    More(Vec<T>),
-}
-
-impl<T> From<OneOrMore<T>> for Vec<T> {
-    fn from(given: OneOrMore<T>) -> Self {
-        match given {
-            OneOrMore::One(one) => vec![one],
-            OneOrMore::More(more) => more,
+/// Reads the file and hands each value, with the place of its setting, to `set`; every problem is noted.
+pub(super) fn read(
+    path: &Path,
+    problems: &mut Problems,
+    mut set: impl FnMut(usize, Value) -> Result<(), String>,
+) -> Option<()> {
+    let document = yaml::load::<BTreeMap<String, Value>>(path, problems)?;
+    let folder = path.parent().unwrap_or(Path::new("."));
+    for (name, value) in &document.raw {
+        let at = document.at(name);
+        let Some(place) = table::find(name) else {
+            let known = table::all().iter().map(|setting| setting.name);
+            let help = match suggest::nearest(name, known) {
+                Some(meant) => format!("did you mean \"{meant}\"?"),
+                None => "trine-wsgi --help lists the settings".to_owned(),
+            };
+            problems.push(at, "is not a setting", help);
+            continue;
+        };
+        let setting = table::all()[place];
+        let value = beneath(folder, setting, value.clone());
+        let set = sockets(setting, &value).and_then(|()| set(place, value));
+        if let Err(why) = set {
+            problems.push(at, why, format!("expected {}", setting.check.expected()));
         }
     }
+    Some(())
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct Raw {
-    /// The application, `MODULE:APP`, when the command line names none.
-    wsgi_app: Option<String>,
-    /// Addresses to listen on: `127.0.0.1:8000`, `unix:PATH`, `fd:NAME`.
-    bind: Option<OneOrMore<String>>,
-    /// Connections that may wait in the kernel.
-    backlog: Option<u32>,
-    /// Worker processes.
-    workers: Option<i64>,
-    /// Threads per worker.
-    threads: Option<i64>,
-    /// Connections per worker at the same time.
-    worker_connections: Option<u32>,
-    /// A worker that is at one request for longer is killed; 0 is never.
-    timeout: Option<Duration>,
-    /// How long workers may finish their requests after TERM.
-    graceful_timeout: Option<Duration>,
-    /// How long an idle connection is kept; 0 closes after each answer.
-    keepalive: Option<Duration>,
-    /// Import the application once, before workers are forked.
-    preload_app: Option<bool>,
-    /// Change to this folder before anything is imported.
-    chdir: Option<String>,
-    /// Folders for the front of sys.path, comma-separated.
-    pythonpath: Option<String>,
-    /// A virtualenv, or the python in one.
-    python: Option<String>,
-    /// Environment variables of workers, `NAME=value`.
-    raw_env: Option<OneOrMore<String>>,
-    /// The access log; `-` is standard output.
-    accesslog: Option<String>,
-    /// gunicorn's access log format.
-    access_log_format: Option<String>,
-    /// The error log; `-` is standard error.
-    errorlog: Option<String>,
-    loglevel: Option<String>,
-    /// `text` or `json`.
-    log_format: Option<LogFormat>,
-    pidfile: Option<String>,
-    /// The control socket.
-    control: Option<String>,
-    /// Peers whose X-Forwarded-Proto counts.
-    forwarded_allow_ips: Option<OneOrMore<String>>,
-    secure_scheme_headers: Option<BTreeMap<String, String>>,
-    limit_request_line: Option<usize>,
-    limit_request_fields: Option<usize>,
-    limit_request_field_size: Option<usize>,
+/// The `python` of the file, which is needed before the rest can be checked.
+pub(super) fn python(path: &Path) -> Option<PathBuf> {
+    // Whatever is wrong with the file is told when it is read as a whole.
+    let mut unused = Problems::new();
+    let document = yaml::load::<BTreeMap<String, Value>>(path, &mut unused)?;
+    let python = document.raw.get("python")?.as_str()?;
+    Some(path.parent()?.join(python))
 }
 
-/// Reads the file; every problem is noted. Relative paths are taken from its folder.
-pub(super) fn read(path: &Path, problems: &mut Problems) -> Option<Given> {
-    let mut document = yaml::load::<Raw>(path, problems)?;
-    let raw = std::mem::take(&mut document.raw);
-    let folder = path.parent().unwrap_or(Path::new(".")).to_owned();
-    let mut check = Check {
-        at: &|key| document.at(key),
-        problems,
-    };
-    let beneath = |text: String| folder.join(text);
-    let log_path = |text: String| {
-        if text == "-" {
-            text
-        } else {
-            folder.join(text).to_string_lossy().into_owned()
+/// With addresses looked at here, so that they are told with their line.
+fn sockets(setting: &Setting, value: &Value) -> Result<(), String> {
+    let addresses = match value {
+        Value::List(items) if setting.name == "bind" => {
+            items.iter().filter_map(Value::as_str).collect()
         }
+        Value::Text(text) if setting.name == "bind" => vec![text.as_str()],
+        _ => vec![],
     };
-    let bind = raw.bind.map(|bind| {
-        check.each("bind", bind, |text| {
-            text.parse::<ListenAddr>()
-                .map(|addr| addr.resolved_in(&folder))
-        })
-    });
-    let chdir = raw.chdir.map(beneath);
-    if let Some(folder) = chdir.as_ref().filter(|folder| !folder.is_dir()) {
-        let said = format!("there is no folder {}", folder.display());
-        check.note("chdir", &said);
-    }
-    Some(Given {
-        app: raw.wsgi_app,
-        bind,
-        backlog: raw.backlog,
-        workers: check.keep("workers", raw.workers, |number| count(number, "workers")),
-        threads: check.keep("threads", raw.threads, |number| count(number, "threads")),
-        worker_connections: raw.worker_connections.map(|count| count as usize),
-        timeout: raw.timeout,
-        graceful_timeout: raw.graceful_timeout,
-        keepalive: raw.keepalive,
-        preload_app: raw.preload_app,
-        chdir,
-        pythonpath: raw
-            .pythonpath
-            .map(|list| list.split(',').map(|one| folder.join(one)).collect()),
-        python: raw.python.map(beneath),
-        raw_env: raw
-            .raw_env
-            .map(|pairs| check.each("raw_env", pairs, |pair| env_pair(&pair))),
-        accesslog: raw.accesslog.map(log_path),
-        access_log_format: check.keep("access_log_format", raw.access_log_format, |format| {
-            crate::access_log::Format::parse(&format).map(|_| format)
-        }),
-        errorlog: raw.errorlog.map(log_path),
-        loglevel: check.keep("loglevel", raw.loglevel, |level| {
-            logging::parse_level(&level)
-        }),
-        log_format: raw.log_format,
-        pidfile: raw.pidfile.map(beneath),
-        control: raw.control.map(beneath),
-        forwarded_allow_ips: raw.forwarded_allow_ips.and_then(|list| {
-            let list = Vec::from(list).join(",");
-            check.keep("forwarded_allow_ips", Some(list), |list| list.parse())
-        }),
-        secure_scheme_headers: raw
-            .secure_scheme_headers
-            .map(|pairs| SchemeHeaders::new(pairs.into_iter().collect())),
-        limit_request_line: raw.limit_request_line,
-        limit_request_fields: raw.limit_request_fields,
-        limit_request_field_size: raw.limit_request_field_size,
-    })
+    addresses
+        .into_iter()
+        .try_for_each(|text| address::listen(text).map(|_| ()))
 }
 
-/// Notes problems with the place of their key.
-struct Check<'a> {
-    at: &'a dyn Fn(&str) -> Place,
-    problems: &'a mut Problems,
+/// With relative paths taken from `folder`.
+fn beneath(folder: &Path, setting: &Setting, value: Value) -> Value {
+    let join = |path: &str| match path {
+        "-" | "" => path.to_owned(),
+        path => folder.join(path).to_string_lossy().into_owned(),
+    };
+    match (setting.check, value) {
+        (_, Value::Text(list)) if setting.name == "pythonpath" => {
+            let folders: Vec<String> = list.split(',').map(join).collect();
+            Value::text(folders.join(","))
+        }
+        (_, Value::Int(port)) if setting.name == "bind" => Value::text(port.to_string()),
+        (_, Value::Text(text)) if setting.name == "bind" => match text.parse::<ListenAddr>() {
+            Ok(addr @ ListenAddr::Unix(_)) => Value::text(addr.resolved_in(folder).to_string()),
+            _ => Value::Text(text),
+        },
+        (Check::Path | Check::Chdir | Check::Files, Value::Text(path)) => Value::Text(join(&path)),
+        (_, Value::List(items)) if setting.name == "bind" || setting.check == Check::Files => {
+            Value::List(
+                items
+                    .into_iter()
+                    .map(|item| beneath(folder, setting, item))
+                    .collect(),
+            )
+        }
+        (_, value) => value,
+    }
 }
 
-impl Check<'_> {
-    fn keep<T, U, E: fmt::Display>(
-        &mut self,
-        key: &str,
-        value: Option<T>,
-        check: impl FnOnce(T) -> Result<U, E>,
-    ) -> Option<U> {
-        let result = check(value?);
-        self.problems.keep((self.at)(key), result)
+impl<'de> Deserialize<'de> for Value {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_any(Any)
+    }
+}
+
+struct Any;
+
+impl<'de> Visitor<'de> for Any {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value")
     }
 
-    fn each<T, U, E: fmt::Display>(
-        &mut self,
-        key: &str,
-        values: OneOrMore<T>,
-        check: impl Fn(T) -> Result<U, E>,
-    ) -> Vec<U> {
-        let values = Vec::from(values).into_iter().map(check);
-        values
-            .filter_map(|result| self.problems.keep((self.at)(key), result))
-            .collect()
+    fn visit_unit<E: Error>(self) -> Result<Value, E> {
+        Ok(Value::Nothing)
     }
 
-    fn note(&mut self, key: &str, message: &str) {
-        self.problems
-            .push((self.at)(key), message, "make it, or correct the path");
+    fn visit_none<E: Error>(self) -> Result<Value, E> {
+        Ok(Value::Nothing)
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, from: D) -> Result<Value, D::Error> {
+        from.deserialize_any(self)
+    }
+
+    fn visit_bool<E: Error>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_i64<E: Error>(self, number: i64) -> Result<Value, E> {
+        Ok(Value::Int(number))
+    }
+
+    fn visit_u64<E: Error>(self, number: u64) -> Result<Value, E> {
+        i64::try_from(number).map(Value::Int).map_err(E::custom)
+    }
+
+    fn visit_f64<E: Error>(self, number: f64) -> Result<Value, E> {
+        Ok(Value::Float(number))
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Value, E> {
+        Ok(Value::text(text))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let mut list = vec![];
+        while let Some(item) = items.next_element()? {
+            list.push(item);
+        }
+        Ok(Value::List(list))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
+        let mut dict = Dict::default();
+        while let Some(entry) = entries.next_entry()? {
+            dict.pairs.push(entry);
+        }
+        Ok(Value::Dict(dict))
     }
 }

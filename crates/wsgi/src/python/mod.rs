@@ -10,6 +10,7 @@
 mod answer;
 mod blocks;
 mod call;
+mod config_file;
 mod environ;
 mod errors;
 mod extension;
@@ -19,6 +20,7 @@ mod input;
 mod interpreter;
 mod interrupt;
 mod load;
+mod objects;
 mod standin;
 mod start_response;
 mod text;
@@ -26,8 +28,12 @@ mod threads;
 
 pub use answer::{Gone, Sink};
 pub use call::{Caller, Site, Verdict};
+pub use config_file::{
+    ConfigError, Names, change_folder, import_module, put_on_path, run_file, set_environment,
+};
 pub use fork::{Forked, fork};
 pub use interpreter::{Gil, InterpreterError, Setup, is_hosted, start};
 pub use interrupt::{Interrupt, call_off, interrupt_main, interrupt_threads, thread_number};
 pub use load::{App, LoadError, freeze, load};
+pub use objects::{Object, prepare};
 pub use threads::{CallerThread, spawn_thread};

@@ -340,9 +340,9 @@ impl Worker {
 }
 
 fn open_access_log(settings: &Settings) -> Result<Option<AccessLog>, (PathBuf, std::io::Error)> {
-    let Some(path) = &settings.accesslog else {
+    let Some(path) = &settings.log.accesslog else {
         return Ok(None);
     };
-    let log = AccessLog::open(path, settings.access_log_format.clone());
+    let log = AccessLog::open(path, settings.log.access_log_format.clone());
     log.map(Some).map_err(|error| (path.clone(), error))
 }
