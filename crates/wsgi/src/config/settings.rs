@@ -278,6 +278,11 @@ impl Settings {
                 linger: LINGER,
             },
             trusted: self.forwarded_allow_ips.clone(),
+            protocol: self.protocol,
+            gateway_peers: match self.protocol {
+                Protocol::Uwsgi => self.uwsgi_allow_ips.clone(),
+                Protocol::Http | Protocol::Fastcgi => self.fastcgi_allow_ips.clone(),
+            },
             max_connections: self.worker_connections,
             accepts_per_turn: if self.workers > 1 { 1 } else { 64 },
         }

@@ -122,7 +122,8 @@ impl Active<'_> {
     }
 
     pub(super) fn send_hints(&mut self, fields: &[u8]) -> Result<(), Gone> {
-        if self.reply.started() || self.reply.demand().version != Version::Http11 {
+        let demand = self.reply.demand();
+        if self.reply.started() || demand.version != Version::Http11 || demand.wire.is_some() {
             return Ok(());
         }
         let out = self.sink.out();

@@ -14,6 +14,7 @@ use pyo3::{ffi, intern};
 use crate::worker::body::Body;
 use crate::worker::environ::{Around, EnvironError, fill};
 use crate::worker::exchange::Exchange;
+use crate::worker::gateway::{Records, Wire};
 use crate::worker::reply::{Demand, Reply, error_page};
 use crate::worker::trust::SchemeHeaders;
 use crate::worker::watch::timeout_page;
@@ -105,12 +106,33 @@ impl Caller {
         keep_alive: bool,
         sink: &mut dyn Sink,
     ) -> Verdict {
+        let wire = exchange.given.as_ref().map(|given| given.wire);
+        let Some(Wire::FastCgi { id }) = wire else {
+            return self.answer(gil, exchange, keep_alive, sink);
+        };
+        let mut records = Records::new(sink, id);
+        let mut verdict = self.answer(gil, exchange, keep_alive, &mut records);
+        let whole = self.reply.is_whole() || !self.reply.started();
+        records.end(whole);
+        // The end is told by a record, so that an error page too leaves the connection usable.
+        verdict.keep = whole && keep_alive && exchange.keep_alive;
+        verdict
+    }
+
+    fn answer(
+        &mut self,
+        gil: Gil<'_>,
+        exchange: &mut Exchange,
+        keep_alive: bool,
+        sink: &mut dyn Sink,
+    ) -> Verdict {
         let py = gil.0;
         let request = exchange.request();
         let demand = Demand {
             version: request.version(),
             head_only: request.method() == "HEAD",
             keep_alive: keep_alive && exchange.keep_alive,
+            wire: exchange.given.as_ref().map(|given| given.wire),
         };
         self.reply.begin(demand);
         let environ = match self.environ(py, exchange) {
@@ -159,6 +181,7 @@ impl Caller {
             scheme_headers: &site.scheme_headers,
             name_from_host: site.server.is_none(),
             chunked_length: exchange.chunked_length,
+            given: exchange.given.as_deref(),
         };
         if let Err(refused) = fill(
             &exchange.request(),
@@ -168,7 +191,7 @@ impl Caller {
         ) {
             return Ok(Err(refused));
         }
-        if !exchange.peer.addr.is_empty() {
+        if !exchange.peer.addr.is_empty() && exchange.given.is_none() {
             use crate::worker::environ::{Environ as _, Key};
             filling.set(Key::RemoteAddr, exchange.peer.addr.as_bytes());
             filling.set(Key::RemotePort, exchange.peer.port.as_bytes());

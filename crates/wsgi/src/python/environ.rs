@@ -164,6 +164,18 @@ impl Environ for Filling<'_, '_> {
         self.set_new(name, value);
     }
 
+    fn variable(&mut self, name: &[u8], value: &[u8]) {
+        // SAFETY: the lock is held.
+        let (key, value) = unsafe { (latin1(name), latin1(value)) };
+        if key.is_null() {
+            self.failed = true;
+            return;
+        }
+        // SAFETY: the lock is held; a new reference.
+        let key = unsafe { Bound::from_owned_ptr(self.dict.py(), key) };
+        self.set_new(key.as_ptr(), value);
+    }
+
     fn header(&mut self, name: &[u8], value: &[u8]) {
         let key = self.names.header(self.dict.py(), name);
         // SAFETY: the lock is held.

@@ -12,6 +12,7 @@ use trine_sys::net;
 
 use super::body::{CollectError, Collector};
 use super::exchange::{Exchange, Peer, Pool};
+use super::gateway::{Door, DoorError, Passed};
 use super::outbox::Outbox;
 
 /// Room that is made for one receive of a head.
@@ -70,6 +71,8 @@ pub(super) struct Conn {
     pub state: State,
     pub exchange: Option<Box<Exchange>>,
     pub out: Outbox,
+    /// What is spoken, when it is not HTTP.
+    pub door: Option<Box<Door>>,
     /// Receiving may bring something.
     pub readable: bool,
     /// The peer has closed its sending side: the end comes after the bytes that are there.
@@ -97,6 +100,7 @@ impl Conn {
             state: State::Idle,
             exchange: None,
             out: Outbox::default(),
+            door: None,
             readable: true,
             ended: false,
             broken: false,
@@ -117,6 +121,9 @@ impl Conn {
         now: Instant,
     ) -> Progress {
         for _ in 0..READS_PER_TURN {
+            if let Some(progress) = self.pass_door(pool, now) {
+                return progress;
+            }
             let progress = match &mut self.state {
                 State::Idle | State::Head => self.parse_head(limits, policy, now),
                 State::Body(_) => self.take_body(),
@@ -143,8 +150,50 @@ impl Conn {
         Progress::Again
     }
 
+    /// Lets what was received through the door, if there is one.
+    fn pass_door(&mut self, pool: &mut Pool, now: Instant) -> Option<Progress> {
+        let door = self.door.as_mut()?;
+        let open = matches!(self.state, State::Idle | State::Head | State::Body(_));
+        if !open || door.raw.is_empty() {
+            return None;
+        }
+        let exchange = match &mut self.exchange {
+            Some(exchange) => exchange,
+            empty => empty.insert(pool.take(&self.peer, self.listener)),
+        };
+        let mut replies = Vec::new();
+        let passed = door.pass(exchange, &mut replies);
+        if !replies.is_empty() {
+            self.out.bytes().extend_from_slice(&replies);
+            self.broken |= self.out.flush(&*self.fd).is_err();
+        }
+        match passed {
+            Ok(Passed::On) => {
+                if matches!(self.state, State::Idle) && !door.is_idle() {
+                    exchange.began = now;
+                    self.state = State::Head;
+                }
+                None
+            }
+            Ok(Passed::Aborted) => {
+                self.state = State::Idle;
+                pool.give(self.exchange.take()?);
+                None
+            }
+            Ok(Passed::Close) => Some(Progress::Close),
+            Err(error) => Some(Progress::Refuse(Refusal::door(error))),
+        }
+    }
+
     /// One receive, to where the bytes belong.
     fn receive(&mut self, pool: &mut Pool) -> io::Result<usize> {
+        if let Some(door) = &mut self.door {
+            door.raw.reserve(HEAD_READ);
+            let spare = door.raw.capacity() - door.raw.len();
+            let count = net::recv_append(&*self.fd, &mut door.raw)?;
+            self.readable = count == spare || self.ended;
+            return Ok(count);
+        }
         if let State::Body(collector) = &mut self.state
             && let Some(room) = collector.direct()
         {
@@ -196,7 +245,10 @@ impl Conn {
         let request = exchange.head.on(pending);
         let (length, expects) = (request.body(), request.expects_continue());
         exchange.keep_alive = request.keep_alive() && request.method() != "CONNECT";
-        if length == BodyLength::Empty || length == BodyLength::Known(0) {
+        let no_body = length == BodyLength::Empty || length == BodyLength::Known(0);
+        if let Some(door) = &self.door {
+            exchange.keep_alive = door.keeps();
+        } else if no_body {
             self.state = State::Ready;
             return Some(Progress::Ready);
         }
@@ -222,7 +274,7 @@ impl Conn {
                 Err(error) => return Some(Progress::Refuse(Refusal::body(&error))),
             }
         }
-        if !collector.is_done() {
+        if !collector.is_done() || self.door.as_ref().is_some_and(|door| !door.is_complete()) {
             return None;
         }
         let State::Body(collector) = std::mem::replace(&mut self.state, State::Ready) else {
@@ -273,6 +325,7 @@ impl Conn {
     pub(super) fn is_idle(&self) -> bool {
         matches!(self.state, State::Idle)
             && self.out.is_empty()
+            && self.door.as_ref().is_none_or(|door| door.is_idle())
             && self
                 .exchange
                 .as_ref()
@@ -285,6 +338,23 @@ impl Refusal {
         Self {
             status: error.status(),
             text: error.to_string(),
+            version: Version::Http11,
+        }
+    }
+
+    fn door(error: DoorError) -> Self {
+        Self {
+            status: error.status(),
+            text: error.to_string(),
+            version: Version::Http11,
+        }
+    }
+
+    pub(super) fn forbidden() -> Self {
+        Self {
+            status: 403,
+            text: "This address may not speak the gateway protocol; see uwsgi_allow_ips."
+                .to_owned(),
             version: Version::Http11,
         }
     }

@@ -5,6 +5,7 @@
 use smallvec::SmallVec;
 use trine_http1::{Request, Version};
 
+use super::gateway::Given;
 use super::trust::SchemeHeaders;
 
 /// The keys that have a fixed name.
@@ -69,6 +70,8 @@ pub trait Environ {
     fn set(&mut self, key: Key, value: &[u8]);
     /// A header by its name on the wire; the place makes `HTTP_…` of it. Never called twice for one name.
     fn header(&mut self, name: &[u8], value: &[u8]);
+    /// A variable of a gateway protocol by its name in `environ`.
+    fn variable(&mut self, name: &[u8], value: &[u8]);
 }
 
 /// What is known beside the request itself.
@@ -83,6 +86,8 @@ pub struct Around<'a> {
     pub name_from_host: bool,
     /// The length of a chunked body that was read already.
     pub chunked_length: Option<u64>,
+    /// What a web server said beside the request; it knows better.
+    pub given: Option<&'a Given>,
 }
 
 /// Why a request that parsed well cannot be given to the application.
@@ -126,6 +131,9 @@ pub fn fill(
     if found.secure {
         into.set(Key::UrlScheme, b"https");
     }
+    if let Some(given) = around.given {
+        return fill_given(given, around, found.secure, into);
+    }
     if around.name_from_host {
         let port: &[u8] = if found.secure { b"443" } else { b"80" };
         let host = request.host().filter(|host| !host.is_empty());
@@ -139,13 +147,56 @@ pub fn fill(
         into.set(Key::PathInfo, path);
         return Ok(());
     }
-    let rest = path.strip_prefix(prefix).ok_or(EnvironError::ScriptName)?;
-    if !rest.is_empty() && rest[0] != b'/' && !prefix.ends_with(b"/") {
-        return Err(EnvironError::ScriptName);
-    }
+    let rest = beneath(prefix, path)?;
     into.set(Key::ScriptName, prefix);
     into.set(Key::PathInfo, rest);
     Ok(())
+}
+
+/// The keys of which the web server's word counts, and what else it has to say.
+fn fill_given(
+    given: &Given,
+    around: &Around<'_>,
+    secure: bool,
+    into: &mut impl Environ,
+) -> Result<(), EnvironError> {
+    // SERVER_NAME and such are among them.
+    for (name, value) in given.others() {
+        into.variable(name, value);
+    }
+    if !secure && given.secure() {
+        into.set(Key::UrlScheme, b"https");
+    }
+    if let Some(query) = given.get("QUERY_STRING") {
+        into.set(Key::QueryString, query);
+    }
+    if let Some(protocol) = given.get("SERVER_PROTOCOL").filter(|text| !text.is_empty()) {
+        into.set(Key::ServerProtocol, protocol);
+    }
+    let path = given.path().unwrap_or_default();
+    if let Some(mount) = given.mount() {
+        into.set(Key::ScriptName, mount);
+        into.set(Key::PathInfo, path);
+        return Ok(());
+    }
+    let rest = beneath(around.script_name, path)?;
+    if !around.script_name.is_empty() {
+        into.set(Key::ScriptName, around.script_name);
+    }
+    into.set(Key::PathInfo, rest);
+    Ok(())
+}
+
+/// What is left of `path` below a mount.
+fn beneath<'a>(prefix: &[u8], path: &'a [u8]) -> Result<&'a [u8], EnvironError> {
+    let rest = path.strip_prefix(prefix).ok_or(EnvironError::ScriptName)?;
+    let splits_a_name = !prefix.is_empty()
+        && !prefix.ends_with(b"/")
+        && rest.first().is_some_and(|&byte| byte != b'/');
+    if splits_a_name {
+        return Err(EnvironError::ScriptName);
+    }
+    Ok(rest)
 }
 
 #[derive(Default)]

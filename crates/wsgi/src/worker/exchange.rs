@@ -10,6 +10,7 @@ use trine_http1::{Request, RequestHead};
 use trine_sys::net::SockAddr;
 
 use super::body::Body;
+use super::gateway::Given;
 use super::trust::TrustedPeers;
 
 /// Who is at the other end, written out once per connection.
@@ -99,6 +100,8 @@ pub struct Exchange {
     /// The body came chunked; its length.
     pub chunked_length: Option<u64>,
     pub peer: Arc<Peer>,
+    /// What a web server said beside it, when it did not come by HTTP.
+    pub given: Option<Box<Given>>,
     /// Which listener it came in by.
     pub listener: usize,
     /// When its first byte was seen.
@@ -118,6 +121,7 @@ impl Exchange {
             body: Body::Empty,
             chunked_length: None,
             peer,
+            given: None,
             listener: 0,
             began: Instant::now(),
             keep_alive: true,
@@ -140,6 +144,7 @@ impl Exchange {
         self.end = self.start;
         self.head.clear();
         self.body = Body::Empty;
+        self.given = None;
         self.chunked_length = None;
         self.keep_alive = true;
     }

@@ -19,13 +19,14 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use trine_sys::epoll::{Epoll, Event, Interest};
-use trine_sys::net;
+use trine_sys::net::{self, SockAddr};
 
 use crate::slots::Slots;
 
 use super::conn::{Conn, Progress, Refusal, State};
 use super::date::DateCache;
 use super::exchange::{Exchange, Peer, Pool};
+use super::gateway::Door;
 
 pub use places::Token;
 pub use rules::{Deadlines, Listening, Rules};
@@ -292,9 +293,31 @@ impl Io {
         self.accepted += 1;
         let mut conn = Conn::new(fd, Peer::new(&addr, &self.rules.trusted), index, unix);
         conn.deadline = self.now_ms() + ms(self.rules.deadlines.head);
+        let forbidden = self.put_door(&mut conn, &addr);
         let token = self.insert(conn);
+        if forbidden {
+            self.refuse(token, &Refusal::forbidden());
+            self.flush_dirty();
+            return true;
+        }
         self.advance(token);
         true
+    }
+
+    /// Has a connection speak what the listeners speak. `true`: its peer may not.
+    fn put_door(&self, conn: &mut Conn, addr: &SockAddr) -> bool {
+        let Rules {
+            protocol,
+            limits,
+            max_connections,
+            gateway_peers,
+            ..
+        } = &self.rules;
+        conn.door = Door::new(*protocol, limits, *max_connections).map(Box::new);
+        match addr {
+            SockAddr::Tcp(addr) => conn.door.is_some() && !gateway_peers.contain(addr.ip()),
+            _ => false,
+        }
     }
 
     /// Receives and parses what is there.
@@ -399,7 +422,11 @@ impl Io {
         conn.state = State::Idle;
         conn.deadline = deadline;
         exchange.next();
-        let more = !exchange.pending().is_empty();
+        let mut more = !exchange.pending().is_empty();
+        if let Some(door) = &mut conn.door {
+            door.answered();
+            more |= !door.raw.is_empty();
+        }
         conn.exchange = Some(exchange);
         if more || conn.readable {
             self.advance(token);

@@ -1,7 +1,8 @@
 //! A worker process: it loads the application, takes requests from the listeners and answers them.
 //!
 //! `io` is the loop, `inline` calls the application on the loop's own thread, `threads` hands requests to others.
-//! `watch` sees to requests that take too long. `reply`, `environ`, `trust` and `outbox` are the pure parts.
+//! `gateway` lets in what is not HTTP. `watch` sees to requests that take too long. `reply`, `environ`, `trust` and
+//! `outbox` are the pure parts.
 //! Invariants: nothing of the arbiter runs here, and the process never returns into the arbiter's code; when the
 //! arbiter is gone, the worker finishes what it has and ends.
 //! Not here: Python itself (`python`), and the processes' life (`arbiter`).
@@ -12,6 +13,7 @@ mod date;
 mod drain;
 pub mod environ;
 pub mod exchange;
+pub mod gateway;
 pub mod inline;
 pub mod io;
 mod life;

@@ -10,6 +10,8 @@ use trine_http1::{
     is_hop_by_hop, trim_ows, write_chunk_head, write_header,
 };
 
+use super::gateway::Wire;
+
 /// What the request demands of its answer.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Demand {
@@ -18,6 +20,8 @@ pub struct Demand {
     pub head_only: bool,
     /// The client, and we, are willing to use the connection again.
     pub keep_alive: bool,
+    /// It did not come by HTTP.
+    pub wire: Option<Wire>,
 }
 
 /// Why an answer of the application cannot be sent.
@@ -47,6 +51,8 @@ enum Framing {
     Chunked,
     /// HTTP/1.0 without a length: the end of the connection ends the body.
     UntilClose,
+    /// The gateway protocol itself says where the body ends.
+    Records,
 }
 
 /// The answer under construction. Kept from request to request for its memory.
@@ -179,7 +185,8 @@ impl Reply {
             out.extend_from_slice(b"\r\n");
         }
         let bodyless = no_length || self.status == 304 || self.demand.head_only;
-        if self.demand.head_only && !no_length && length.or(total).is_none() {
+        let in_http = self.demand.wire.is_none();
+        if in_http && self.demand.head_only && !no_length && length.or(total).is_none() {
             // What GET would say; not after a measured nothing, which only says that the framework stripped the body.
             if self.demand.version == Version::Http11 && self.status != 304 {
                 out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
@@ -188,6 +195,10 @@ impl Reply {
         self.framing = match (length, self.demand.version) {
             _ if bodyless => Framing::Bodyless,
             (Some(left), _) => Framing::Length { left },
+            (None, _) if !in_http => match self.demand.wire {
+                Some(Wire::FastCgi { .. }) => Framing::Records,
+                _ => Framing::UntilClose,
+            },
             (None, Version::Http11) => {
                 out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
                 Framing::Chunked
@@ -196,6 +207,8 @@ impl Reply {
         };
         let keep = self.keep_alive();
         out.extend_from_slice(match (keep, self.demand.version) {
+            // Those are about a connection that is none of the web server's client.
+            _ if matches!(self.demand.wire, Some(Wire::FastCgi { .. })) => b"\r\n",
             (true, Version::Http11) => b"\r\n",
             (true, _) => b"Connection: keep-alive\r\n\r\n",
             (false, _) => b"Connection: close\r\n\r\n",
@@ -220,7 +233,7 @@ impl Reply {
                 write_chunk_head(out, len);
                 len
             }
-            Framing::UntilClose => len,
+            Framing::UntilClose | Framing::Records => len,
         };
         self.body_bytes += allowed as u64;
         allowed
@@ -234,7 +247,8 @@ impl Reply {
             Framing::Undecided
             | Framing::Bodyless
             | Framing::Length { .. }
-            | Framing::UntilClose => b"",
+            | Framing::UntilClose
+            | Framing::Records => b"",
         }
     }
 
@@ -247,7 +261,8 @@ impl Reply {
             Framing::Undecided
             | Framing::Bodyless
             | Framing::Length { .. }
-            | Framing::UntilClose => b"",
+            | Framing::UntilClose
+            | Framing::Records => b"",
         }
     }
 
@@ -255,7 +270,7 @@ impl Reply {
     #[must_use]
     pub fn is_complete(&self) -> bool {
         match self.framing {
-            Framing::Undecided | Framing::Chunked | Framing::UntilClose => false,
+            Framing::Undecided | Framing::Chunked | Framing::UntilClose | Framing::Records => false,
             Framing::Bodyless => true,
             Framing::Length { left } => left == 0,
         }
@@ -273,7 +288,7 @@ impl Reply {
         match self.framing {
             Framing::Length { left } => Some(left),
             Framing::Bodyless => Some(0),
-            Framing::Undecided | Framing::Chunked | Framing::UntilClose => None,
+            Framing::Undecided | Framing::Chunked | Framing::UntilClose | Framing::Records => None,
         }
     }
 
@@ -284,7 +299,7 @@ impl Reply {
         let framed = match self.framing {
             Framing::UntilClose => false,
             Framing::Length { left } => !self.ended || left == 0,
-            Framing::Undecided | Framing::Bodyless | Framing::Chunked => true,
+            Framing::Undecided | Framing::Bodyless | Framing::Chunked | Framing::Records => true,
         };
         framed && self.demand.keep_alive && !self.wants_close && self.status != 101
     }

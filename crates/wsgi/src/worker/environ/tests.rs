@@ -12,6 +12,12 @@ impl Environ for List {
             .push((key.name().to_owned(), value.escape_ascii().to_string()));
     }
 
+    fn variable(&mut self, name: &[u8], value: &[u8]) {
+        let name = String::from_utf8(name.to_vec()).unwrap();
+        self.0.retain(|(known, _)| *known != name);
+        self.0.push((name, value.escape_ascii().to_string()));
+    }
+
     fn header(&mut self, name: &[u8], value: &[u8]) {
         let name = String::from_utf8(name.to_ascii_uppercase()).unwrap();
         let key = format!("HTTP_{}", name.replace('-', "_"));
@@ -36,6 +42,7 @@ fn check(how: &str, request: &str, want: &[(&str, &str)]) {
         scheme_headers: &SchemeHeaders::default(),
         name_from_host: how.contains("unix"),
         chunked_length: value("chunked=").map(|length| length.parse().unwrap()),
+        given: None,
     };
     let mut list = List::default();
     let result = fill(

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use trine_http1::{Limits, Policy};
 
+use crate::config::settings::Protocol;
 use crate::worker::trust::TrustedPeers;
 
 /// How long clients may take.
@@ -31,6 +32,9 @@ pub struct Rules {
     pub policy: Policy,
     pub deadlines: Deadlines,
     pub trusted: TrustedPeers,
+    pub protocol: Protocol,
+    /// Who may speak another protocol than HTTP; peers on Unix sockets may.
+    pub gateway_peers: TrustedPeers,
     /// Connections at the same time; the listeners are left alone beyond it.
     pub max_connections: usize,
     /// Connections taken per wake-up; one, where other workers wait for the same listener.

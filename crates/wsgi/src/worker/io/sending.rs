@@ -121,9 +121,17 @@ impl Io {
             &refusal.text,
             false,
         );
+        let page = match &conn.door {
+            Some(door) => door.page(page),
+            None => page,
+        };
         conn.out.bytes().extend_from_slice(&page);
         conn.state = State::Closing;
         conn.readable = true;
+        if conn.out.is_empty() {
+            // Nothing can be said in a protocol that the peer does not speak.
+            return self.close_gently(token);
+        }
         self.mark_dirty(token);
     }
 

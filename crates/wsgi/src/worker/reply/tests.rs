@@ -52,6 +52,11 @@ fn check(
         },
         head_only: kind.contains("HEAD"),
         keep_alive: !kind.contains("close"),
+        wire: match kind.split(' ').next_back() {
+            Some("uwsgi") => Some(Wire::Uwsgi),
+            Some("fastcgi") => Some(Wire::FastCgi { id: 1 }),
+            _ => None,
+        },
     };
     let (text, keep) = play(demand, status, headers, total, blocks);
     let got = format!("{text}{}", if keep { "" } else { " <closes>" });
