@@ -280,7 +280,7 @@ fn the_end_comes_in_reverse_order_and_by_force_where_needed() {
 #[test]
 fn what_happens_is_told_on_the_event_stream_and_in_the_metrics() {
     let rig = Rig::start(
-        "  flaky:\n    command: [sh, -c, 'read x; exit 5']\n    startsecs: 0s\n    autostart: false\n    autorestart: false\n",
+        "  flaky:\n    command: [sh, -c, 'read x </dev/null; exit 5']\n    startsecs: 0s\n    autostart: false\n    autorestart: false\n",
     );
     let mut events = rig.stream("/v1/events?kinds=program.state");
     events.by_ref().find(|line| line.contains("hello")).unwrap();

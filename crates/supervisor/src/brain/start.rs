@@ -80,7 +80,7 @@ pub fn order(
         stdin: settings
             .stdin_socket
             .as_ref()
-            .map_or(Input::Null, |socket| {
+            .map_or(Input::Pipe, |socket| {
                 Input::Socket(socket.key(&settings.group))
             }),
         stdout,

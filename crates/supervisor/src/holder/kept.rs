@@ -4,6 +4,7 @@
 //! Fields are only added, each with a default, so that a newer holder takes over from an older one.
 
 use super::slot::{Pipe, Slot};
+use super::stdin::Stdin;
 use super::wire::{Channel, SlotLife};
 use crate::program::moment::Moment;
 use serde::{Deserialize, Serialize};
@@ -47,6 +48,9 @@ pub struct KeptSlot {
     pub pipes: Vec<(Channel, i32, i32)>,
     #[serde(default)]
     pub end_group: bool,
+    /// The writing end of its standard input, and what waits there.
+    #[serde(default)]
+    pub stdin: Option<(i32, Vec<u8>)>,
     #[serde(default)]
     pub kept: Vec<(String, i32)>,
     #[serde(default)]
@@ -123,6 +127,10 @@ impl KeptSlot {
             },
             pipes,
             end_group: slot.end_group,
+            stdin: match &slot.stdin {
+                Some(stdin) => Some((keeper.keep(stdin)?, stdin.waiting())),
+                None => None,
+            },
             kept: kept
                 .map(|(name, fd)| Ok((name.clone(), keeper.keep(fd)?)))
                 .collect::<io::Result<_>>()?,
@@ -140,6 +148,10 @@ impl KeptSlot {
             },
             end_group: self.end_group,
             cgroup: self.cgroup,
+            stdin: match self.stdin {
+                Some((number, waiting)) => Some(Stdin::from_parts(fds.take(number)?, waiting)),
+                None => None,
+            },
             ..Slot::default()
         };
         for (channel, read, write) in self.pipes {

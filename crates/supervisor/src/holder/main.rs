@@ -47,6 +47,7 @@ pub const OURS: [&str; 9] = [
 const SIGNALS: u64 = 0;
 const LINK: u64 = 1;
 const DOOR: u64 = 2;
+const STDINS: u64 = 3;
 
 /// A brain that dies younger than this makes the next one wait longer.
 const SHORT_LIFE: Duration = Duration::from_millis(100);
@@ -131,6 +132,9 @@ impl Holder {
             .add(&signals, SIGNALS, Interest::EPOLLIN)
             .and_then(|()| epoll.add(table.sockets().door(), DOOR, Interest::EPOLLIN))
             .map_err(failed("watch for signals"))?;
+        epoll
+            .add(table.stdins(), STDINS, Interest::EPOLLIN)
+            .map_err(failed("watch standard inputs"))?;
         Ok(Self {
             table,
             brain: None,
@@ -192,6 +196,7 @@ impl Holder {
                     self.table.sockets().answer_door();
                     self.ping();
                 }
+                STDINS => self.table.feed_waiting(),
                 _ => self.take_signals(),
             }
         }

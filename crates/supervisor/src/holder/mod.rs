@@ -10,6 +10,7 @@ pub mod main;
 pub mod process;
 pub mod slot;
 pub mod sockets;
+pub mod stdin;
 pub mod table;
 pub mod upgrade;
 pub mod wire;

@@ -1,6 +1,7 @@
 //! What the holder keeps of one process: the process itself, its exit record, its log pipes.
 //! Not here: whether it should run.
 
+use super::stdin::Stdin;
 use super::wire::{Channel, Failure, SlotLife};
 use crate::program::moment::Moment;
 use crate::program::state::Exit;
@@ -27,6 +28,8 @@ pub struct Slot {
     pub kept: Vec<(String, OwnedFd)>,
     /// The control group of this generation, if it has one.
     pub cgroup: Option<String>,
+    /// `None` unless it is alive and has a pipe there.
+    pub stdin: Option<Stdin>,
 }
 
 /// A program may have so many descriptors kept.
@@ -78,6 +81,7 @@ impl Slot {
         self.generation = generation;
         self.life = SlotLife::Failed { at, failure };
         self.pidfd = None;
+        self.stdin = None;
     }
 
     pub fn ended(&mut self, exit: Exit, at: Moment) {
@@ -89,6 +93,7 @@ impl Slot {
                 exit,
             };
             self.pidfd = None;
+            self.stdin = None;
         }
     }
 

@@ -5,6 +5,7 @@ use super::kept::{Keeper, Kept, KeptSlot, Unpacking};
 use super::process::{self, Inheritance};
 use super::slot::{Pipe, Slot};
 use super::sockets::Sockets;
+use super::stdin::Stdin;
 use super::wire::{Channel, Failure, Input, Order, Report, SpawnOrder, TableHead, Ticket};
 use crate::clock;
 use crate::program::moment::Moment;
@@ -12,12 +13,13 @@ use crate::program::state::Exit;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use std::time::Duration;
 use trine_service::listeners::Inherited;
 use trine_service::pidfile::PidFile;
 use trine_service::readiness::Notifier;
+use trine_sys::epoll::Epoll;
 use trine_sys::process::{Pid, Signal};
 
 /// A report and the descriptors that go with it.
@@ -37,6 +39,8 @@ pub struct Table {
     notifier: Notifier,
     pidfile: Option<PidFile>,
     upgrades: u64,
+    /// Watches for room in the standard inputs that something waits for.
+    stdins: Epoll,
     /// Set by `Order::Exit`.
     pub exit: Option<u8>,
     /// Set by `Order::Upgrade`: who asked, and what to execute.
@@ -84,6 +88,7 @@ impl Table {
             notifier: from.notifier,
             pidfile: None,
             upgrades: 0,
+            stdins: Epoll::new()?,
             exit: None,
             upgrade: None,
             pong: 0,
@@ -122,7 +127,10 @@ impl Table {
     /// The reverse of [`Self::pack`], in a table made from the same notify socket and inherited sockets.
     pub fn unpack(&mut self, kept: Kept, fds: &mut Unpacking) -> io::Result<()> {
         for slot in kept.slots {
-            let (id, slot) = slot.unpack(fds)?;
+            let (id, mut slot) = slot.unpack(fds)?;
+            if let Some(stdin) = &mut slot.stdin {
+                stdin.resume(&self.stdins)?;
+            }
             self.slots.insert(id, slot);
         }
         self.sockets.unpack(kept.sockets, fds)?;
@@ -263,6 +271,7 @@ impl Table {
                 let _ = self.slots.get(&id).map(|slot| slot.signal(signal, group));
                 None
             }
+            Order::Feed { ticket, id, text } => Some(self.feed(ticket, &id, &text)),
             Order::Acknowledge { id, generation } => {
                 if let Some(slot) = self.slots.get_mut(&id) {
                     slot.acknowledge(generation);
@@ -349,7 +358,7 @@ impl Table {
         slot.end_group = order.end_group;
         let mut fds = Vec::new();
         let stdin = match &order.stdin {
-            Input::Null => None,
+            Input::Null | Input::Pipe => None,
             Input::Socket(key) => Some(key),
         };
         for key in order.sockets.iter().map(|(_, key)| key).chain(stdin) {
@@ -375,6 +384,15 @@ impl Table {
             }
         }
         let at = clock::now();
+        let mut pipe = None;
+        if order.stdin == Input::Pipe {
+            // Without one the program reads nothing, which is better than not running.
+            slot.stdin = Stdin::open().ok().map(|(stdin, read)| {
+                pipe = Some(read);
+                stdin
+            });
+        }
+        fds.extend(pipe.as_ref().map(AsFd::as_fd));
         Some(
             match process::spawn(&order, slot, &fds, &self.inheritance) {
                 Ok(child) => {
@@ -404,6 +422,40 @@ impl Table {
                 }
             },
         )
+    }
+
+    fn feed(&mut self, ticket: Ticket, id: &str, text: &str) -> Letter {
+        let stdin = self.slots.get_mut(id).and_then(|slot| slot.stdin.as_mut());
+        let fed = match stdin {
+            Some(stdin) => stdin.feed(text.as_bytes(), &self.stdins),
+            None => Err(io::ErrorKind::BrokenPipe.into()),
+        };
+        match fed {
+            Ok(()) => (
+                Report::Done {
+                    ticket,
+                    text: String::new(),
+                },
+                Vec::new(),
+            ),
+            Err(err) => refused(ticket, "write", &err),
+        }
+    }
+
+    /// Readable when some program's standard input has room again; then [`Self::feed_waiting`].
+    #[must_use]
+    pub fn stdins(&self) -> &Epoll {
+        &self.stdins
+    }
+
+    pub fn feed_waiting(&mut self) {
+        for stdin in self
+            .slots
+            .values_mut()
+            .filter_map(|slot| slot.stdin.as_mut())
+        {
+            stdin.flush(&self.stdins);
+        }
     }
 
     fn open_pipe(&mut self, id: String, channel: Channel, bytes: usize) -> io::Result<Rc<OwnedFd>> {

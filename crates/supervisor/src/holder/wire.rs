@@ -116,6 +116,12 @@ pub enum Order {
         signal: i32,
         group: bool,
     },
+    /// Write this to the standard input of a process that has a pipe there, whole; what it has not read yet waits.
+    Feed {
+        ticket: Ticket,
+        id: String,
+        text: String,
+    },
     /// The exit (or failed spawn) of this generation is known and written down.
     Acknowledge {
         id: String,
@@ -231,6 +237,8 @@ pub enum Input {
     Null,
     /// The held socket of this key.
     Socket(String),
+    /// A pipe, for [`Order::Feed`].
+    Pipe,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
