@@ -286,11 +286,13 @@ unsafe fn each_header<E: std::fmt::Display>(
         let mut good = true;
         for index in 0..ffi::PySequence_Fast_GET_SIZE(sequence) {
             let pair = ffi::PySequence_Fast_GET_ITEM(sequence, index);
-            let parts =
-                (ffi::PyTuple_Check(pair) != 0 && ffi::PyTuple_GET_SIZE(pair) == 2).then(|| {
-                    latin1_bytes(ffi::PyTuple_GET_ITEM(pair, 0))
-                        .zip(latin1_bytes(ffi::PyTuple_GET_ITEM(pair, 1)))
-                });
+            // PEP 3333 wants tuples; gunicorn takes lists as well.
+            let is_pair = (ffi::PyTuple_Check(pair) != 0 || ffi::PyList_Check(pair) != 0)
+                && ffi::PySequence_Fast_GET_SIZE(pair) == 2;
+            let parts = is_pair.then(|| {
+                latin1_bytes(ffi::PySequence_Fast_GET_ITEM(pair, 0))
+                    .zip(latin1_bytes(ffi::PySequence_Fast_GET_ITEM(pair, 1)))
+            });
             let Some(Some((name, value))) = parts else {
                 raise(
                     ffi::PyExc_TypeError,

@@ -229,7 +229,6 @@ fn headers<'a>(
             }
             if name.eq_ignore_ascii_case(b"script_name") {
                 found.script_name = Some(value);
-                continue;
             }
         }
         let maybe_repeated = repeated & class_of(name) != 0;

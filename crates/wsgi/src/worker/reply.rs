@@ -175,8 +175,10 @@ impl Reply {
         let length = match (self.declared, total) {
             _ if no_length => None,
             (Some(declared), _) => Some(declared),
-            // A framework that strips the body of a HEAD answer leaves nothing to measure.
-            (None, Some(0)) if self.demand.head_only || self.status == 304 => None,
+            // A framework that strips the body of a HEAD answer leaves nothing to measure, and what is given with a 304
+            // need not be what a 200 would have.
+            (None, Some(0)) if self.demand.head_only => None,
+            (None, _) if self.status == 304 => None,
             (None, total) => total,
         };
         if let Some(length) = length {
