@@ -9,7 +9,11 @@ use std::io::{Read as _, Write as _};
 use harness::{Server, signal_pid, wait_for};
 use nix::sys::signal::Signal;
 
-const KINDS: [&[&str]; 1] = [&["--timeout", "300ms"]];
+/// One thread, then several.
+const KINDS: [&[&str]; 2] = [
+    &["--timeout", "300ms"],
+    &["--threads", "3", "--request-timeout", "300ms"],
+];
 
 fn start(kind: &[&str]) -> Server {
     Server::start(&[kind, &["stuck:app"]].concat())
@@ -57,6 +61,18 @@ fn a_stuck_request_is_told_with_its_stack_and_answered_504() {
 }
 
 #[test]
+fn the_stacks_of_the_other_threads_are_told_too() {
+    let server = start(KINDS[1]);
+    let mut other = server.connect();
+    other
+        .write_all(b"GET /waits HTTP/1.1\r\nHost: h\r\n\r\n")
+        .unwrap();
+    assert!(ask(&server, "/spin").starts_with(TIMED_OUT));
+    wait_log(&server, "in wait_here");
+    server.stop();
+}
+
+#[test]
 fn with_one_thread_waits_in_system_calls_and_locks_end_as_well() {
     let server = start(KINDS[0]);
     let pid = server.get("/pid");
@@ -101,8 +117,21 @@ fn an_application_that_goes_on_has_the_last_word() {
 }
 
 #[test]
+fn one_thread_that_does_not_react_gets_504_for_its_client_and_the_others_serve_on() {
+    let server = start(KINDS[1]);
+    let pid = server.get("/pid");
+    let answer = ask(&server, "/deaf");
+    assert!(answer.starts_with(TIMED_OUT), "{answer}\n{}", server.log());
+    for _ in 0..5 {
+        assert_eq!(server.get("/pid"), pid);
+    }
+    // A worker with a thread in C cannot end by itself.
+    server.signal(Signal::SIGQUIT);
+}
+
+#[test]
 fn a_worker_that_does_not_react_is_ended_and_replaced() {
-    for kind in KINDS {
+    for kind in [KINDS[0], &["--threads", "2", "--request-timeout", "300ms"]] {
         let server = start(kind);
         let pid = server.get("/pid");
         let mut stuck: Vec<_> = (0..2).map(|_| server.connect()).collect();

@@ -30,7 +30,11 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// was, and there only `request_timeout` is.
 #[must_use]
 pub fn limit(settings: &Settings) -> Option<Duration> {
-    settings.timeout.filter(|_| settings.threads == 1)
+    if settings.request_timeout_given || settings.threads == 1 {
+        settings.request_timeout
+    } else {
+        None
+    }
 }
 
 /// All threads of a worker that call the application.
