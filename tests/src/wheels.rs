@@ -69,7 +69,7 @@ impl Installed {
     }
 }
 
-/// `python3`, and one of another version, each with an environment of its own. `None` after saying that the test is
+/// `python3`, and one of another version, each with an environment of its own; the first also has trine-gunicorn. `None` after saying that the test is
 /// left out.
 #[must_use]
 #[track_caller]
@@ -98,7 +98,11 @@ fn make() -> Option<Vec<Installed>> {
         build_server(&tools, python, &dist);
         install(&work, python)
     });
-    Some(made.collect())
+    let made: Vec<Installed> = made.collect();
+    if let Some(first) = made.first() {
+        first.install_ours("trine-gunicorn");
+    }
+    Some(made)
 }
 
 /// `target/wheel`: a target folder of its own, because pyo3 is built otherwise for an extension module.

@@ -48,18 +48,28 @@ pub fn program(args: impl IntoIterator<Item = OsString>) -> u8 {
         Ok(sources) => sources,
         Err(stop) => return stop.tell(&program),
     };
-    let Err(error) = run(&sources, &words) else {
-        return 0;
-    };
+    serve_to_the_end(&sources, &words)
+}
+
+/// Serves as `sources` say, and returns the exit code.
+pub(crate) fn serve_to_the_end(sources: &Sources, words: &[String]) -> u8 {
+    match run(sources, words) {
+        Ok(()) => 0,
+        Err(error) => tell(&sources.program, &error),
+    }
+}
+
+/// Says on standard error what went wrong, and returns the exit code.
+pub(crate) fn tell(program: &Program, error: &Error) -> u8 {
     let told = error
         .in_gunicorns_words()
-        .unwrap_or_else(|| format!("{}: {}\n", program.name, chain(&error)));
+        .unwrap_or_else(|| format!("{}: {}\n", program.name, chain(error)));
     let _ = std::io::stderr().lock().write_all(told.as_bytes());
     error.exit().code()
 }
 
 /// The sources of settings that a command line makes, with what GUNICORN_CMD_ARGS adds.
-fn sources(program: &Program, words: &[String]) -> Result<Sources, Stop> {
+pub(crate) fn sources(program: &Program, words: &[String]) -> Result<Sources, Stop> {
     let origin = config::origin::Origin::here();
     let line = cli::parse(program, words)?;
     let env_words = origin.arguments().map_err(Stop::Error)?;

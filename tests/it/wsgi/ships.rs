@@ -9,7 +9,7 @@ use e2e::client::{Address, Request, ask, get};
 use e2e::daemon::{self, Daemon, Launch};
 use e2e::folder::Folder;
 use e2e::wheels::{self, Installed};
-use e2e::{port, tools};
+use e2e::{port, tools, wait};
 use nix::sys::signal::Signal;
 
 /// Starts a program of the environment as it is called at a prompt, with tests/apps as its folder.
@@ -167,4 +167,117 @@ fn the_command_and_package_gunicorn_are_there_only_without_the_real_one() {
     made.pip(&["uninstall", "-y", "gunicorn"]);
     let gone = "import importlib.util; print(importlib.util.find_spec('gunicorn'))";
     assert_eq!(made.python(gone), "None");
+}
+
+const EMBEDDING: &str = r#"
+import sys
+from gunicorn.app.base import BaseApplication
+from gunicorn.arbiter import Arbiter
+from gunicorn.config import Config, Postfork
+
+def post_fork(server, worker):
+    pass
+
+class Standalone(BaseApplication):
+    def __init__(self, options):
+        self.options = options
+        super().__init__()
+
+    def load_config(self):
+        known = {name: value for name, value in self.options.items() if name in self.cfg.settings}
+        for name, value in known.items():
+            self.cfg.set(name.lower(), value)
+        self.cfg.set("post_fork", post_fork)
+        assert isinstance(self.cfg, Config) and Postfork.name == "post_fork"
+
+    def load(self):
+        def app(environ, start_response):
+            start_response("200 OK", [("Content-Length", "9")])
+            return [b"embedded\n"]
+        return app
+
+if __name__ == "__main__":
+    Standalone({"bind": sys.argv[1], "WORKERS": 2, "workers": sys.argv[2], "nonsense": 1}).run()
+    print("run() came back")
+"#;
+
+#[test]
+fn a_script_embeds_the_server() {
+    let Some([made, ..]) = wheels::installed() else {
+        return;
+    };
+    let folder = Folder::new();
+    folder.write("serve.py", EMBEDDING);
+    let bind = port::free();
+    let launch = |workers: &str| {
+        Launch::program(made.bin("python"))
+            .args(["serve.py", &bind.to_string(), workers])
+            .notify()
+    };
+    let (code, said) = daemon::run(launch("many"), &folder);
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("Error: "), "{said}");
+
+    let mut server = launch("2").start(&folder).wait_ready();
+    assert_eq!(get(bind, "/").text(), "embedded\n");
+    let before = server.family();
+    server.signal(Signal::SIGHUP);
+    wait::until("new workers", || {
+        let now = server.family();
+        let all_new = now.iter().filter(|pid| before.contains(pid)).count() == 1;
+        (all_new && now.len() == 3).then_some(())
+    });
+    assert_eq!(get(bind, "/").text(), "embedded\n");
+    server.terminate();
+    assert_eq!(server.exit_code(), 0, "{}", server.output());
+    assert!(!server.output().contains("run() came back"));
+    server.assert_nothing_left();
+}
+
+const COMMAND_LINE: &str = r#"
+from gunicorn.app.wsgiapp import WSGIApplication
+
+class Ours(WSGIApplication):
+    def load_config(self):
+        super().load_config()
+        self.cfg.set("proc_name", "ours")
+
+    def load(self):
+        inner = super().load()
+        def app(environ, start_response):
+            environ["PATH_INFO"] = "/hello"
+            return inner(environ, start_response)
+        return app
+
+Ours("%(prog)s [OPTIONS] [APP_MODULE]", prog="ours").run()
+"#;
+
+#[test]
+fn a_script_extends_the_command_line() {
+    let Some([made, ..]) = wheels::installed() else {
+        return;
+    };
+    let folder = Folder::new();
+    let script = folder.write("ours.py", COMMAND_LINE);
+    let args = [script.to_str().unwrap(), "with_flask:app"];
+    let (server, address) = start(&folder, &made.bin("python"), &args);
+    assert_eq!(get(address, "/anything").text(), "hello from flask\n");
+    server.stop();
+    let launch = Launch::program(made.bin("python"));
+    let (code, said) = daemon::run(launch.arg(&script).arg("--no-such-flag"), &folder);
+    assert_eq!(code, 2, "{said}");
+}
+
+#[test]
+fn worker_classes_of_others_are_refused_in_words() {
+    let Some([made, ..]) = wheels::installed() else {
+        return;
+    };
+    let code = "class UvicornWorker(__import__('gunicorn.workers.base').workers.base.Worker): __module__ = 'uvicorn.workers'";
+    let out = Command::new(made.bin("python"))
+        .args(["-c", code])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&out.stderr);
+    assert!(said.contains("it is for ASGI applications"), "{said}");
 }

@@ -340,7 +340,7 @@ fn logging(values: &Values, warnings: &mut Vec<String>) -> Result<Logging, Strin
         loglevel,
         format: match values.text("log_format") {
             Some("json") => LogFormat::Json,
-            _ => LogFormat::Text,
+            _ => LogFormat::Gunicorn,
         },
         capture_output: values.bool("capture_output"),
         enable_stdio_inheritance: values.bool("enable_stdio_inheritance"),

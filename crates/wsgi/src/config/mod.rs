@@ -13,7 +13,7 @@ mod sources;
 pub mod table;
 mod validate;
 pub mod value;
-mod values;
+pub(crate) mod values;
 mod yaml;
 
 pub use settings::Settings;

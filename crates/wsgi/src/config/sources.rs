@@ -9,7 +9,9 @@ use trine_config::{Problems, suggest};
 
 use crate::cli::{Line, Program};
 use crate::error::Error;
-use crate::python::{ConfigError, Gil, Names, change_folder, import_module, is_hosted, run_file};
+use crate::python::{
+    ConfigError, Embedded, Gil, Names, change_folder, import_module, is_hosted, run_file,
+};
 
 use super::meaning;
 use super::origin::Origin;
@@ -28,6 +30,7 @@ pub struct Sources {
     line: Line,
     env_line: Line,
     origin: Origin,
+    embedded: Option<Embedded>,
 }
 
 /// What the sources say.
@@ -67,6 +70,16 @@ impl Sources {
             line,
             env_line,
             origin,
+            embedded: None,
+        }
+    }
+
+    /// The settings of an application that brings its own, instead of all other sources.
+    #[must_use]
+    pub fn embedded(program: Program, embedded: Embedded, origin: Origin) -> Self {
+        Self {
+            embedded: Some(embedded),
+            ..Self::new(program, Line::default(), Line::default(), origin)
         }
     }
 
@@ -125,6 +138,45 @@ impl Sources {
     }
 
     fn read_from_origin(&self, gil: Gil<'_>) -> Result<Read, Error> {
+        let mut warnings = vec![];
+        let values = match &self.embedded {
+            Some(embedded) => self.embedded_values(gil, embedded)?,
+            None => self.values(gil, &mut warnings)?,
+        };
+        let app = match &self.embedded {
+            Some(_) => Some(Embedded::SPEC),
+            None => self.line.args.first().map(String::as_str),
+        };
+        let app = app.filter(|_| values.text("paste").is_none());
+        let mut settings = meaning::settings(&values, app, &self.origin).map_err(Error::Setting)?;
+        settings.warnings.splice(0..0, warnings);
+        go(gil, &settings.chdir)?;
+        Ok(Read { values, settings })
+    }
+
+    fn embedded_values(&self, gil: Gil<'_>, embedded: &Embedded) -> Result<Values, Error> {
+        let mut values = Values::defaults(gil, &self.origin).map_err(Error::Setting)?;
+        go(gil, &self.origin.folder)?;
+        let names = embedded.read(gil).map_err(|error| match error {
+            ConfigError::Raised(why) | ConfigError::Import(why) => Error::Setting(why),
+            ConfigError::Exit(code) => Error::Exit { code },
+        })?;
+        for (name, value) in names {
+            let Some(place) = table::find(&name) else {
+                continue;
+            };
+            let set = values.set(gil, place, value, &self.origin);
+            set.map_err(Error::Setting)?;
+        }
+        Ok(values)
+    }
+
+    /// One value for each setting, before it is looked at what they mean together. The current folder is that of the
+    /// origin afterwards.
+    ///
+    /// # Errors
+    /// What is wrong, in gunicorn's words.
+    pub fn values(&self, gil: Gil<'_>, warnings: &mut Vec<String>) -> Result<Values, Error> {
         let mut values = Values::defaults(gil, &self.origin).map_err(Error::Setting)?;
         let app = self.line.args.first().map(String::as_str);
         match self.line.text("paste") {
@@ -136,12 +188,11 @@ impl Sources {
             }
         }
         go(gil, &self.origin.folder)?;
-        let mut warnings = vec![];
         match self.location() {
-            Some(location) => self.read_file(gil, location, &mut values, &mut warnings)?,
+            Some(location) => self.read_file(gil, location, &mut values, warnings)?,
             None if Path::new(DEFAULT_FILE).exists() => {
                 let path = self.origin.folder.join(DEFAULT_FILE);
-                self.read_file(gil, &path.to_string_lossy(), &mut values, &mut warnings)?;
+                self.read_file(gil, &path.to_string_lossy(), &mut values, warnings)?;
             }
             None => {}
         }
@@ -152,11 +203,13 @@ impl Sources {
                     .map_err(Error::Setting)?;
             }
         }
-        let app = app.filter(|_| values.text("paste").is_none());
-        let mut settings = meaning::settings(&values, app, &self.origin).map_err(Error::Setting)?;
-        settings.warnings.splice(0..0, warnings);
-        go(gil, &settings.chdir)?;
-        Ok(Read { values, settings })
+        Ok(values)
+    }
+
+    /// The plain words of the command line.
+    #[must_use]
+    pub fn args(&self) -> &[String] {
+        &self.line.args
     }
 
     /// PasteDeploy's file is looked for before anything else is read, as gunicorn does.

@@ -151,7 +151,16 @@ impl Values {
     }
 }
 
-fn check(gil: Gil<'_>, place: usize, value: Value, origin: &Origin) -> Result<Value, String> {
+/// The value as it is kept, if the setting at `place` takes it.
+///
+/// # Errors
+/// gunicorn's sentence about the value.
+pub(crate) fn check(
+    gil: Gil<'_>,
+    place: usize,
+    value: Value,
+    origin: &Origin,
+) -> Result<Value, String> {
     let setting = table::all()[place];
     let value = prepare(gil, setting.check, value)?;
     match (setting.check, value) {

@@ -97,7 +97,7 @@ fn reader(py: Python<'_>) -> PyResult<Bound<'_, PyModule>> {
     PyModule::from_code(py, READER, c"trine_wsgi_config.py", c"trine_wsgi_config")
 }
 
-fn exit_code(py: Python<'_>, error: &PyErr) -> Option<u8> {
+pub(super) fn exit_code(py: Python<'_>, error: &PyErr) -> Option<u8> {
     error.is_instance_of::<PySystemExit>(py).then(|| {
         let code = error.value(py).getattr("code").ok();
         match code {

@@ -10,6 +10,10 @@ use pyo3::prelude::*;
 #[pymodule(gil_used = true)]
 pub(super) mod _native {
     #[pymodule_export]
+    use super::super::embedding::{
+        check_setting, import_app, read_command_line, run_application, settings,
+    };
+    #[pymodule_export]
     use super::run;
 
     #[pymodule_export]

@@ -5,6 +5,7 @@
 use pyo3::prelude::*;
 use pyo3::types::PyModule;
 
+use super::embedding::Embedded;
 use super::interpreter::{Gil, describe};
 
 /// The application object.
@@ -89,12 +90,22 @@ def load(spec):
     return app
 "#;
 
-/// Imports `module:object` or `module:factory(literals)`.
+/// Our loader as a module: `load`, and the error for what is no application.
+pub(super) fn loader(py: Python<'_>) -> PyResult<Bound<'_, PyModule>> {
+    PyModule::from_code(py, LOADER, c"trine_wsgi_loader.py", c"trine_wsgi_loader")
+}
+
+/// Imports `module:object` or `module:factory(literals)`; asks the application that started us, if one did.
 pub fn load(gil: Gil<'_>, spec: &str) -> Result<App, LoadError> {
     let py = gil.0;
+    if spec == Embedded::SPEC {
+        return Embedded::load(gil).map_err(|error| LoadError::Import {
+            summary: last_line(&error.to_string()),
+            traceback: describe(py, &error),
+        });
+    }
     let attempt = || -> PyResult<Result<App, PyErr>> {
-        let loader =
-            PyModule::from_code(py, LOADER, c"trine_wsgi_loader.py", c"trine_wsgi_loader")?;
+        let loader = loader(py)?;
         match loader.getattr("load")?.call1((spec,)) {
             Ok(app) => Ok(Ok(App(app.unbind()))),
             Err(error) => {

@@ -11,6 +11,7 @@ mod answer;
 mod blocks;
 mod call;
 mod config_file;
+mod embedding;
 mod environ;
 mod errors;
 mod extension;
@@ -31,6 +32,7 @@ pub use call::{Caller, Site, Verdict};
 pub use config_file::{
     ConfigError, Names, change_folder, import_module, put_on_path, run_file, set_environment,
 };
+pub use embedding::Embedded;
 pub use fork::{Forked, fork};
 pub use interpreter::{Gil, InterpreterError, Setup, is_hosted, start};
 pub use interrupt::{Interrupt, call_off, interrupt_main, interrupt_threads, thread_number};

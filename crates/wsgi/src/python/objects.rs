@@ -29,7 +29,7 @@ impl std::fmt::Debug for Object {
 }
 
 impl Object {
-    fn new(object: &Bound<'_, PyAny>) -> Self {
+    pub(super) fn new(object: &Bound<'_, PyAny>) -> Self {
         let or = |text: PyResult<Bound<'_, PyString>>| {
             text.map_or_else(|_| "?".to_owned(), |text| text.to_string())
         };

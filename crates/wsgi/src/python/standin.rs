@@ -4,6 +4,8 @@
 //! The sources are in the binary, so that it needs no files beside it; tracebacks show their lines all the same.
 //! Not here: environments outside the server (`packaging/gunicorn`).
 
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyModule};
 
@@ -21,11 +23,20 @@ macro_rules! sources {
     };
 }
 
-const SOURCES: [Source; 17] = sources![
+const SOURCES: [Source; 27] = sources![
     "__init__.py",
     "__main__.py",
+    "app.py",
+    "config.py",
     "glogging.py",
+    "logger.py",
     "standin/gunicorn/__init__.py",
+    "standin/gunicorn/__main__.py",
+    "standin/gunicorn/app/__init__.py",
+    "standin/gunicorn/app/base.py",
+    "standin/gunicorn/app/wsgiapp.py",
+    "standin/gunicorn/arbiter.py",
+    "standin/gunicorn/config.py",
     "standin/gunicorn/errors.py",
     "standin/gunicorn/glogging.py",
     "standin/gunicorn/http/__init__.py",
@@ -34,6 +45,7 @@ const SOURCES: [Source; 17] = sources![
     "standin/gunicorn/http/wsgi.py",
     "standin/gunicorn/instrument/__init__.py",
     "standin/gunicorn/instrument/statsd.py",
+    "standin/gunicorn/util.py",
     "standin/gunicorn/workers/__init__.py",
     "standin/gunicorn/workers/base.py",
     "standin/gunicorn/workers/gthread.py",
@@ -87,6 +99,10 @@ def install(sources):
 
 /// Has `import gunicorn` find our names from now on; in our own binary, `import trine_wsgi` too.
 pub(super) fn install(py: Python<'_>) -> PyResult<()> {
+    static INSTALLED: AtomicBool = AtomicBool::new(false);
+    if INSTALLED.swap(true, Relaxed) {
+        return Ok(());
+    }
     let sources = PyDict::new(py);
     for (file, source) in SOURCES {
         let (name, is_package) = module(file);
