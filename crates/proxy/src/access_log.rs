@@ -14,10 +14,11 @@ use serde::Serialize;
 use tokio::sync::Notify;
 use trine_http1::Request;
 
-use crate::config::{AccessLog, LogFormat};
+use crate::config::{AccessLog, LogEscape, LogFormat, LogUse};
 use crate::conn::Conn;
 use crate::conn::record::Record;
 use crate::conn::reply::push_number;
+use crate::template::{Scene, Template};
 
 /// Lines wait until so much has come together, or so long.
 const FLUSH_BYTES: usize = 32 * 1024;
@@ -28,7 +29,6 @@ const FLUSH_AFTER: Duration = Duration::from_secs(1);
 pub(crate) struct Target {
     /// `None` is standard output.
     file: Option<File>,
-    format: LogFormat,
 }
 
 impl Target {
@@ -36,10 +36,7 @@ impl Target {
     pub(crate) fn open(config: &AccessLog) -> io::Result<Arc<Self>> {
         let open = |path| OpenOptions::new().append(true).create(true).open(path);
         let file = config.path.as_ref().map(open).transpose()?;
-        Ok(Arc::new(Self {
-            file,
-            format: config.format,
-        }))
+        Ok(Arc::new(Self { file }))
     }
 
     fn write(&self, lines: &[u8]) -> io::Result<()> {
@@ -53,61 +50,79 @@ impl Target {
     }
 }
 
-/// One core's part of the log.
-pub(crate) struct Writer {
-    target: RefCell<Option<Arc<Target>>>,
-    lines: RefCell<Vec<u8>>,
+/// One core's part of all logs, in the order of [`Config::access_logs`](crate::config::Config::access_logs).
+pub(crate) struct Writers {
+    writers: RefCell<Vec<Writer>>,
     dirty: Notify,
 }
 
-impl Writer {
-    pub(crate) fn new(target: Option<Arc<Target>>) -> Self {
-        Self {
-            target: RefCell::new(target),
-            lines: RefCell::default(),
+/// One core's part of one log.
+struct Writer {
+    target: Arc<Target>,
+    lines: Vec<u8>,
+}
+
+impl Writers {
+    pub(crate) fn new(targets: &[Arc<Target>]) -> Self {
+        let writers = Self {
+            writers: RefCell::default(),
             dirty: Notify::new(),
-        }
-    }
-
-    /// Goes on with another file; lines that wait still go to the old one.
-    pub(crate) fn switch(&self, target: Option<Arc<Target>>) {
-        self.flush();
-        *self.target.borrow_mut() = target;
-    }
-
-    /// Adds the line of one request; `None` for one that could not be read.
-    pub(crate) fn write(&self, conn: &Conn, request: Option<Request<'_>>, record: &Record) {
-        let format = match self.target.borrow().as_ref() {
-            None => return,
-            Some(target) => target.format,
         };
-        let mut lines = self.lines.borrow_mut();
-        let was_empty = lines.is_empty();
-        match format {
-            LogFormat::Combined => combined(&mut lines, conn, request, record),
-            LogFormat::Json => json(&mut lines, conn, request, record),
-        }
-        let full = lines.len() >= FLUSH_BYTES;
-        drop(lines);
-        if full {
-            self.flush();
-        } else if was_empty {
-            self.dirty.notify_one();
+        writers.switch(targets);
+        writers
+    }
+
+    /// Goes on with other files; lines that wait still go to the old ones.
+    pub(crate) fn switch(&self, targets: &[Arc<Target>]) {
+        self.flush();
+        let writers = targets.iter().map(|target| Writer {
+            target: Arc::clone(target),
+            lines: Vec::new(),
+        });
+        *self.writers.borrow_mut() = writers.collect();
+    }
+
+    /// Adds the lines of one request.
+    pub(crate) fn write(&self, uses: &[LogUse], scene: &Scene<'_>) {
+        for one in uses {
+            if let Some(condition) = &one.condition {
+                let value = condition.value(scene);
+                if value.is_empty() || value == b"0" {
+                    continue;
+                }
+            }
+            let mut writers = self.writers.borrow_mut();
+            let Some(Writer { lines, .. }) = writers.get_mut(one.log) else {
+                continue;
+            };
+            let was_empty = lines.is_empty();
+            match &one.format {
+                LogFormat::Combined => combined(lines, scene.conn, scene.request, scene.record),
+                LogFormat::Json => json(lines, scene.conn, scene.request, scene.record),
+                LogFormat::Custom(template, escape) => {
+                    custom(lines, template, *escape, scene);
+                }
+            }
+            let full = lines.len() >= FLUSH_BYTES;
+            drop(writers);
+            if full {
+                self.flush();
+            } else if was_empty {
+                self.dirty.notify_one();
+            }
         }
     }
 
     /// Writes what has come together.
     pub(crate) fn flush(&self) {
-        let mut lines = self.lines.borrow_mut();
-        if lines.is_empty() {
-            return;
+        for Writer { target, lines } in self.writers.borrow_mut().iter_mut() {
+            if !lines.is_empty()
+                && let Err(error) = target.write(lines)
+            {
+                tracing::error!(bytes = lines.len(), "access log lines are lost: {error}");
+            }
+            lines.clear();
         }
-        if let Some(target) = self.target.borrow().as_ref()
-            && let Err(error) = target.write(&lines)
-        {
-            tracing::error!(bytes = lines.len(), "access log lines are lost: {error}");
-        }
-        lines.clear();
     }
 
     /// Writes lines that have waited long enough, for as long as it is polled.
@@ -120,17 +135,44 @@ impl Writer {
     }
 }
 
-impl Drop for Writer {
+impl Drop for Writers {
     fn drop(&mut self) {
         self.flush();
     }
 }
 
-impl fmt::Debug for Writer {
+impl fmt::Debug for Writers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Writer")
-            .field("target", &self.target)
-            .finish_non_exhaustive()
+        f.debug_struct("Writers").finish_non_exhaustive()
+    }
+}
+
+/// A format of the configuration's own.
+fn custom(out: &mut Vec<u8>, template: &Template, escape: LogEscape, scene: &Scene<'_>) {
+    template.write_escaped(out, scene, |out, value| match (escape, value) {
+        (LogEscape::Default, Some(value)) => escaped(out, value),
+        (LogEscape::Default, None) => out.push(b'-'),
+        (LogEscape::Json, Some(value)) => json_escaped(out, value),
+        (LogEscape::None, Some(value)) => out.extend_from_slice(value),
+        (LogEscape::Json | LogEscape::None, None) => {}
+    });
+    out.push(b'\n');
+}
+
+/// As nginx escapes for JSON; bytes beyond ASCII go through as they are.
+fn json_escaped(out: &mut Vec<u8>, value: &[u8]) {
+    for &byte in value {
+        match byte {
+            b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
+            b'\n' => out.extend_from_slice(b"\\n"),
+            b'\r' => out.extend_from_slice(b"\\r"),
+            b'\t' => out.extend_from_slice(b"\\t"),
+            8 => out.extend_from_slice(b"\\b"),
+            12 => out.extend_from_slice(b"\\f"),
+            // Writing to a Vec cannot fail.
+            0..32 => _ = write!(out, "\\u{byte:04X}"),
+            _ => out.push(byte),
+        }
     }
 }
 
@@ -155,7 +197,7 @@ fn combined(out: &mut Vec<u8>, conn: &Conn, request: Option<Request<'_>>, record
         }
     }
     out.extend_from_slice(b"\" ");
-    push_number(out, u64::from(status(record)));
+    push_number(out, u64::from(record.shown_status()));
     out.push(b' ');
     push_number(out, record.body_bytes);
     for name in ["referer", "user-agent"] {
@@ -167,15 +209,6 @@ fn combined(out: &mut Vec<u8>, conn: &Conn, request: Option<Request<'_>>, record
         out.push(b'"');
     }
     out.push(b'\n');
-}
-
-/// A request that nobody got an answer to is one whose client went away.
-fn status(record: &Record) -> u16 {
-    if record.status == 0 {
-        499
-    } else {
-        record.status
-    }
 }
 
 /// As nginx escapes: quotes, backslashes, control characters and all beyond ASCII become `\xXX`.
@@ -232,7 +265,7 @@ fn json(out: &mut Vec<u8>, conn: &Conn, request: Option<Request<'_>>, record: &R
         method: request.map_or("", |request| request.method()),
         target: request.map_or_else(String::new, |request| text(request.target())),
         protocol: request.map_or_else(String::new, |request| text(request.version_text())),
-        status: status(record),
+        status: record.shown_status(),
         body_bytes: record.body_bytes,
         host: request.and_then(|request| request.authority()).map(text),
         referer: field("referer"),
@@ -272,14 +305,17 @@ mod tests {
         let path = temp.path().join("access.log");
         let config = AccessLog {
             path: Some(path.clone()),
-            format: LogFormat::Combined,
         };
-        let writer = Writer::new(Some(Target::open(&config).unwrap()));
-        writer.lines.borrow_mut().extend_from_slice(b"one\n");
+        let writers = Writers::new(&[Target::open(&config).unwrap()]);
+        let put = |line: &[u8]| {
+            let lines = &mut writers.writers.borrow_mut()[0].lines;
+            lines.extend_from_slice(line);
+        };
+        put(b"one\n");
         std::fs::rename(&path, temp.path().join("old")).unwrap();
-        writer.switch(Some(Target::open(&config).unwrap()));
-        writer.lines.borrow_mut().extend_from_slice(b"two\n");
-        drop(writer);
+        writers.switch(&[Target::open(&config).unwrap()]);
+        put(b"two\n");
+        drop(writers);
         assert_eq!(std::fs::read(temp.path().join("old")).unwrap(), b"one\n");
         assert_eq!(std::fs::read(path).unwrap(), b"two\n");
     }

@@ -1,26 +1,89 @@
-//! The command line. Not here: what any of it does.
+//! The command line: nginx's options, and ours. Not here: what any of it does.
 
 use std::path::PathBuf;
 
 use clap::Parser;
 
+/// Where nginx's file lies on Debian, and elsewhere too.
+pub(crate) const NGINX_CONF: &str = "/etc/nginx/nginx.conf";
+
 /// Reverse proxy and file server.
 #[derive(Debug, Clone, Parser)]
-#[command(name = "trine-proxy", version)]
+#[command(
+    name = "trine-proxy",
+    version,
+    disable_version_flag = true,
+    after_help = "A file that ends in .yaml or .yml is read as YAML, every other one as nginx.conf."
+)]
 pub struct Cli {
-    /// The configuration file.
+    /// The configuration file [default: /etc/nginx/nginx.conf]
     #[arg(short = 'c', long = "config", value_name = "FILE")]
-    pub config: PathBuf,
-    /// Check the configuration, say all that is wrong with it, and end.
+    pub config: Option<PathBuf>,
+    /// Check the configuration, say all that is wrong with it, and end
     #[arg(short = 't', long = "test")]
     pub test: bool,
-    /// The Unix socket of the control API, instead of the one in the file.
+    /// The same, and print the configuration with all that it includes
+    #[arg(short = 'T')]
+    pub dump: bool,
+    /// Say nothing but errors while checking
+    #[arg(short = 'q')]
+    pub quiet: bool,
+    /// Folder that relative paths in nginx.conf start from [default: where the file lies]
+    #[arg(short = 'p', value_name = "FOLDER")]
+    pub prefix: Option<PathBuf>,
+    /// Error log, in place of the file's; stderr is standard error
+    #[arg(short = 'e', value_name = "FILE")]
+    pub error_log: Option<PathBuf>,
+    /// Directives in front of those of nginx.conf
+    #[arg(short = 'g', value_name = "DIRECTIVES")]
+    pub directives: Option<String>,
+    /// Tell the running daemon: stop, quit, reopen or reload
+    #[arg(short = 's', value_name = "SIGNAL", value_parser = ["stop", "quit", "reopen", "reload"])]
+    pub signal: Option<String>,
+    /// Print nginx's version, whose behaviour nginx.conf gets
+    #[arg(short = 'v')]
+    pub nginx_version: bool,
+    /// The same, and what is built in
+    #[arg(short = 'V')]
+    pub nginx_build: bool,
+    /// Go on without the directives that are not supported
+    #[arg(long)]
+    pub ignore_unsupported: bool,
+    /// Print our own version
+    #[arg(long, action = clap::ArgAction::Version)]
+    version: Option<bool>,
+    /// Print a document made from the code's own tables
+    #[arg(long, value_name = "DOCUMENT", value_parser = ["nginx-parity"], hide = true)]
+    pub generate: Option<String>,
+    /// The Unix socket of the control API, instead of the one in the file
     #[arg(long, value_name = "PATH")]
     pub control: Option<PathBuf>,
-    /// How log lines are written: text or json.
+    /// How log lines are written: text or json
     #[arg(long, value_name = "FORMAT")]
     pub log_format: Option<trine_service::logging::LogFormat>,
-    /// Leave out less important log lines: error, warn, info, debug or trace.
+    /// Leave out less important log lines: error, warn, info, debug or trace
     #[arg(long, value_name = "LEVEL", value_parser = trine_service::logging::parse_level)]
     pub log_level: Option<tracing::Level>,
+}
+
+impl Cli {
+    /// The file to read.
+    pub(crate) fn path(&self) -> PathBuf {
+        match (&self.config, &self.prefix) {
+            (Some(path), Some(prefix)) => prefix.join(path),
+            (Some(path), None) => path.clone(),
+            (None, Some(prefix)) => prefix.join("nginx.conf"),
+            (None, None) => NGINX_CONF.into(),
+        }
+    }
+
+    /// How it is to be read.
+    pub(crate) fn reading(&self) -> crate::config::Reading {
+        crate::config::Reading {
+            path: self.path(),
+            prefix: self.prefix.clone(),
+            directives: self.directives.clone(),
+            ignore_unsupported: self.ignore_unsupported,
+        }
+    }
 }

@@ -27,8 +27,8 @@ pub(crate) enum Order {
         close: Vec<usize>,
         done: oneshot::Sender<()>,
     },
-    /// Go on with this access log.
-    Log(Option<Arc<Target>>),
+    /// Go on with these access logs.
+    Logs(Vec<Arc<Target>>),
     Look(oneshot::Sender<Snapshot>),
     /// Take no more connections, finish what is under way, end.
     Drain(Duration),
@@ -41,7 +41,7 @@ pub(crate) struct Setup {
     pub(crate) config: Arc<Config>,
     pub(crate) doors: Doors,
     pub(crate) open: Vec<NewDoor>,
-    pub(crate) log: Option<Arc<Target>>,
+    pub(crate) logs: Vec<Arc<Target>>,
     /// How many descriptors it may use; only at the start.
     pub(crate) room: usize,
 }
@@ -156,10 +156,10 @@ async fn run(setup: Setup, inbox: mpsc::Receiver<Order>) -> io::Result<End> {
         config,
         doors,
         open,
-        log,
+        logs,
         room,
     } = setup;
-    let engine = Engine::new(config, doors, access_log::Writer::new(log), room);
+    let engine = Engine::new(config, doors, access_log::Writers::new(&logs), room);
     let mut desk = Desk {
         engine: Rc::clone(&engine),
         open: HashMap::new(),
@@ -169,10 +169,10 @@ async fn run(setup: Setup, inbox: mpsc::Receiver<Order>) -> io::Result<End> {
     let end = tokio::select! {
         end = desk.work() => end,
         () = Rc::clone(&engine.deadlines).watch() => unreachable("the deadlines' watch"),
-        () = engine.log.flush_regularly() => unreachable("the log's timer"),
+        () = engine.logs.flush_regularly() => unreachable("the log's timer"),
         () = engine.sweep() => unreachable("the sweep"),
     };
-    engine.log.flush();
+    engine.logs.flush();
     Ok(end)
 }
 
@@ -230,14 +230,14 @@ impl Desk {
                         config,
                         doors,
                         open,
-                        log,
+                        logs,
                         ..
                     },
                 close,
                 done,
             } => {
                 self.engine.apply(config, doors);
-                self.engine.log.switch(log);
+                self.engine.logs.switch(&logs);
                 self.open(open);
                 for number in close {
                     if let Some(closed) = self.open.remove(&number) {
@@ -248,7 +248,7 @@ impl Desk {
                 // Whoever gave the order may have left.
                 let _ = done.send(());
             }
-            Order::Log(target) => self.engine.log.switch(target),
+            Order::Logs(targets) => self.engine.logs.switch(&targets),
             Order::Look(reply) => _ = reply.send(self.snapshot()),
             Order::Drain(_) | Order::Stop => {}
         }

@@ -3,7 +3,6 @@
 //! A signal or a call becomes one step here; nothing else changes what the daemon is doing. Not here: requests, the
 //! answers of the control API (`control`), and how it ends (`drain`).
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,7 +20,7 @@ use trine_service::signals::{AsyncSignals, Signal, SignalPipe};
 use trine_sys::limits::{self, Resource};
 
 use crate::cli::Cli;
-use crate::config::Config;
+use crate::config::{Config, Reading};
 use crate::control::{Ask, Desk, Public};
 use crate::cores::{Core, Order, Setup};
 use crate::error::Error;
@@ -46,7 +45,7 @@ pub(crate) async fn run(cli: &Cli, config: Config, log: LogHandle) -> Result<(),
         .map(|path| trine_control::bind(path))
         .transpose()
         .map_err(Error::listen)?;
-    let (mut daemon, mut asks) = Daemon::start(cli.config.clone(), config, log, inherited)?;
+    let (mut daemon, mut asks) = Daemon::start(cli.reading(), config, log, inherited)?;
 
     let stop_control = CancellationToken::new();
     let desk = Arc::new(daemon.desk());
@@ -96,7 +95,7 @@ enum Step {
 }
 
 pub(crate) struct Daemon {
-    path: PathBuf,
+    reading: Reading,
     pub(crate) config: Arc<Config>,
     pub(crate) cores: Vec<Core>,
     book: DoorBook,
@@ -110,7 +109,7 @@ pub(crate) struct Daemon {
 impl Daemon {
     /// Opens the doors and starts the cores; all of them serve when this returns.
     fn start(
-        path: PathBuf,
+        reading: Reading,
         config: Config,
         log: LogHandle,
         mut inherited: Inherited,
@@ -128,7 +127,7 @@ impl Daemon {
                 config: Arc::clone(&prepared.config),
                 doors: Arc::clone(&prepared.changes.doors),
                 open,
-                log: prepared.log.clone(),
+                logs: prepared.logs.clone(),
                 room,
             };
             cores
@@ -137,7 +136,7 @@ impl Daemon {
         book.commit(&mut prepared.changes);
         let (asks, inbox) = mpsc::channel(16);
         let daemon = Self {
-            path,
+            reading,
             config: prepared.config,
             cores,
             book,
@@ -263,7 +262,7 @@ impl Daemon {
     }
 
     async fn try_reload(&mut self, dry_run: bool) -> Result<(), Vec<String>> {
-        let config = reload::read(&self.path)?;
+        let config = reload::read(&self.reading)?;
         if dry_run {
             return Ok(());
         }
@@ -287,15 +286,15 @@ impl Daemon {
         if let Err(error) = self.log.reopen() {
             tracing::error!("{}", trine_service::exit::chain(&error));
         }
-        match reload::open_log(&self.config) {
-            Ok(target) => {
+        match reload::open_logs(&self.config) {
+            Ok(targets) => {
                 for core in &self.cores {
-                    core.tell(Order::Log(target.clone())).await;
+                    core.tell(Order::Logs(targets.clone())).await;
                 }
                 tracing::info!("reopened the logs");
             }
             Err(error) => tracing::error!(
-                "the access log goes on into the old file: {}",
+                "the access logs go on into the old files: {}",
                 reload::line(&error)
             ),
         }

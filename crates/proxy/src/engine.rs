@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::access_log;
-use crate::config::{Config, Listen, PeerAddr};
+use crate::config::{Config, Listen, PeerAddr, Upstream};
 use crate::conn::record::Record;
 use crate::deadline::Deadlines;
 use crate::files::cache::Cache;
@@ -25,6 +25,9 @@ use crate::workbench::Store;
 /// How often idle upstream connections are looked through.
 const SWEEP_EVERY: Duration = Duration::from_secs(10);
 
+/// Servers named by variables that are kept in mind.
+const MOST_NAMED: usize = 256;
+
 /// What the connections of one core share.
 #[derive(Debug)]
 pub(crate) struct Engine {
@@ -33,7 +36,7 @@ pub(crate) struct Engine {
     pub(crate) files: Cache,
     pub(crate) time: WallClock,
     pub(crate) ids: Ids,
-    pub(crate) log: access_log::Writer,
+    pub(crate) logs: access_log::Writers,
     pub(crate) figures: Figures,
     /// Connections under way.
     pub(crate) conns: TaskTracker,
@@ -52,6 +55,8 @@ pub(crate) struct Generation {
     pub(crate) config: Arc<Config>,
     /// In the order of [`Config::upstreams`].
     pub(crate) groups: Vec<Rc<Group>>,
+    /// Those that URLs with variables have named.
+    named: RefCell<HashMap<String, Rc<Group>>>,
     doors: Doors,
 }
 
@@ -86,6 +91,51 @@ impl Figures {
 }
 
 impl Generation {
+    /// Whom a URL names that was made from variables, and the path and query in it, if there are any. A name that is no
+    /// upstream's is looked up when a connection is made.
+    ///
+    /// # Errors
+    /// What is wrong with the URL.
+    pub(crate) fn group_of(
+        &self,
+        engine: &Engine,
+        url: &[u8],
+    ) -> Result<(Rc<Group>, Option<Vec<u8>>), &'static str> {
+        let text = std::str::from_utf8(url).map_err(|_| "the URL is not text")?;
+        let (target, uri) =
+            crate::config::nginx::split_url(text).ok_or("the URL is not one of http://")?;
+        let uri = uri.map(|uri| uri.as_bytes().to_vec());
+        let known = self.groups.iter().find(|group| group.config.name == target);
+        if let Some(group) = known {
+            return Ok((Rc::clone(group), uri));
+        }
+        if let Some(group) = self.named.borrow().get(target) {
+            return Ok((Rc::clone(group), uri));
+        }
+        let addr = crate::config::nginx::peer_address(target, 80)
+            .ok_or("the URL does not name a server")?;
+        let peer = {
+            let mut peers = engine.peers.borrow_mut();
+            let peer = peers
+                .entry(addr.clone())
+                .or_insert_with(|| Rc::new(Peer::new(addr.clone())));
+            Rc::clone(peer)
+        };
+        let config = Upstream {
+            name: target.to_owned(),
+            peers: vec![addr],
+            primaries: 1,
+            keepalive: 0,
+        };
+        let group = Rc::new(Group::new(Arc::new(config), vec![peer]));
+        let mut named = self.named.borrow_mut();
+        if named.len() >= MOST_NAMED {
+            named.clear();
+        }
+        named.insert(target.to_owned(), Rc::clone(&group));
+        Ok((group, uri))
+    }
+
     /// What the door is configured to be, unless it was removed.
     pub(crate) fn listen(&self, door: usize) -> Option<&Listen> {
         let index = (*self.doors.get(door)?)?;
@@ -97,12 +147,13 @@ impl Engine {
     pub(crate) fn new(
         config: Arc<Config>,
         doors: Doors,
-        log: access_log::Writer,
+        logs: access_log::Writers,
         room: usize,
     ) -> Rc<Self> {
         let empty = Generation {
             config: Arc::clone(&config),
             groups: Vec::new(),
+            named: RefCell::default(),
             doors: Arc::clone(&doors),
         };
         let engine = Rc::new(Self {
@@ -111,7 +162,7 @@ impl Engine {
             files: Cache::default(),
             time: WallClock::new(),
             ids: Ids::new(),
-            log,
+            logs,
             figures: Figures::default(),
             conns: TaskTracker::new(),
             stop: CancellationToken::new(),
@@ -166,6 +217,7 @@ impl Engine {
         *self.generation.borrow_mut() = Rc::new(Generation {
             config,
             groups,
+            named: RefCell::default(),
             doors,
         });
     }

@@ -15,6 +15,35 @@ pub enum Error {
     /// The file has problems.
     #[error("cannot use the configuration")]
     Config(#[source] Problems),
+    /// `nginx.conf` has problems, which have been told in nginx's words.
+    #[error("cannot use the configuration")]
+    NginxConf(#[source] Problems),
+    /// `-s` finds no daemon.
+    #[error("open() \"{}\" failed", path.display())]
+    PidFile {
+        /// The file.
+        path: PathBuf,
+        /// The kernel's answer.
+        #[source]
+        source: io::Error,
+    },
+    /// The pid file has something else in it.
+    #[error("invalid PID number \"{text}\" in \"{}\"", path.display())]
+    BadPid {
+        /// The file.
+        path: PathBuf,
+        /// What is in it.
+        text: String,
+    },
+    /// The daemon cannot be told.
+    #[error("kill({pid}) failed")]
+    Signal {
+        /// Whom.
+        pid: i32,
+        /// The kernel's answer.
+        #[source]
+        source: io::Error,
+    },
     /// Another process has the address.
     #[error(
         "cannot listen on {addr}: another process does; stop it, or change `listen` ({source})"
@@ -83,6 +112,11 @@ impl ExitStatus for Error {
             Self::InUse { .. } | Self::Control(_) | Self::Core { .. } | Self::Runtime(_) => {
                 Exit::TryAgain
             }
+            // nginx's code.
+            Self::NginxConf(_)
+            | Self::PidFile { .. }
+            | Self::BadPid { .. }
+            | Self::Signal { .. } => Exit::Other(1),
             Self::CoreFailed(_) => Exit::Bug,
         }
     }

@@ -8,7 +8,7 @@
 mod access_log;
 mod cli;
 mod conditional;
-pub mod config;
+mod config;
 mod conn;
 mod control;
 mod cores;
@@ -19,11 +19,15 @@ mod engine;
 mod error;
 mod files;
 mod headers;
+mod invoke;
 mod listen;
+mod parity;
+mod pattern;
 mod range;
 mod reload;
 mod route;
 mod stream;
+mod template;
 mod time;
 mod upstream;
 mod workbench;
@@ -33,14 +37,28 @@ use trine_service::logging::{self, LogFormat, LogSettings, LogTarget};
 pub use cli::Cli;
 pub use error::Error;
 
+/// The nginx whose behaviour and defaults a `nginx.conf` gets.
+pub(crate) const NGINX_VERSION: &str = "1.31.5";
+
 /// Checks the configuration, and unless that was all, serves until told to stop.
 ///
 /// # Errors
 /// What keeps the daemon from starting, or makes it end other than by being asked to.
 pub fn run(cli: &Cli) -> Result<(), Error> {
-    let config = config::load(&cli.config).map_err(Error::Config)?;
-    if cli.test {
-        println!("{}: the configuration is good", cli.config.display());
+    if let Some(done) = invoke::without_serving(cli) {
+        return done;
+    }
+    let config = invoke::load(cli)?;
+    if cli.dump {
+        invoke::dump(cli);
+    }
+    if let Some(name) = &cli.signal {
+        return invoke::send_signal(name, &config);
+    }
+    if cli.test || cli.dump {
+        if cli.reading().is_yaml() && !cli.quiet {
+            println!("{}: the configuration is good", cli.path().display());
+        }
         return Ok(());
     }
     let log = logging::init(&log_settings(cli, &config.log))?;
@@ -67,8 +85,10 @@ fn log_settings(cli: &Cli, file: &config::Log) -> LogSettings {
         .as_deref()
         .and_then(|level| logging::parse_level(level).ok());
     settings.level = cli.log_level.or(level).unwrap_or(settings.level);
-    if let Some(path) = &file.file {
-        settings.target = LogTarget::File(path.clone());
+    match cli.error_log.as_ref().or(file.file.as_ref()) {
+        Some(path) if path.as_os_str() == "stderr" => settings.target = LogTarget::Stderr,
+        Some(path) => settings.target = LogTarget::File(path.clone()),
+        None => {}
     }
     settings
 }

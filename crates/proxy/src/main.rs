@@ -21,6 +21,11 @@ fn main() -> ExitCode {
     };
     match trine_proxy::run(&cli) {
         Ok(()) => ExitCode::SUCCESS,
+        // Every problem has been told already.
+        Err(error @ trine_proxy::Error::NginxConf(_)) => {
+            use trine_service::ExitStatus as _;
+            error.exit().into()
+        }
         Err(error) => trine_service::report("trine-proxy", &error),
     }
 }

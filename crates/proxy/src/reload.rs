@@ -2,24 +2,23 @@
 //!
 //! Not here: when to reload (see `daemon`), or what a core does with it (`engine`).
 
-use std::path::Path;
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
-use trine_config::Problems;
 use trine_service::exit::chain;
 use trine_service::listeners::Inherited;
 
 use crate::access_log::Target;
-use crate::config::{self, Config};
+use crate::config::{self, AccessLog, Config, Reading};
 use crate::cores::{Core, Order, Setup};
 use crate::error::Error;
+use crate::invoke;
 use crate::listen::{Changes, DoorBook};
 
 /// A configuration that is ready to be put into effect.
 pub(crate) struct Prepared {
     pub(crate) config: Arc<Config>,
-    pub(crate) log: Option<Arc<Target>>,
+    pub(crate) logs: Vec<Arc<Target>>,
     pub(crate) changes: Changes,
 }
 
@@ -30,37 +29,33 @@ pub(crate) fn prepare(
     cores: usize,
     inherited: &mut Inherited,
 ) -> Result<Prepared, Error> {
-    let log = open_log(&config)?;
+    let logs = open_logs(&config)?;
     let changes = book
         .prepare(&config, cores, inherited)
         .map_err(Error::listen)?;
     Ok(Prepared {
         config: Arc::new(config),
-        log,
+        logs,
         changes,
     })
 }
 
-/// Opens the access log, if there is one.
-pub(crate) fn open_log(config: &Config) -> Result<Option<Arc<Target>>, Error> {
-    let Some(log) = &config.access_log else {
-        return Ok(None);
-    };
-    Target::open(log)
-        .map(Some)
-        .map_err(|source| Error::AccessLog {
+/// Opens the access logs.
+pub(crate) fn open_logs(config: &Config) -> Result<Vec<Arc<Target>>, Error> {
+    let open = |log: &AccessLog| {
+        Target::open(log).map_err(|source| Error::AccessLog {
             path: log.path.clone().unwrap_or_default(),
             source,
         })
+    };
+    config.access_logs.iter().map(open).collect()
 }
 
 /// Reads the file again. The problems are for people.
-pub(crate) fn read(path: &Path) -> Result<Config, Vec<String>> {
-    config::load(path).map_err(|problems| lines(&problems))
-}
-
-pub(crate) fn lines(problems: &Problems) -> Vec<String> {
-    problems.iter().map(ToString::to_string).collect()
+pub(crate) fn read(reading: &Reading) -> Result<Config, Vec<String>> {
+    config::load(reading)
+        .config
+        .map_err(|problems| invoke::lines(&problems, reading.is_yaml()))
 }
 
 /// Puts a configuration into effect on all cores.
@@ -71,7 +66,7 @@ pub(crate) async fn apply(prepared: &mut Prepared, cores: &[Core]) {
             config: Arc::clone(&prepared.config),
             doors: Arc::clone(&prepared.changes.doors),
             open,
-            log: prepared.log.clone(),
+            logs: prepared.logs.clone(),
             room: 0,
         };
         let (done, reply) = oneshot::channel();

@@ -1,29 +1,89 @@
 //! The configuration: read, checked, and complete.
 //!
-//! `model` is what can run, `yaml` reads our own language into it (the reader of `nginx.conf` will stand beside it).
+//! `model` is what can run; `yaml` reads our own language into it, `nginx` reads `nginx.conf`.
 //! Not here: putting a configuration into effect.
 
 mod model;
+pub(crate) mod nginx;
 mod values;
 mod yaml;
 
 use std::path::{Path, PathBuf};
 
-pub use model::{
-    AccessLog, Action, Config, Files, HostPattern, Listen, Location, Log, LogFormat, Network,
-    PathMatch, PeerAddr, Server, Timeouts, Trusted, Upstream,
+#[cfg(test)]
+pub(crate) use model::Network;
+pub(crate) use model::{
+    Access, Charset, Content, ErrorTarget, Expires, Files, Folder, Kinds, LogUse, ProxyPass,
+    ProxyTarget, Rebase, RedirectRule, RedirectStyle, RequestFields, Return, ReturnBody, Rules,
+    TryFiles, TryLast, Who,
+};
+pub(crate) use model::{
+    AccessLog, Config, HostPattern, Listen, Location, Locations, Log, LogEscape, LogFormat,
+    Matcher, PeerAddr, Timeouts, Trusted, Upstream,
 };
 use trine_config::Problems;
 
-/// Reads and checks a file, with all that is wrong in it.
-///
-/// # Errors
-/// All problems, each with its place.
-pub fn load(path: &Path) -> Result<Config, Problems> {
+/// Which file is read, and how.
+#[derive(Debug, Clone)]
+pub(crate) struct Reading {
+    pub(crate) path: PathBuf,
+    /// Where relative paths of `nginx.conf` start, if not at the file's folder.
+    pub(crate) prefix: Option<PathBuf>,
+    /// Directives in front of those of `nginx.conf`.
+    pub(crate) directives: Option<String>,
+    /// Directives that are not supported are worth a warning only.
+    pub(crate) ignore_unsupported: bool,
+}
+
+/// What became of it.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    /// The configuration, or all that is wrong.
+    pub(crate) config: Result<Config, Problems>,
+    pub(crate) warnings: Problems,
+}
+
+impl Reading {
+    /// YAML is told by the file's ending; all else is `nginx.conf`.
+    pub(crate) fn is_yaml(&self) -> bool {
+        let ending = self.path.extension();
+        ending.is_some_and(|ending| ending == "yaml" || ending == "yml")
+    }
+
+    /// The same with absolute paths, and the folder that `nginx.conf` starts from.
+    fn located(&self) -> (PathBuf, PathBuf) {
+        let path = absolute(&self.path);
+        let folder = path.parent().unwrap_or(Path::new("/")).to_owned();
+        (path, self.prefix.as_deref().map_or(folder, absolute))
+    }
+}
+
+/// Reads and checks a file.
+pub(crate) fn load(reading: &Reading) -> Loaded {
     let mut problems = Problems::new();
-    let path = absolute(path);
-    let config = yaml::load(&path, &mut problems);
-    problems.finish(config)
+    let mut warnings = Problems::new();
+    let (path, prefix) = reading.located();
+    let config = if reading.is_yaml() {
+        yaml::load(&path, &mut problems)
+    } else {
+        let order = nginx::Order {
+            path: &path,
+            prefix: &prefix,
+            directives: reading.directives.as_deref(),
+            ignore_unsupported: reading.ignore_unsupported,
+        };
+        nginx::load(&order, &mut problems, &mut warnings)
+    };
+    Loaded {
+        config: problems.finish(config),
+        warnings,
+    }
+}
+
+/// The files of an `nginx.conf`, as they were read.
+pub(crate) fn sources(reading: &Reading) -> Vec<nginx::tree::SourceFile> {
+    let (path, prefix) = reading.located();
+    nginx::tree::read(&path, &prefix, &mut Problems::new()).1
 }
 
 /// Relative paths in the file start at its folder, wherever the daemon was started.
@@ -40,6 +100,22 @@ pub(crate) mod testing {
     pub(crate) fn config(text: &str) -> Config {
         let mut problems = Problems::new();
         let config = yaml::parse(text, Path::new("/etc/proxy.yaml"), &mut problems, false);
+        problems
+            .finish(config)
+            .unwrap_or_else(|problems| panic!("{problems}"))
+    }
+
+    /// One server with these directives of `nginx.conf`, which have to be good.
+    #[track_caller]
+    pub(crate) fn nginx(server: &str) -> Config {
+        let text = format!("events {{}} http {{ server {{ listen 8000; {server} }} }}");
+        let mut problems = Problems::new();
+        let config = super::nginx::parse(
+            &text,
+            Path::new("/etc/nginx.conf"),
+            &mut problems,
+            &mut Problems::new(),
+        );
         problems
             .finish(config)
             .unwrap_or_else(|problems| panic!("{problems}"))

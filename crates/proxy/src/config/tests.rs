@@ -52,11 +52,20 @@ fn everything() {
         ["127.0.0.1:8000", "fd:http", "unix:/etc/run/p.sock"]
     );
     let server = &config.servers[0];
-    assert_eq!((server.max_body, server.names.len()), (2 * 1024 * 1024, 2));
-    let paths: Vec<_> = server.locations.iter().map(Location::path).collect();
+    assert_eq!(config.rules(server.rules).max_body, 2 * 1024 * 1024);
+    assert_eq!(server.names.len(), 2);
+    let plain = server.locations.plain.iter();
+    let paths: Vec<_> = plain.map(|location| location.matcher.path()).collect();
     assert_eq!(paths, ["/static/", "/api", "/"]);
-    assert!(
-        matches!(&server.locations[0].action, Action::Files(files) if *files.root == *Path::new("/etc/static") && files.strip == 8)
+    let Content::Files(files) = &config.rules(server.locations.plain[0].rules).content else {
+        panic!("not files");
+    };
+    let Folder::Alias { folder, strip } = &files.folder else {
+        panic!("not an alias");
+    };
+    assert_eq!(
+        (folder.as_literal(), *strip),
+        (Some(&b"/etc/static"[..]), 8)
     );
     assert_eq!(config.upstreams.len(), 2);
     assert_eq!(
@@ -70,20 +79,20 @@ fn everything() {
 #[test]
 fn defaults() {
     let config = testing::config(APP);
-    assert!(config.access_log.is_none() && config.control.is_none() && config.threads >= 1);
+    assert!(config.access_logs.is_empty() && config.control.is_none() && config.threads >= 1);
     assert_eq!(config.timeouts.keepalive.as_secs(), 75);
     assert_eq!(config.upstreams[0].keepalive, 64);
     for off in ["off", "none", "false"] {
         assert!(
             testing::config(&format!("access_log: {off}\n{APP}"))
-                .access_log
-                .is_none()
+                .access_logs
+                .is_empty()
         );
     }
     assert!(
-        testing::config(&format!("access_log: '-'\n{APP}"))
-            .access_log
-            .is_some_and(|log| log.path.is_none())
+        testing::config(&format!("access_log: '-'\n{APP}")).access_logs[0]
+            .path
+            .is_none()
     );
 }
 

@@ -1,13 +1,15 @@
 //! One client connection: waits for a request, has it served, logs it, and waits for the next one.
 //!
-//! `body` reads request bodies, `reply` writes our own answers, `record` is what the log gets, `frame` is a write
-//! that may take several turns, `wait` has what ends in time, `serve` decides who answers. Not here: how anything is answered.
+//! `answer` sends short answers, `body` reads request bodies, `reply` writes our own answers, `record` is what the log gets, `frame` is a write
+//! that may take several turns, `wait` has what ends in time, `serve` and `stage` decide who answers. Not here: how anything is answered.
 
+pub(crate) mod answer;
 pub(crate) mod body;
 pub(crate) mod frame;
 pub(crate) mod record;
 pub(crate) mod reply;
 pub(crate) mod serve;
+mod stage;
 mod wait;
 
 use std::cell::Cell;
@@ -23,6 +25,7 @@ use crate::deadline::{Call, Place};
 use crate::engine::{Engine, Generation};
 use crate::headers::forwarded::Peer;
 use crate::stream::Stream;
+use crate::template::Scene;
 use crate::upstream::pool::add;
 use crate::workbench::Workbench;
 use record::Record;
@@ -43,6 +46,10 @@ pub(crate) struct Conn {
     /// Which listener it came in by, and that one's port.
     pub(crate) door: usize,
     pub(crate) port: u16,
+    /// The server of the last request, by its number.
+    pub(crate) server: Cell<Option<usize>>,
+    /// Counts connections, over one core.
+    pub(crate) number: u64,
     /// The configuration that the connection's last request was served by.
     generation: std::cell::RefCell<Rc<Generation>>,
     /// Whether to look out for the client's leaving; pointless once it has sent more than was asked for.
@@ -84,6 +91,7 @@ impl Conn {
         };
         let generation = engine.generation().into();
         let place = engine.deadlines.place(door);
+        let number = engine.figures.connections.get() + 1;
         Self {
             engine,
             stream,
@@ -92,6 +100,8 @@ impl Conn {
             peer_text,
             door,
             port,
+            server: Cell::new(None),
+            number,
             generation,
             watching: Cell::new(true),
         }
@@ -189,6 +199,7 @@ impl Conn {
             };
             self.watching.set(true);
             let mut record = Record::new(started);
+            record.request_bytes = bench.input.start() as u64;
             // Boxed, so that an idle connection's task does not have room for all that a request may need.
             let ending = Box::pin(serve::serve(self, bench, &mut record)).await;
             self.finish(bench, &record);
@@ -277,7 +288,28 @@ impl Conn {
     fn finish(&self, bench: &Workbench, record: &Record) {
         self.engine.figures.count(record);
         let request = (!record.headless).then(|| bench.head.on(bench.input.all()));
-        self.engine.log.write(self, request, record);
+        let generation = self.generation.borrow();
+        let config = &generation.config;
+        let rules = if record.headless {
+            let listen = generation.listen(self.door);
+            let server = listen.and_then(|listen| listen.servers.first());
+            server.map(|&server| config.servers[server].rules)
+        } else {
+            Some(record.visit.rules)
+        };
+        let Some(rules) = rules.map(|rules| config.rules(rules)) else {
+            return;
+        };
+        let scene = Scene {
+            conn: self,
+            request,
+            record,
+            config,
+            answer: None,
+            sent: b"",
+            captures: None,
+        };
+        self.engine.logs.write(&rules.logs, &scene);
     }
 
     /// Whether another request may follow this one on the connection.
@@ -291,7 +323,14 @@ impl Conn {
     }
 
     pub(crate) fn timeouts(&self) -> Timeouts {
-        self.generation.borrow().config.timeouts
+        let generation = self.generation.borrow();
+        let config = &generation.config;
+        let server = self.server.get().or_else(|| {
+            let listen = generation.listen(self.door)?;
+            listen.servers.first().copied()
+        });
+        let server = server.and_then(|server| config.servers.get(server));
+        server.map_or(config.timeouts, |server| server.timeouts)
     }
 
     /// The configuration for a new request: the newest that still knows this connection's listener.

@@ -6,8 +6,44 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Instant;
 
+use smallvec::SmallVec;
+
 use crate::engine::Engine;
+use crate::pattern::Captures;
 use crate::upstream::pool::Peer;
+
+/// The status of an error page's own answer is the one that is sent.
+pub(crate) const AS_IT_COMES: u16 = 0;
+
+/// Where a request stands on its way through servers and locations.
+#[derive(Debug, Default)]
+pub(crate) struct Visit {
+    /// The normalised path; internal redirects change it.
+    pub(crate) path: SmallVec<[u8; 128]>,
+    /// The query, once an internal redirect has changed it.
+    pub(crate) args: Option<Vec<u8>>,
+    /// The path is not the client's any more.
+    pub(crate) moved: bool,
+    /// Index of the server.
+    pub(crate) server: usize,
+    /// Index of the rules in force.
+    pub(crate) rules: usize,
+    /// Of the location's expression, and of the server name's.
+    pub(crate) captures: Option<Box<Captures>>,
+    pub(crate) server_captures: Option<Box<Captures>>,
+    /// How many internal redirects there were.
+    pub(crate) hops: u8,
+    /// The named location to go to.
+    pub(crate) named: Option<String>,
+    /// The path and query that a `proxy_pass` with variables brings.
+    pub(crate) upstream_uri: Option<Vec<u8>>,
+    /// An error page is fetched with GET, whatever the request was.
+    pub(crate) as_get: bool,
+    /// The path hid a separator in an escape; files refuse these.
+    pub(crate) hidden_separator: bool,
+    /// The status that led to an error page, which the page's answer gets unless `=` says otherwise.
+    pub(crate) error: Option<u16>,
+}
 
 /// Collected while a request is served.
 #[derive(Debug)]
@@ -25,7 +61,14 @@ pub(crate) struct Record {
     pub(crate) first_byte: Option<Instant>,
     /// The head could not be read, so there is no request to tell of.
     pub(crate) headless: bool,
-    id: Option<[u8; 32]>,
+    /// Some of the body has been taken, so the connection cannot go on after another answer.
+    pub(crate) body_spent: bool,
+    /// Bytes of the head and of the body that was taken.
+    pub(crate) request_bytes: u64,
+    /// The upstream's own status; 0 without an answer.
+    pub(crate) upstream_status: u16,
+    pub(crate) visit: Visit,
+    id: std::cell::OnceCell<[u8; 32]>,
 }
 
 impl Record {
@@ -39,18 +82,40 @@ impl Record {
             connected: None,
             first_byte: None,
             headless: false,
-            id: None,
+            body_spent: false,
+            request_bytes: 0,
+            upstream_status: 0,
+            visit: Visit::default(),
+            id: std::cell::OnceCell::new(),
         }
     }
 
     /// The request's id, made when it is first asked for.
-    pub(crate) fn id(&mut self, engine: &Engine) -> &str {
-        let id = self.id.get_or_insert_with(|| engine.ids.next());
+    pub(crate) fn id(&self, engine: &Engine) -> &str {
+        let id = self.id.get_or_init(|| engine.ids.next());
         std::str::from_utf8(id).unwrap_or_default()
     }
 
-    /// The id, if the upstream was told one.
+    /// The same as bytes.
+    pub(crate) fn any_id(&self, engine: &Engine) -> [u8; 32] {
+        *self.id.get_or_init(|| engine.ids.next())
+    }
+
+    /// The id, if anybody was told one.
     pub(crate) fn known_id(&self) -> Option<&str> {
-        std::str::from_utf8(self.id.as_ref()?).ok()
+        std::str::from_utf8(self.id.get()?).ok()
+    }
+
+    /// The status that goes out for one that was brought about.
+    pub(crate) fn status_for(&self, status: u16) -> u16 {
+        match self.visit.error {
+            None | Some(AS_IT_COMES) => status,
+            Some(error) => error,
+        }
+    }
+
+    /// A request that nobody got an answer to is one whose client went away.
+    pub(crate) fn shown_status(&self) -> u16 {
+        if self.status == 0 { 499 } else { self.status }
     }
 }

@@ -22,13 +22,15 @@ pub(crate) struct Reply {
     pub(crate) status: u16,
     /// One more field.
     pub(crate) field: Option<(&'static str, Vec<u8>)>,
+    /// In place of the short page: its type and the bytes.
+    pub(crate) body: Option<(String, Vec<u8>)>,
 }
 
 impl Reply {
     pub(crate) fn status(status: u16) -> Self {
         Self {
             status,
-            field: None,
+            ..Self::default()
         }
     }
 
@@ -36,6 +38,15 @@ impl Reply {
         Self {
             status,
             field: Some((name, value.into())),
+            body: None,
+        }
+    }
+
+    pub(crate) fn text(status: u16, kind: String, body: Vec<u8>) -> Self {
+        Self {
+            status,
+            field: None,
+            body: Some((kind, body)),
         }
     }
 
@@ -48,28 +59,52 @@ impl Reply {
         closing: Closing,
         head_only: bool,
     ) -> u64 {
+        self.write_with(out, time, self.status, version, closing, head_only, |_| ())
+    }
+
+    /// The same with another status, and with fields that `add` appends.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "what the answer is, and how this client gets it"
+    )]
+    pub(crate) fn write_with(
+        &self,
+        out: &mut Vec<u8>,
+        time: &WallClock,
+        status: u16,
+        version: Version,
+        closing: Closing,
+        head_only: bool,
+        add: impl FnOnce(&mut Vec<u8>),
+    ) -> u64 {
         out.clear();
-        start_head(out, time, self.status);
+        start_head(out, time, status);
         if let Some((name, value)) = &self.field {
             write_header(out, name.as_bytes(), value);
         }
-        let bodiless = matches!(self.status, 204 | 304);
-        let page = if bodiless {
-            String::new()
-        } else {
-            page(self.status)
+        let bodiless = matches!(status, 204 | 304);
+        let page;
+        let (kind, body) = match &self.body {
+            Some((kind, body)) => (kind.as_str(), body.as_slice()),
+            None => {
+                page = self::page(status);
+                ("text/html; charset=utf-8", page.as_bytes())
+            }
         };
         if !bodiless {
-            out.extend_from_slice(b"Content-Type: text/html; charset=utf-8\r\n");
-            write_number(out, b"Content-Length", page.len() as u64);
+            if !kind.is_empty() {
+                write_header(out, b"Content-Type", kind.as_bytes());
+            }
+            write_number(out, b"Content-Length", body.len() as u64);
         }
+        add(out);
         write_connection(out, closing, version);
         out.extend_from_slice(b"\r\n");
-        if head_only {
+        if head_only || bodiless {
             return 0;
         }
-        out.extend_from_slice(page.as_bytes());
-        page.len() as u64
+        out.extend_from_slice(body);
+        body.len() as u64
     }
 }
 

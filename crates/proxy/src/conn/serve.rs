@@ -1,222 +1,263 @@
 //! Decides who answers a request, and has it answered.
 //!
-//! Plain calls in a row: method, target, server, path, location; then a file, an upstream, or a short answer of our
-//! own. Not here: the decisions themselves (`route`), or the work (`files`, `upstream`).
+//! The phases are nginx's, as plain calls in a row: server, location, fixed answer, access, `try_files`, content. An
+//! internal redirect goes round once more. Not here: one round (`stage`), finding a location (`route`), or the work
+//! (`files`, `upstream`, `answer`).
 
 use std::rc::Rc;
 use std::time::Instant;
 
-use trine_http1::{BodyLength, Request, TargetForm};
+use trine_http1::{Request, TargetForm};
 
-use super::record::Record;
-use super::reply::{Closing, Reply};
+use super::answer::answer;
+use super::record::{AS_IT_COMES, Record};
+use super::reply::Reply;
+use super::stage::{Stage, clean, fixed};
 use super::{Conn, Ending};
-use crate::config::{Action, Server};
+use crate::config::{Config, ErrorTarget, ProxyPass, Rules};
 use crate::engine::Generation;
 use crate::files;
 use crate::headers::forwarded;
-use crate::route::{self, Found, path};
+use crate::route::{self, path};
+use crate::template::Scene;
 use crate::upstream::fault::{Blame, Fault};
-use crate::upstream::forward;
 use crate::upstream::pool::add;
+use crate::upstream::{Group, forward};
 use crate::workbench::Workbench;
 
 /// What `OPTIONS *` tells: the methods that some location may answer.
 const ALL_METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
-/// A body up to this size is read to the end although nobody wants it, so that the connection can go on.
-const DRAIN_BYTES: u64 = 64 * 1024;
+/// Internal redirects of one request, as in nginx.
+const MOST_HOPS: u8 = 10;
 
-/// Who answers.
-enum Answer<'g> {
+/// What happens next with a request.
+pub(super) enum Step<'g> {
+    /// The path or location has changed: look again.
+    Again,
     Reply(Reply),
-    File {
-        files: &'g crate::config::Files,
-        rest: smallvec::SmallVec<[u8; 128]>,
-    },
-    Upstream {
-        index: usize,
-        max_body: u64,
-    },
+    /// Close without a word.
+    Hang,
+    File(Rc<files::cache::Entry>, files::Plan),
+    Upstream(&'g ProxyPass, Rc<Group>),
 }
 
 /// Serves the request on the bench.
 pub(super) async fn serve(conn: &Conn, bench: &mut Workbench, record: &mut Record) -> Ending {
     let generation = conn.renew();
+    let config = &*generation.config;
     let request = bench.head.on(bench.input.all());
-    if conn.peer.is_trusted(&generation.config.trusted) {
-        let chain: smallvec::SmallVec<[&[u8]; 2]> = request.get_all("x-forwarded-for").collect();
-        record.real_ip = forwarded::real_ip(&generation.config.trusted, chain.into_iter());
-    }
-    match decide(&generation, conn.door, &request) {
-        Answer::Reply(reply) => Box::pin(answer(conn, bench, record, &reply)).await,
-        Answer::File { files, rest } => files::serve(conn, bench, record, files, &rest).await,
-        Answer::Upstream { index, max_body } => {
-            let group = Rc::clone(&generation.groups[index]);
-            let forwarded = Box::pin(forward(conn, bench, &generation, &group, max_body, record));
-            match forwarded.await {
-                Ok(ending) => ending,
-                Err(fault) => {
-                    let name = &group.config.name;
-                    Box::pin(fail(conn, bench, record, name, &fault)).await
+    let mut step = arrive(conn, &generation, &request, record);
+    loop {
+        let request = bench.head.on(bench.input.all());
+        let rules = config.rules(record.visit.rules);
+        let status = match step {
+            Step::Again => {
+                record.visit.hops += 1;
+                if record.visit.hops > MOST_HOPS + 1 {
+                    tracing::error!(client = %conn.peer_text, target = %request.target().escape_ascii(), "rewrite or internal redirection cycle");
+                    step = Step::Reply(Reply::status(500));
+                    record.visit.error = Some(500);
+                    continue;
+                }
+                step = Stage {
+                    conn,
+                    generation: &generation,
+                    request,
+                }
+                .look(record);
+                continue;
+            }
+            Step::Hang => {
+                record.status = 444;
+                return Ending::Close;
+            }
+            Step::File(entry, plan) => {
+                return files::serve(conn, bench, record, &generation, &entry, &plan).await;
+            }
+            Step::Upstream(pass, group) => {
+                let sent = Box::pin(forward(
+                    conn,
+                    bench,
+                    &generation,
+                    &group,
+                    pass,
+                    rules,
+                    record,
+                ));
+                match sent.await {
+                    Ok(ending) => return ending,
+                    Err(fault) => {
+                        let name = &group.config.name;
+                        report(conn, bench, record, name, &fault);
+                        if let Some(ending) = lost(record, &fault) {
+                            return ending;
+                        }
+                        Reply::status(fault.status())
+                    }
                 }
             }
+            Step::Reply(reply) => reply,
+        };
+        let request = bench.head.on(bench.input.all());
+        match error_page(conn, config, rules, request, record, &status) {
+            Some(next) => step = next,
+            None => {
+                return Box::pin(answer(conn, bench, record, &generation, &status)).await;
+            }
         }
     }
 }
 
-fn decide<'g>(generation: &'g Generation, door: usize, request: &Request<'_>) -> Answer<'g> {
+/// The server, its first word, and the path that locations are looked up by.
+fn arrive<'g>(
+    conn: &Conn,
+    generation: &'g Generation,
+    request: &Request<'_>,
+    record: &mut Record,
+) -> Step<'g> {
+    let config = &*generation.config;
+    let servers = generation
+        .listen(conn.door)
+        .map_or(&[][..], |listen| listen.servers.as_slice());
+    let Some((index, captures)) = route::host::find(config, servers, request.authority()) else {
+        return Step::Reply(Reply::status(404));
+    };
+    let server = &config.servers[index];
+    conn.server.set(Some(index));
+    record.visit.server = index;
+    record.visit.rules = server.rules;
+    record.visit.server_captures = captures.map(Box::new);
+    real_ip(conn, config, request, record);
     match (request.method(), request.target_form()) {
-        ("CONNECT" | "TRACE", _) => return Answer::Reply(Reply::with(405, "Allow", ALL_METHODS)),
-        (_, TargetForm::Asterisk) => return Answer::Reply(Reply::with(204, "Allow", ALL_METHODS)),
+        ("CONNECT" | "TRACE", _) => {
+            return Step::Reply(Reply::with(405, "Allow", ALL_METHODS));
+        }
+        (_, TargetForm::Asterisk) => {
+            return Step::Reply(Reply::with(204, "Allow", ALL_METHODS));
+        }
         _ => {}
     }
-    let Some(server) = find_server(generation, door, request) else {
-        return Answer::Reply(Reply::status(404));
+    let Ok(normal) = path::normalise(request.path(), server.merge_slashes) else {
+        return Step::Reply(Reply::status(400));
     };
-    let Ok(normal) = path::normalise(request.path()) else {
-        return Answer::Reply(Reply::status(400));
-    };
-    match route::location(server, &normal.path) {
-        Found::Nothing => Answer::Reply(Reply::status(404)),
-        Found::AddSlash => Answer::Reply(add_slash(&normal.path, request.query())),
-        Found::Location(location) => match &location.action {
-            Action::Proxy(index) => Answer::Upstream {
-                index: *index,
-                max_body: server.max_body,
-            },
-            Action::Files(_) if normal.hidden_separator => Answer::Reply(Reply::status(404)),
-            Action::Files(files) => {
-                let rest = normal.path.get(files.strip..).unwrap_or_default().into();
-                Answer::File { files, rest }
-            }
-        },
+    record.visit.path = normal.path[..].into();
+    record.visit.hidden_separator = normal.hidden_separator;
+    if let Some(first) = &server.first {
+        let rules = config.rules(server.rules);
+        return fixed(first, rules, &scene(conn, config, Some(*request), record));
+    }
+    Step::Again
+}
+
+/// The client's address, as far as trusted proxies tell it.
+fn real_ip(conn: &Conn, config: &Config, request: &Request<'_>, record: &mut Record) {
+    if conn.peer.is_trusted(&config.trusted) {
+        let chain: smallvec::SmallVec<[&[u8]; 2]> = request.get_all("x-forwarded-for").collect();
+        record.real_ip = forwarded::real_ip(&config.trusted, chain.into_iter());
+    }
+    if let Some(rule) = &config.servers[record.visit.server].real_ip
+        && conn.peer.is_trusted(&rule.trusted)
+    {
+        let chain: smallvec::SmallVec<[&[u8]; 2]> = request.get_all(&rule.header).collect();
+        record.real_ip = if rule.recursive {
+            forwarded::real_ip(&rule.trusted, chain.into_iter())
+        } else {
+            forwarded::real_ip(&Default::default(), chain.into_iter())
+        };
     }
 }
 
-fn find_server<'g>(
-    generation: &'g Generation,
-    door: usize,
-    request: &Request<'_>,
-) -> Option<&'g Server> {
-    let listen = generation.listen(door)?;
-    route::server(&generation.config, &listen.servers, request.authority())
-}
-
-/// A redirect to the same path with a slash behind it. Without scheme and host, so that no `Host` can bend it; the
-/// path begins with exactly one slash, so that it cannot be taken for a host.
-pub(crate) fn add_slash(path: &[u8], query: Option<&[u8]>) -> Reply {
-    let mut location = Vec::with_capacity(path.len() + 1);
-    path::encode(path, &mut location);
-    location.push(b'/');
-    if let Some(query) = query {
-        location.push(b'?');
-        location.extend_from_slice(query);
+pub(super) fn scene<'a>(
+    conn: &'a Conn,
+    config: &'a Config,
+    request: Option<Request<'a>>,
+    record: &'a Record,
+) -> Scene<'a> {
+    Scene {
+        conn,
+        request,
+        record,
+        config,
+        answer: None,
+        sent: b"",
+        captures: None,
     }
-    Reply::with(301, "Location", location)
 }
 
-/// Answers with something short. The request's body is read away if it is small.
-pub(crate) async fn answer(
+/// Goes on with another path in the same server.
+pub(super) fn go(record: &mut Record, path: Vec<u8>, args: Option<Vec<u8>>) {
+    record.visit.path = path[..].into();
+    record.visit.moved = true;
+    if args.is_some() {
+        record.visit.args = args;
+    }
+}
+
+/// The same for a URI that may have a query.
+pub(super) fn go_to(record: &mut Record, uri: Vec<u8>) {
+    match memchr::memchr(b'?', &uri) {
+        Some(at) => go(record, uri[..at].to_vec(), Some(uri[at + 1..].to_vec())),
+        None => go(record, uri, None),
+    }
+}
+
+/// Another round for the page that stands for an error, if the location has one.
+fn error_page<'g>(
     conn: &Conn,
-    bench: &mut Workbench,
+    config: &Config,
+    rules: &Rules,
+    request: Request<'_>,
     record: &mut Record,
     reply: &Reply,
-) -> Ending {
-    let request = bench.head.on(bench.input.all());
-    let closing = if conn.may_keep(&request) && skips_body(&request) {
-        Closing::Keep
-    } else {
-        Closing::Close
+) -> Option<Step<'g>> {
+    let is_error = reply.status >= 300 && reply.body.is_none() && record.status == 0;
+    if !is_error || (record.visit.error.is_some() && !rules.recursive_errors) {
+        return None;
+    }
+    let page = rules.error_page(reply.status)?;
+    record.visit.error = match page.status {
+        None => Some(reply.status),
+        Some(given) => given,
     };
-    let (head_only, version, length) = (
-        request.method() == "HEAD",
-        request.version(),
-        request.body(),
-    );
-    record.status = reply.status;
-    record.body_bytes = reply.write(
-        &mut bench.out,
-        &conn.engine.time,
-        version,
-        closing,
-        head_only,
-    );
-    if conn.send(&bench.out).await.is_err() {
-        return Ending::Close;
-    }
-    finish_body(conn, bench, length, closing).await
-}
-
-/// Whether what is left of the request can be dealt with without closing.
-pub(crate) fn skips_body(request: &Request<'_>) -> bool {
-    match request.body() {
-        // What follows a CONNECT may be meant for the tunnel that we do not make.
-        BodyLength::Empty => request.target_form() != TargetForm::Authority,
-        BodyLength::Known(length) => length <= DRAIN_BYTES && !request.expects_continue(),
-        BodyLength::Chunked | BodyLength::UntilClose => false,
-    }
-}
-
-/// Gets the connection ready for the next request, or for its end.
-pub(crate) async fn finish_body(
-    conn: &Conn,
-    bench: &mut Workbench,
-    length: BodyLength,
-    closing: Closing,
-) -> Ending {
-    match (closing, length) {
-        (Closing::Keep, BodyLength::Known(length)) => {
-            match Box::pin(conn.skip(bench, length)).await {
-                Ok(()) => Ending::Keep,
-                Err(_) => Ending::Close,
-            }
+    record.visit.error.get_or_insert(AS_IT_COMES);
+    let scene = scene(conn, config, Some(request), record);
+    match &page.target {
+        ErrorTarget::Named(name) => {
+            record.visit.named = Some(name.clone());
         }
-        (Closing::Keep, _) => Ending::Keep,
-        (Closing::Close, BodyLength::Empty) => Ending::Close,
-        (Closing::Close, _) => Ending::Linger,
+        ErrorTarget::Uri(template) => {
+            let uri = template.value(&scene);
+            record.visit.as_get = request.method() != "HEAD";
+            go_to(record, uri);
+        }
+        ErrorTarget::Url(template) => {
+            let status = match page.status {
+                Some(Some(status @ (301 | 302 | 303 | 307 | 308))) => status,
+                _ => 302,
+            };
+            let location = clean(template, &scene);
+            record.visit.error = Some(status);
+            return Some(Step::Reply(Reply::with(status, "Location", location)));
+        }
     }
+    Some(Step::Again)
 }
 
-/// A request could not be forwarded: says so in the log and, if it can still be told, to the client.
-async fn fail(
-    conn: &Conn,
-    bench: &mut Workbench,
-    record: &mut Record,
-    upstream: &str,
-    fault: &Fault,
-) -> Ending {
-    let status = fault.status();
-    report(conn, bench, record, upstream, fault);
+/// Whether nobody can be told of the fault any more, and what becomes of the connection then.
+fn lost(record: &mut Record, fault: &Fault) -> Option<Ending> {
+    let gone = matches!(fault, Fault::ClientGone { .. });
     if record.status != 0 {
         // The head is out: the only way to tell is to break off.
-        if matches!(fault, Fault::ClientGone { .. }) {
+        if gone {
             record.status = 499;
         }
-        return Ending::Reset;
+        return Some(Ending::Reset);
     }
-    if matches!(fault, Fault::ClientGone { .. }) {
-        record.status = status;
-        return Ending::Close;
+    if gone {
+        record.status = fault.status();
+        return Some(Ending::Close);
     }
-    let request = bench.head.on(bench.input.all());
-    let (head_only, version) = (request.method() == "HEAD", request.version());
-    record.status = status;
-    let reply = Reply::status(status);
-    // What came of the body may have been used up, so the connection ends here, unless there was none.
-    let clean = request.body() == BodyLength::Empty && conn.may_keep(&request);
-    let closing = if clean { Closing::Keep } else { Closing::Close };
-    record.body_bytes = reply.write(
-        &mut bench.out,
-        &conn.engine.time,
-        version,
-        closing,
-        head_only,
-    );
-    match conn.send(&bench.out).await {
-        Ok(()) if clean => Ending::Keep,
-        Ok(()) => Ending::Linger,
-        Err(_) => Ending::Close,
-    }
+    None
 }
 
 fn report(conn: &Conn, bench: &Workbench, record: &Record, upstream: &str, fault: &Fault) {
@@ -230,6 +271,7 @@ fn report(conn: &Conn, bench: &Workbench, record: &Record, upstream: &str, fault
         .map_or("none", |peer| peer.name.as_str());
     let after_ms = Instant::now().duration_since(record.started).as_millis();
     match fault.blame() {
+        Blame::Nobody => {}
         Blame::Client => {
             tracing::info!(client = %conn.peer_text, %method, %target, upstream, server, after_ms, "the client's fault: {cause}");
         }

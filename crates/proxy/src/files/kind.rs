@@ -1,28 +1,46 @@
 //! Content types by file name. Pure.
 
-/// What is not known is bytes.
-const UNKNOWN: &str = "application/octet-stream";
+use crate::config::{Charset, Kinds};
 
-/// The type for a file's name, with the character set for text.
-pub(crate) fn content_type(name: &[u8]) -> String {
-    let Some(extension) = extension(name) else {
-        return UNKNOWN.to_owned();
-    };
-    let Some(kind) = mime_guess::from_ext(extension).first_raw() else {
-        return UNKNOWN.to_owned();
-    };
-    let text = kind.starts_with("text/")
-        || matches!(
-            kind,
-            "application/javascript"
-                | "application/json"
-                | "application/xml"
-                | "application/manifest+json"
-        );
-    if text {
-        format!("{kind}; charset=utf-8")
-    } else {
-        kind.to_owned()
+impl Kinds {
+    /// The type for a file's name, with the character set for texts.
+    pub(crate) fn of(&self, name: &[u8]) -> String {
+        let kind = extension(name).and_then(|ending| match &self.by_ending {
+            Some(table) => table.get(&ending.to_ascii_lowercase()).map(String::as_str),
+            None => mime_guess::from_ext(ending).first_raw(),
+        });
+        self.with_charset(kind.unwrap_or(&self.default))
+    }
+
+    /// A type, with the character set if it is a text's.
+    pub(crate) fn with_charset(&self, kind: &str) -> String {
+        match &self.charset {
+            Charset::Named(charset) if self.is_text(kind) => format!("{kind}; charset={charset}"),
+            Charset::Named(_) | Charset::None => kind.to_owned(),
+        }
+    }
+
+    fn is_text(&self, kind: &str) -> bool {
+        if self.by_ending.is_some() {
+            // nginx's default for `charset_types`.
+            return matches!(
+                kind,
+                "text/html"
+                    | "text/xml"
+                    | "text/plain"
+                    | "text/vnd.wap.wml"
+                    | "application/javascript"
+                    | "application/rss+xml"
+            );
+        }
+        kind.starts_with("text/")
+            || matches!(
+                kind,
+                "application/javascript"
+                    | "application/json"
+                    | "application/xml"
+                    | "application/manifest+json"
+            )
     }
 }
 
@@ -36,8 +54,11 @@ fn extension(name: &[u8]) -> Option<&str> {
 mod tests {
     use super::*;
 
+    const UNKNOWN: &str = "application/octet-stream";
+
     #[test]
     fn types() {
+        let kinds = Kinds::built_in();
         for (name, want) in [
             ("index.html", "text/html; charset=utf-8"),
             ("a/b/style.css", "text/css; charset=utf-8"),
@@ -53,7 +74,7 @@ mod tests {
             ("x.unheard-of", UNKNOWN),
             ("", UNKNOWN),
         ] {
-            assert_eq!(content_type(name.as_bytes()), want, "{name}");
+            assert_eq!(kinds.of(name.as_bytes()), want, "{name}");
         }
     }
 }

@@ -7,18 +7,23 @@ pub(crate) mod cache;
 mod kind;
 mod send;
 
+use std::ffi::OsString;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::path::PathBuf;
 use std::rc::Rc;
 
+use smallvec::SmallVec;
 use trine_http1::Request;
 
 use crate::conditional::{Conditions, Validators, Verdict};
-use crate::config::Files;
+use crate::config::{Files, Folder, Rules};
+use crate::conn::answer::{finish_body, skips_body};
 use crate::conn::record::Record;
 use crate::conn::reply::{Closing, Reply};
-use crate::conn::serve::{add_slash, answer, finish_body, skips_body};
 use crate::conn::{Conn, Ending};
+use crate::engine::Generation;
 use crate::range::{Ranges, ranges};
-use crate::route::path;
+use crate::template::Scene;
 use crate::workbench::Workbench;
 use cache::{Entry, Look};
 
@@ -33,70 +38,171 @@ pub(crate) enum Plan {
     Parts(Ranges),
 }
 
-/// Answers with what `rest`, a path beneath the folder, stands for.
+/// What there is to be sent, or what else happens.
+pub(crate) enum Found {
+    File(Rc<Entry>, Plan),
+    Reply(Reply),
+    /// An index file: a request for it, which another location may answer.
+    Index(Vec<u8>),
+    /// A folder without its slash.
+    AddSlash,
+}
+
+/// Answers with a file.
 pub(crate) async fn serve(
     conn: &Conn,
     bench: &mut Workbench,
     record: &mut Record,
-    files: &Files,
-    rest: &[u8],
+    generation: &Generation,
+    entry: &Entry,
+    plan: &Plan,
 ) -> Ending {
     let request = bench.head.on(bench.input.all());
-    let found = match request.method() {
-        "GET" | "HEAD" if is_hidden(rest) => Err(Reply::status(404)),
-        "GET" | "HEAD" => find(conn, record, files, rest, &request),
-        _ => Err(Reply::with(405, "Allow", "GET, HEAD")),
-    };
-    let (entry, plan) = match found {
-        Ok(found) => found,
-        Err(reply) => return answer(conn, bench, record, &reply).await,
-    };
-    let closing = if conn.may_keep(&request) && skips_body(&request) {
+    let closing = if conn.may_keep(&request) && skips_body(&request) && !record.body_spent {
         Closing::Keep
     } else {
         Closing::Close
     };
     let length = request.body();
-    match send::send(conn, bench, record, &entry, &plan, closing).await {
+    match send::send(conn, bench, record, generation, entry, plan, closing).await {
         Ok(()) => finish_body(conn, bench, length, closing).await,
         Err(broken) => {
-            tracing::info!(client = %conn.peer_text, file = %cache::shown(&files.root, rest).display(), "{broken}");
+            tracing::info!(client = %conn.peer_text, path = %record.visit.path.escape_ascii(), "{broken}");
             Ending::Reset
         }
     }
 }
 
-/// The file, and what of it; or the answer that says why not.
-fn find(
-    conn: &Conn,
-    record: &Record,
-    files: &Files,
-    rest: &[u8],
-    request: &Request<'_>,
-) -> Result<(Rc<Entry>, Plan), Reply> {
-    let entry = match conn.engine.files.look(files, rest, record.started) {
-        Look::File(entry) => entry,
-        Look::Folder => {
-            // The path is the request's own, which is the one with the location in front.
-            let normal = path::normalise(request.path()).map_err(|_| Reply::status(400))?;
-            return Err(add_slash(&normal.path, request.query()));
+/// The folder and the path beneath it that a request's path stands for.
+pub(crate) fn place(folder: &Folder, scene: &Scene<'_>) -> (PathBuf, Vec<u8>) {
+    let path = &scene.record.visit.path[..];
+    let (base, rest) = match folder {
+        Folder::Root(root) => (root.value(scene), path),
+        Folder::Alias { folder, strip } => {
+            (folder.value(scene), path.get(*strip..).unwrap_or_default())
         }
-        Look::NoIndex | Look::Forbidden => return Err(Reply::status(403)),
-        Look::Missing => return Err(Reply::status(404)),
+        Folder::Whole(file) => (file.value(scene), &b""[..]),
+    };
+    let start = rest.iter().position(|&byte| byte != b'/');
+    let rest = &rest[start.unwrap_or(rest.len())..];
+    let names_folder = match folder {
+        Folder::Root(_) => true,
+        Folder::Alias { .. } => path.ends_with(b"/") || base.ends_with(b"/"),
+        Folder::Whole(_) => base.ends_with(b"/"),
+    };
+    if !rest.is_empty() || names_folder {
+        return (PathBuf::from(OsString::from_vec(base)), rest.to_vec());
+    }
+    // The alias is the file itself.
+    let file = PathBuf::from(OsString::from_vec(base));
+    match (file.parent(), file.file_name()) {
+        (Some(parent), Some(name)) => (parent.to_owned(), name.as_bytes().to_vec()),
+        _ => (file, Vec::new()),
+    }
+}
+
+/// The file, and what of it; or what happens in its place.
+pub(crate) fn find(files: &Files, rules: &Rules, scene: &Scene<'_>) -> Found {
+    let Some(request) = scene.request else {
+        return Found::Reply(Reply::status(400));
+    };
+    let path = &scene.record.visit.path[..];
+    let as_get = scene.record.visit.as_get;
+    let method = if as_get { "GET" } else { request.method() };
+    if !matches!(method, "GET" | "HEAD") {
+        return Found::Reply(Reply::with(405, "Allow", "GET, HEAD"));
+    }
+    if files.hides && is_hidden(path) || scene.record.visit.hidden_separator {
+        return Found::Reply(Reply::status(404));
+    }
+    let (root, rest) = place(&files.folder, scene);
+    let cache = &scene.conn.engine.files;
+    let now = scene.record.started;
+    let names: SmallVec<[Vec<u8>; 2]> = if path.ends_with(b"/") || rest.is_empty() {
+        files.index.iter().map(|name| name.value(scene)).collect()
+    } else {
+        SmallVec::new()
+    };
+    let index: SmallVec<[&[u8]; 2]> = names.iter().map(Vec::as_slice).collect();
+    let look = if files.index_redirects && !index.is_empty() {
+        for name in &names {
+            if name.starts_with(b"/") {
+                return Found::Index(name.clone());
+            }
+            let file = [&rest[..], name].concat();
+            if let Look::File(_) = cache.look(&root, &file, &[], &rules.kinds, now) {
+                return Found::Index([path, name].concat());
+            }
+        }
+        cache.look(&root, &rest, &[], &rules.kinds, now)
+    } else {
+        cache.look(&root, &rest, &index, &rules.kinds, now)
+    };
+    let entry = match look {
+        Look::File(entry) => entry,
+        Look::Folder => return Found::AddSlash,
+        Look::NoIndex | Look::Forbidden => {
+            let file = cache::shown(&root, &rest);
+            tracing::warn!(client = %scene.conn.peer_text, file = %file.display(), "not allowed, or a folder without an index file");
+            return Found::Reply(Reply::status(403));
+        }
+        Look::Missing => {
+            if rules.log_not_found && files.index_redirects {
+                let file = cache::shown(&root, &rest);
+                tracing::error!(client = %scene.conn.peer_text, "open() \"{}\" failed (2: No such file or directory)", file.display());
+            }
+            return Found::Reply(Reply::status(404));
+        }
         Look::Trouble(error) => {
-            tracing::error!(file = %cache::shown(&files.root, rest).display(), "cannot open a file: {error}");
-            return Err(Reply::status(if is_shortage(&error) { 503 } else { 500 }));
+            tracing::error!(file = %cache::shown(&root, &rest).display(), "cannot open a file: {error}");
+            return Found::Reply(Reply::status(if is_shortage(&error) { 503 } else { 500 }));
         }
     };
+    match judge(&entry, method, &request, scene.record.visit.error.is_some()) {
+        Ok(plan) => Found::File(entry, plan),
+        Err(reply) => Found::Reply(reply),
+    }
+}
+
+/// Whether there is a file, or with a final slash a folder, at `path` (for `try_files`).
+pub(crate) fn exists(files: &Files, rules: &Rules, scene: &Scene<'_>) -> bool {
+    let wants_folder = scene.record.visit.path.ends_with(b"/");
+    let (root, mut rest) = place(&files.folder, scene);
+    if wants_folder {
+        while rest.last() == Some(&b'/') {
+            rest.pop();
+        }
+        if rest.is_empty() {
+            return root.is_dir();
+        }
+    }
+    let cache = &scene.conn.engine.files;
+    match cache.look(&root, &rest, &[], &rules.kinds, scene.record.started) {
+        Look::File(_) => !wants_folder,
+        Look::Folder => wants_folder,
+        _ => false,
+    }
+}
+
+/// What of the file is sent, by the request's conditions and ranges. An error page is always sent whole.
+fn judge(
+    entry: &Entry,
+    method: &str,
+    request: &Request<'_>,
+    as_error: bool,
+) -> Result<Plan, Reply> {
+    if as_error {
+        return Ok(Plan::Whole);
+    }
     let fields = Fields::of(request);
     let validators = Validators {
         etag: &entry.etag,
         modified: entry.modified,
     };
-    let plan = match fields.conditions.judge(&validators) {
+    Ok(match fields.conditions.judge(&validators) {
         Verdict::Failed => return Err(Reply::status(412)),
         Verdict::NotModified => Plan::NotModified,
-        Verdict::Send { range: true } if request.method() == "GET" => match fields.range {
+        Verdict::Send { range: true } if method == "GET" => match fields.range {
             None => Plan::Whole,
             Some(range) => match ranges(range, entry.size) {
                 Ranges::Whole => Plan::Whole,
@@ -111,8 +217,7 @@ fn find(
             },
         },
         Verdict::Send { .. } => Plan::Whole,
-    };
-    Ok((entry, plan))
+    })
 }
 
 /// The fields that matter for a file.

@@ -15,7 +15,10 @@ use super::cache::{Entry, SMALL};
 use crate::conn::Conn;
 use crate::conn::record::Record;
 use crate::conn::reply::{self, Closing, push_number, write_number};
+use crate::engine::Generation;
+use crate::headers::added;
 use crate::range::Ranges;
+use crate::template::Scene;
 use crate::upstream::fault::Fault;
 use crate::workbench::Workbench;
 
@@ -38,6 +41,7 @@ pub(crate) async fn send(
     conn: &Conn,
     bench: &mut Workbench,
     record: &mut Record,
+    generation: &Generation,
     entry: &Entry,
     plan: &Plan,
     closing: Closing,
@@ -54,35 +58,57 @@ pub(crate) async fn send(
         head_only: request.method() == "HEAD",
     };
     out.clear();
+    record.status = match plan {
+        Plan::NotModified => 304,
+        Plan::Whole | Plan::Parts(Ranges::Whole | Ranges::Unsatisfiable) => record.status_for(200),
+        Plan::Parts(Ranges::One(_) | Ranges::Many(_)) => 206,
+    };
+    let status = record.status;
+    let mut added = Vec::new();
+    let rules = generation.config.rules(record.visit.rules);
+    if rules.expires.is_some() || !rules.headers.is_empty() {
+        // What `$sent_http_content_type` looks at.
+        added.extend_from_slice(b"HTTP/1.1\r\n");
+        added.extend_from_slice(&entry.fields);
+        let shown = added.len();
+        let scene = Scene {
+            conn,
+            request: Some(request),
+            record,
+            config: &generation.config,
+            answer: None,
+            sent: b"",
+            captures: None,
+        };
+        added::write(&mut added, rules, status, Some(entry.modified), &scene);
+        added.drain(..shown);
+    }
     match plan {
         Plan::NotModified => {
-            record.status = 304;
             reply::start_head(out, &conn.engine.time, 304);
             out.extend_from_slice(&entry.validators);
+            out.extend_from_slice(&added);
             job.end_head(out);
             conn.send(out).await.map_err(Broken::Client)
         }
         Plan::Whole | Plan::Parts(Ranges::Whole | Ranges::Unsatisfiable) => {
-            record.status = 200;
-            reply::start_head(out, &conn.engine.time, 200);
+            reply::start_head(out, &conn.engine.time, status);
             out.extend_from_slice(&entry.fields);
+            out.extend_from_slice(&added);
             job.end_head(out);
             job.part(out, 0..entry.size, record).await
         }
         Plan::Parts(Ranges::One(range)) => {
-            record.status = 206;
             reply::start_head(out, &conn.engine.time, 206);
             write_header(out, b"Content-Type", entry.content_type.as_bytes());
             write_number(out, b"Content-Length", range.end - range.start);
             content_range(out, range, entry.size);
             out.extend_from_slice(&entry.validators);
+            out.extend_from_slice(&added);
             job.end_head(out);
             job.part(out, range.clone(), record).await
         }
-        Plan::Parts(Ranges::Many(ranges)) => {
-            record.status = 206;
-            Box::pin(job.parts(out, ranges, record)).await
-        }
+        Plan::Parts(Ranges::Many(ranges)) => Box::pin(job.parts(out, ranges, &added, record)).await,
     }
 }
 
@@ -141,6 +167,7 @@ impl Job<'_> {
         &self,
         out: &mut Vec<u8>,
         ranges: &[Range<u64>],
+        added: &[u8],
         record: &mut Record,
     ) -> Result<(), Broken> {
         let boundary = self.conn.engine.ids.next();
@@ -176,6 +203,7 @@ impl Job<'_> {
             content + (framing + end.len()) as u64,
         );
         out.extend_from_slice(&self.entry.validators);
+        out.extend_from_slice(added);
         self.end_head(out);
         if self.head_only {
             return self.conn.send(out).await.map_err(Broken::Client);

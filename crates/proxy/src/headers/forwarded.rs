@@ -15,6 +15,14 @@ pub(crate) enum Peer {
 }
 
 impl Peer {
+    /// Its address, if it has one.
+    pub(crate) fn ip(self) -> Option<IpAddr> {
+        match self {
+            Self::Ip(addr) => Some(addr),
+            Self::Unix => None,
+        }
+    }
+
     pub(crate) fn is_trusted(self, trusted: &Trusted) -> bool {
         match self {
             Self::Ip(addr) => trusted.contains(addr),

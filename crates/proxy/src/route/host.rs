@@ -3,6 +3,7 @@
 //! Not here: whether a `Host` field is valid at all (`trine_http1` refuses those that are not).
 
 use crate::config::{Config, HostPattern};
+use crate::pattern::Captures;
 
 /// The name in a `Host` field or an authority: without port and final dot. Case is left as it is.
 pub(crate) fn name_of(authority: &[u8]) -> &[u8] {
@@ -14,34 +15,67 @@ pub(crate) fn name_of(authority: &[u8]) -> &[u8] {
     name.strip_suffix(b".").unwrap_or(name)
 }
 
-/// The index of the server for `authority` among `servers` (indices into the configuration, the default first):
-/// an exact name, else the longest wildcard, else the default.
-pub(crate) fn find(config: &Config, servers: &[usize], authority: Option<&[u8]>) -> Option<usize> {
+/// The server for `authority` among `servers` (indices into the configuration, the default first): an exact name, else
+/// the longest wildcard in front, else the longest behind, else the first expression, else the default.
+pub(crate) fn find(
+    config: &Config,
+    servers: &[usize],
+    authority: Option<&[u8]>,
+) -> Option<(usize, Option<Captures>)> {
     let (&default, others) = servers.split_first()?;
-    if others.is_empty() {
-        return Some(default);
-    }
-    let Some(name) = authority.map(name_of) else {
-        return Some(default);
+    let has_regex = |index: usize| {
+        let names = &config.servers[index].names;
+        names
+            .iter()
+            .any(|name| matches!(name, HostPattern::Regex(_)))
     };
-    let mut best: Option<(usize, usize)> = None;
+    if others.is_empty() && !has_regex(default) {
+        return Some((default, None));
+    }
+    // Without a name, nginx looks for the server whose name is empty.
+    let name = authority.map_or(&b""[..], name_of);
+    let mut best: Option<(bool, usize, usize)> = None;
     for &index in servers {
         for pattern in &config.servers[index].names {
-            match pattern {
+            let found = match pattern {
                 HostPattern::Exact(exact) if name.eq_ignore_ascii_case(exact.as_bytes()) => {
-                    return Some(index);
+                    return Some((index, None));
                 }
-                HostPattern::Suffix(suffix)
-                    if ends_with(name, suffix.as_bytes())
-                        && best.is_none_or(|(length, _)| length < suffix.len()) =>
-                {
-                    best = Some((suffix.len(), index));
+                HostPattern::Suffix(suffix) if ends_with(name, suffix.as_bytes()) => {
+                    (true, suffix.len(), index)
                 }
-                HostPattern::Exact(_) | HostPattern::Suffix(_) => {}
+                HostPattern::Prefix(prefix) if begins_with(name, prefix.as_bytes()) => {
+                    (false, prefix.len(), index)
+                }
+                HostPattern::Exact(_)
+                | HostPattern::Suffix(_)
+                | HostPattern::Prefix(_)
+                | HostPattern::Regex(_) => continue,
+            };
+            if best.is_none_or(|(front, length, _)| (front, length) < (found.0, found.1)) {
+                best = Some(found);
             }
         }
     }
-    Some(best.map_or(default, |(_, index)| index))
+    if let Some((_, _, index)) = best {
+        return Some((index, None));
+    }
+    let lower = name.to_ascii_lowercase();
+    for &index in servers {
+        for pattern in &config.servers[index].names {
+            if let HostPattern::Regex(pattern) = pattern
+                && let Some(captures) = pattern.captures(&lower)
+            {
+                return Some((index, Some(captures)));
+            }
+        }
+    }
+    Some((default, None))
+}
+
+/// `prefix` ends with a dot, and at least one byte has to stand behind it.
+fn begins_with(name: &[u8], prefix: &[u8]) -> bool {
+    name.len() > prefix.len() && name[..prefix.len()].eq_ignore_ascii_case(prefix)
 }
 
 /// `suffix` starts with a dot, and at least one byte has to stand before it.
@@ -81,8 +115,10 @@ mod tests {
              - { listen: 8000, names: ['*.example.org'], locations: [{path: /, proxy: '127.0.0.1:1'}] }\n\
              - { listen: 8000, names: ['*.b.example.org', exact.example.org], locations: [{path: /, proxy: '127.0.0.1:1'}] }\n",
         );
-        let find =
-            |name: &str| super::find(&config, &config.listens[0].servers, Some(name.as_bytes()));
+        let find = |name: &str| {
+            let servers = &config.listens[0].servers;
+            super::find(&config, servers, Some(name.as_bytes())).map(|(index, _)| index)
+        };
         assert_eq!(find("first.example"), Some(0));
         assert_eq!(find("unknown"), Some(0));
         assert_eq!(
@@ -95,7 +131,7 @@ mod tests {
         assert_eq!(find("a.b.example.org"), Some(2), "the longest wildcard");
         assert_eq!(find("EXACT.example.org"), Some(2));
         assert_eq!(
-            super::find(&config, &config.listens[0].servers, None),
+            super::find(&config, &config.listens[0].servers, None).map(|(index, _)| index),
             Some(0)
         );
     }

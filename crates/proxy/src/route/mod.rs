@@ -5,49 +5,120 @@
 pub(crate) mod host;
 pub(crate) mod path;
 
-use crate::config::{Action, Config, Location, PathMatch, Server};
+use crate::config::{Config, Content, Location, Locations, Matcher};
+use crate::pattern::Captures;
 
 /// The location for a normalised path, or the one that would answer if a slash were added.
 #[derive(Debug)]
 pub(crate) enum Found<'c> {
-    Location(&'c Location),
+    Location(&'c Location, Option<Box<Captures>>),
     /// `/static` was asked for, and there is `/static/`: redirect.
     AddSlash,
     Nothing,
 }
 
-/// The server for this request; `None` if nothing answers on this listener any more.
-pub(crate) fn server<'c>(
-    config: &'c Config,
-    servers: &[usize],
-    authority: Option<&[u8]>,
-) -> Option<&'c Server> {
-    host::find(config, servers, authority).map(|index| &config.servers[index])
+/// Finds the location for `path` as nginx does: an exact one; else the longest prefix, unless an expression matches.
+///
+/// As in nginx, a proxied `/api/` also takes `/api`, by a redirect; in a YAML file served files do so too, if nobody
+/// else wants the path.
+pub(crate) fn location<'c>(config: &Config, level: &'c Locations, path: &[u8]) -> Found<'c> {
+    let mut search = Search {
+        config,
+        path,
+        best: Found::Nothing,
+        slash: false,
+    };
+    search.level(level);
+    match search.best {
+        Found::Nothing if search.slash => Found::AddSlash,
+        found => found,
+    }
 }
 
-/// The longest location that holds `path`. The locations are sorted, longest first.
-///
-/// As in nginx, a proxied `/api/` also takes `/api`, by a redirect; served files only if nobody else wants it.
-pub(crate) fn location<'c>(server: &'c Server, path: &[u8]) -> Found<'c> {
-    let mut otherwise = Found::Nothing;
-    for location in &server.locations {
-        let PathMatch::Below(prefix) = &location.path;
-        let prefix = prefix.as_bytes();
-        if path.starts_with(prefix) {
-            if prefix.ends_with(b"/") || path.len() == prefix.len() || path[prefix.len()] == b'/' {
-                return Found::Location(location);
-            }
-        } else if prefix.len() == path.len() + 1
-            && prefix.ends_with(b"/")
-            && prefix.starts_with(path)
-        {
-            match location.action {
-                Action::Proxy(_) => return Found::AddSlash,
-                Action::Files(_) => otherwise = Found::AddSlash,
+struct Search<'a, 'c> {
+    config: &'a Config,
+    path: &'a [u8],
+    best: Found<'c>,
+    /// Adding a slash would help, if nothing else is found.
+    slash: bool,
+}
+
+impl<'c> Search<'_, 'c> {
+    /// Looks through one level; true when nothing further can change the outcome.
+    fn level(&mut self, level: &'c Locations) -> bool {
+        let mut stops = false;
+        for location in &level.plain {
+            match self.fits(location) {
+                Fit::No => {}
+                Fit::Exact => {
+                    self.best = Found::Location(location, None);
+                    return true;
+                }
+                Fit::Slash => {
+                    self.best = Found::AddSlash;
+                    return true;
+                }
+                Fit::Perhaps => self.slash = true,
+                Fit::Prefix { last } => {
+                    self.best = Found::Location(location, None);
+                    stops = last;
+                    if self.level(&location.nested) {
+                        return true;
+                    }
+                    break;
+                }
             }
         }
+        if stops {
+            return false;
+        }
+        for location in &level.regexes {
+            if let Matcher::Regex(pattern) = &location.matcher
+                && let Some(captures) = pattern.captures(self.path)
+            {
+                self.best = Found::Location(location, Some(Box::new(captures)));
+                self.level(&location.nested);
+                return true;
+            }
+        }
+        false
     }
-    otherwise
+
+    fn fits(&self, location: &Location) -> Fit {
+        let path = self.path;
+        let want = location.matcher.path().as_bytes();
+        let lacks_slash =
+            want.len() == path.len() + 1 && want.last() == Some(&b'/') && want.starts_with(path);
+        let proxied = || {
+            let content = &self.config.rules(location.rules).content;
+            matches!(content, Content::Proxy(_))
+        };
+        match &location.matcher {
+            Matcher::Exact(_) if path == want => Fit::Exact,
+            Matcher::Prefix { stops, .. } if path.starts_with(want) => Fit::Prefix { last: *stops },
+            Matcher::Below(_) if path.starts_with(want) => {
+                let whole = want.last() == Some(&b'/')
+                    || path.len() == want.len()
+                    || path[want.len()] == b'/';
+                if whole {
+                    Fit::Prefix { last: true }
+                } else {
+                    Fit::No
+                }
+            }
+            Matcher::Prefix { .. } | Matcher::Below(_) if lacks_slash && proxied() => Fit::Slash,
+            Matcher::Below(_) if lacks_slash => Fit::Perhaps,
+            _ => Fit::No,
+        }
+    }
+}
+
+enum Fit {
+    No,
+    Exact,
+    Slash,
+    Perhaps,
+    Prefix { last: bool },
 }
 
 #[cfg(test)]
@@ -66,8 +137,8 @@ mod tests {
                - { path: /api/v2/, proxy: '127.0.0.1:1' }\n",
         );
         let check = |path: &str, want: &str| {
-            let got = match location(&config.servers[0], path.as_bytes()) {
-                Found::Location(found) => found.path(),
+            let got = match location(&config, &config.servers[0].locations, path.as_bytes()) {
+                Found::Location(found, _) => found.matcher.path(),
                 Found::AddSlash => "add a slash",
                 Found::Nothing => "nothing",
             };
@@ -85,5 +156,33 @@ mod tests {
         check("/static/a/b.css", "/static/");
         check("/statica", "nothing");
         check("/stati", "nothing");
+    }
+
+    #[test]
+    fn as_nginx_searches() {
+        let config = crate::config::testing::nginx(
+            "location / {} location = /x { return 204; } location /p/ { proxy_pass http://127.0.0.1:1; }
+             location ^~ /img/ {} location /doc { location /doc/deep { } location ~ \\.md$ { } }
+             location ~ \\.png$ { } location ~* ^/CASE$ { }",
+        );
+        let check = |path: &str, want: &str| {
+            let got = match location(&config, &config.servers[0].locations, path.as_bytes()) {
+                Found::Location(found, _) => format!("{:?}", found.matcher),
+                Found::AddSlash => "add a slash".to_owned(),
+                Found::Nothing => "nothing".to_owned(),
+            };
+            assert!(got.contains(want), "{path}: {got}, not {want}");
+        };
+        check("/x", "Exact(\"/x\")");
+        check("/xy", "\"/\"");
+        check("/p", "add a slash");
+        check("/a.png", ".png");
+        check("/img/a.png", "/img/");
+        check("/document", "/doc\"");
+        check("/doc/deep/x.png", ".png");
+        check("/doc/deep/x.md", ".md");
+        check("/doc/deep/x", "/doc/deep");
+        check("/doc/x.md", ".md");
+        check("/case", "CASE");
     }
 }

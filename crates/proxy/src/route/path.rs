@@ -27,12 +27,12 @@ pub(crate) enum PathError {
     AboveRoot,
 }
 
-/// Normalises the path part of a request target (no query).
-pub(crate) fn normalise(raw: &[u8]) -> Result<Normalised<'_>, PathError> {
+/// Normalises the path part of a request target (no query). `merge` says whether slashes are merged.
+pub(crate) fn normalise(raw: &[u8], merge: bool) -> Result<Normalised<'_>, PathError> {
     if raw.first() != Some(&b'/') {
         return Err(PathError::NotAbsolute);
     }
-    if is_plain(raw) {
+    if is_plain(raw) || (!merge && is_plain_but_for_slashes(raw)) {
         return Ok(Normalised {
             path: Cow::Borrowed(raw),
             hidden_separator: false,
@@ -40,7 +40,7 @@ pub(crate) fn normalise(raw: &[u8]) -> Result<Normalised<'_>, PathError> {
     }
     let (decoded, hidden_separator) = decode(raw)?;
     Ok(Normalised {
-        path: Cow::Owned(remove_dots(&decoded)?),
+        path: Cow::Owned(remove_dots(&decoded, merge)?),
         hidden_separator,
     })
 }
@@ -56,6 +56,11 @@ fn is_plain(raw: &[u8]) -> bool {
         }
     }
     true
+}
+
+fn is_plain_but_for_slashes(raw: &[u8]) -> bool {
+    !raw.iter().any(|byte| matches!(byte, b'%' | b'\\' | 0))
+        && !raw.windows(2).any(|pair| pair == b"/.")
 }
 
 fn decode(raw: &[u8]) -> Result<(Vec<u8>, bool), PathError> {
@@ -89,14 +94,18 @@ fn hex(digit: u8) -> Option<u8> {
         .and_then(|value| u8::try_from(value).ok())
 }
 
-/// Merges slashes and resolves `.` and `..`. `decoded` starts with a slash.
-fn remove_dots(decoded: &[u8]) -> Result<Vec<u8>, PathError> {
+/// Merges slashes if asked to, and resolves `.` and `..`. `decoded` starts with a slash.
+fn remove_dots(decoded: &[u8], merge: bool) -> Result<Vec<u8>, PathError> {
     let mut out: Vec<u8> = Vec::with_capacity(decoded.len());
     let mut segments = decoded.split(|&byte| byte == b'/').peekable();
     segments.next(); // what stands before the first slash: nothing
     while let Some(segment) = segments.next() {
         let last = segments.peek().is_none();
         match segment {
+            b"" if !merge && !last => {
+                out.push(b'/');
+                continue;
+            }
             b"" | b"." => {}
             b".." => {
                 let parent = memchr::memrchr(b'/', &out).ok_or(PathError::AboveRoot)?;
@@ -141,7 +150,7 @@ mod tests {
 
     #[track_caller]
     fn check(raw: &str, want: &str) {
-        let got = match normalise(raw.as_bytes()) {
+        let got = match normalise(raw.as_bytes(), true) {
             Ok(done) if done.hidden_separator => format!("{} hidden", done.path.escape_ascii()),
             Ok(done) => done.path.escape_ascii().to_string(),
             Err(error) => format!("error: {error:?}"),
@@ -156,7 +165,10 @@ mod tests {
         ] {
             check(path, path);
             assert!(
-                matches!(normalise(path.as_bytes()).unwrap().path, Cow::Borrowed(_)),
+                matches!(
+                    normalise(path.as_bytes(), true).unwrap().path,
+                    Cow::Borrowed(_)
+                ),
                 "{path}"
             );
         }
@@ -177,6 +189,13 @@ mod tests {
         check("/../x", "error: AboveRoot");
         check("/a/.../b", "/a/.../b");
         check("/.hidden/x", "/.hidden/x");
+    }
+
+    #[test]
+    fn slashes_may_be_kept() {
+        let path = |raw: &str| normalise(raw.as_bytes(), false).unwrap().path.into_owned();
+        assert_eq!(path("//a///b/"), b"//a///b/");
+        assert_eq!(path("/a//../b"), b"/a/b");
     }
 
     #[test]
@@ -216,7 +235,7 @@ mod tests {
                 .flat_map(|path| pieces.map(|piece| format!("{path}{piece}")))
                 .collect();
             for path in &longer {
-                if let Ok(done) = normalise(path.as_bytes()) {
+                if let Ok(done) = normalise(path.as_bytes(), true) {
                     let text = done.path.escape_ascii().to_string();
                     assert!(
                         text.starts_with('/') && !text.contains("//"),
@@ -243,7 +262,7 @@ mod tests {
             "/a%20b/%E2%82%AC%3F%23%25%22%3Cx%3E"
         );
         assert_eq!(
-            normalise(&out).unwrap().path,
+            normalise(&out, true).unwrap().path,
             &b"/a b/\xe2\x82\xac?#%\"<x>"[..]
         );
     }

@@ -21,14 +21,11 @@ use crate::stream::Stream;
 const FIRST_PAUSE: Duration = Duration::from_millis(2);
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
-/// The servers, beginning with the one whose turn it is.
+/// The servers, beginning with the one whose turn it is; those for emergencies come last.
 fn in_turn(group: &Group, turn: usize) -> impl Iterator<Item = &Rc<Peer>> + Clone {
-    group
-        .peers
-        .iter()
-        .cycle()
-        .skip(turn)
-        .take(group.peers.len())
+    let (primaries, backups) = group.peers.split_at(group.config.primaries);
+    let first = primaries.iter().cycle().skip(turn).take(primaries.len());
+    first.chain(backups)
 }
 
 /// Finds a connection: an idle one, else a new one, beginning with the server whose turn it is. `limit` is when the
@@ -36,6 +33,7 @@ fn in_turn(group: &Group, turn: usize) -> impl Iterator<Item = &Rc<Peer>> + Clon
 pub(crate) async fn link(
     conn: &Conn,
     group: &Group,
+    timeout: Duration,
     limit: Option<Instant>,
     fresh: bool,
 ) -> Result<Link, Fault> {
@@ -43,17 +41,17 @@ pub(crate) async fn link(
     if !fresh && let Some(link) = in_turn(group, turn).find_map(Peer::take) {
         return Ok(link);
     }
-    Box::pin(connect(conn, group, turn, limit)).await
+    Box::pin(connect(conn, group, turn, timeout, limit)).await
 }
 
 async fn connect(
     conn: &Conn,
     group: &Group,
     turn: usize,
+    timeout: Duration,
     limit: Option<Instant>,
 ) -> Result<Link, Fault> {
     let order = in_turn(group, turn);
-    let timeout = group.config.connect_timeout;
     let last = RefCell::new(None);
     let rounds = async {
         let give_up = Instant::now() + timeout;

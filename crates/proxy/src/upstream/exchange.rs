@@ -12,7 +12,7 @@ use trine_http1::{BodyLength, CHUNK_END, LAST_CHUNK, Limits, ResponseHead, write
 
 use super::fault::Fault;
 use super::pool::Link;
-use crate::config::Upstream;
+use crate::config::ProxyPass;
 use crate::conn::Conn;
 use crate::conn::body::{ClientBody, Intake};
 use crate::conn::frame::Frame;
@@ -30,7 +30,7 @@ pub(crate) const ANSWER_LIMITS: Limits = Limits {
 pub(crate) struct Exchange<'a> {
     pub(crate) conn: &'a Conn,
     pub(crate) link: &'a Link,
-    pub(crate) config: &'a Upstream,
+    pub(crate) pass: &'a ProxyPass,
     pub(crate) body: &'a mut ClientBody,
     pub(crate) bench: &'a mut Workbench,
     pub(crate) upload: Upload,
@@ -264,8 +264,8 @@ impl Exchange<'_> {
     pub(crate) fn poll_late(&mut self, cx: &mut Context<'_>, wait: Wait) -> Poll<Fault> {
         let timeout = match wait {
             Wait::Nothing => None,
-            Wait::UpstreamWrite => Some(self.config.send_timeout),
-            Wait::UpstreamRead => Some(self.config.read_timeout),
+            Wait::UpstreamWrite => Some(self.pass.send_timeout),
+            Wait::UpstreamRead => Some(self.pass.read_timeout),
             Wait::ClientRead => Some(self.conn.timeouts().body),
             Wait::ClientWrite => Some(self.conn.timeouts().send),
         };

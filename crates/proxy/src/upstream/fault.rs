@@ -50,6 +50,9 @@ pub(crate) enum Fault {
     UnaskedUpgrade,
     #[error("the body of its answer is malformed")]
     AnswerBody(#[source] BodyError),
+    /// An error page of ours takes the place of the answer.
+    #[error("it answered {0}, which an error page stands for")]
+    Intercepted(u16),
     #[error("it closed the connection within the body of its answer")]
     CutBody(#[source] Option<io::Error>),
 }
@@ -57,6 +60,8 @@ pub(crate) enum Fault {
 /// Who has to look into it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Blame {
+    /// All is as it should be.
+    Nobody,
     Client,
     Upstream,
     /// Nobody did anything wrong, or it cannot be told.
@@ -71,6 +76,7 @@ impl Fault {
             Self::BodyTimeout(_) | Self::ClientSendTimeout(_) => 408,
             Self::Body(error) => error.status(),
             Self::BodyTooLarge { .. } => 413,
+            Self::Intercepted(status) => *status,
             Self::Busy(_) => 503,
             Self::Total(_)
             | Self::ConnectTimeout(_)
@@ -95,6 +101,7 @@ impl Fault {
             | Self::Body(_)
             | Self::BodyTooLarge { .. } => Blame::Client,
             Self::Total(_) => Blame::Limits,
+            Self::Intercepted(_) => Blame::Nobody,
             Self::Connect(_)
             | Self::ConnectTimeout(_)
             | Self::Busy(_)

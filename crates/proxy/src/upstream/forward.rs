@@ -2,10 +2,11 @@
 //!
 //! Not here: the rules for trying again (see `retry`), and answers of our own when all fails (see `conn`).
 
+use std::borrow::Cow;
 use std::ops::Range;
 use std::time::Instant;
 
-use trine_http1::{BodyLength, Version, write_header, write_status_line};
+use trine_http1::{BodyLength, Request, Version, write_header, write_status_line};
 
 use super::Group;
 use super::connect;
@@ -13,15 +14,18 @@ use super::exchange::{Clock, Exchange, Upload, clear_answer};
 use super::fault::Fault;
 use super::head::{self, Facts};
 use super::pool::{Link, add};
-use super::relay::Relay;
+use super::relay::{Dress, Relay};
 use super::retry::{Lost, Retries};
 use super::tunnel;
+use crate::config::{ProxyPass, Rebase, RequestFields, Rules};
 use crate::conn::body::ClientBody;
 use crate::conn::record::Record;
 use crate::conn::reply::{self, Closing};
 use crate::conn::{Conn, Ending};
 use crate::engine::Generation;
 use crate::headers::response_field_passes;
+use crate::route::path;
+use crate::template::Scene;
 use crate::workbench::Workbench;
 
 /// Forwards the request whose head is on the bench to a server of `group`. An error leaves the client without an
@@ -31,13 +35,21 @@ pub(crate) async fn forward(
     bench: &mut Workbench,
     generation: &Generation,
     group: &Group,
-    max_body: u64,
+    pass: &ProxyPass,
+    rules: &Rules,
     record: &mut Record,
 ) -> Result<Ending, Fault> {
-    let (length, expects_continue) = {
+    let max_body = rules.max_body;
+    let (mut length, mut expects_continue) = {
         let request = bench.head.on(bench.input.all());
         (request.body(), request.expects_continue())
     };
+    let has_body = length != BodyLength::Empty;
+    if has_body && (record.visit.as_get || record.body_spent) {
+        // An error page is asked for without the body that was meant for another.
+        (length, expects_continue) = (BodyLength::Empty, false);
+    }
+    record.body_spent |= has_body;
     if let BodyLength::Known(length) = length
         && length > max_body
     {
@@ -51,6 +63,9 @@ pub(crate) async fn forward(
     let job = Job {
         conn,
         group,
+        pass,
+        rules,
+        generation,
         expects_continue,
         sent_as: match (&held, length) {
             (Some(held), BodyLength::Chunked) => BodyLength::Known(held.len() as u64),
@@ -58,7 +73,7 @@ pub(crate) async fn forward(
         },
         held,
     };
-    let retries = job.write(bench, generation, record);
+    let retries = job.write(bench, record);
     job.run(bench, &mut body, retries, record).await
 }
 
@@ -66,6 +81,9 @@ pub(crate) async fn forward(
 struct Job<'a> {
     conn: &'a Conn,
     group: &'a Group,
+    pass: &'a ProxyPass,
+    rules: &'a Rules,
+    generation: &'a Generation,
     /// The whole body, if it came together with the head.
     held: Option<Range<usize>>,
     expects_continue: bool,
@@ -74,12 +92,7 @@ struct Job<'a> {
 
 impl Job<'_> {
     /// Writes the head that the upstream gets.
-    fn write(
-        &self,
-        bench: &mut Workbench,
-        generation: &Generation,
-        record: &mut Record,
-    ) -> Retries {
+    fn write(&self, bench: &mut Workbench, record: &Record) -> Retries {
         let Workbench {
             input,
             head,
@@ -87,21 +100,53 @@ impl Job<'_> {
             ..
         } = bench;
         let request = head.on(input.all());
-        let Self { conn, group, .. } = *self;
-        let real_ip = record.real_ip.map(|addr| addr.to_string());
-        let facts = Facts {
-            peer: &conn.peer_text,
-            real_ip: real_ip.as_deref().unwrap_or(&conn.peer_text),
-            trusted: conn.peer.is_trusted(&generation.config.trusted),
-            port: conn.port,
-            id: record.id(&conn.engine),
-            now: conn.engine.time.now(),
-            body: self.sent_as,
-            upgrade: head::wanted_upgrade(&request),
-            close: group.config.keepalive == 0,
+        let Self {
+            conn, group, pass, ..
+        } = *self;
+        let config = &self.generation.config;
+        let method = if record.visit.as_get {
+            "GET"
+        } else {
+            request.method()
         };
-        head::write(out, &request, &facts);
-        Retries::new(request.method(), self.held.is_some())
+        let target = target(pass, record, &request);
+        let close = group.config.keepalive == 0;
+        match &pass.fields {
+            RequestFields::Forwarded => {
+                let real_ip = record.real_ip.map(|addr| addr.to_string());
+                let facts = Facts {
+                    peer: &conn.peer_text,
+                    real_ip: real_ip.as_deref().unwrap_or(&conn.peer_text),
+                    trusted: conn.peer.is_trusted(&config.trusted),
+                    port: conn.port,
+                    id: record.id(&conn.engine),
+                    now: conn.engine.time.now(),
+                    body: self.sent_as,
+                    upgrade: head::wanted_upgrade(&request),
+                    close,
+                };
+                head::write(out, method, &target, &request, &facts);
+            }
+            RequestFields::Set(fields) => {
+                let scene = Scene {
+                    conn,
+                    request: Some(request),
+                    record,
+                    config,
+                    answer: None,
+                    sent: b"",
+                    captures: None,
+                };
+                let order = head::Order {
+                    fields,
+                    underscores: config.servers[record.visit.server].underscores,
+                    body: self.sent_as,
+                    close,
+                };
+                head::write_set(out, method, &target, &request, &order, &scene);
+            }
+        }
+        Retries::new(method, self.held.is_some())
     }
 
     async fn run(
@@ -116,8 +161,14 @@ impl Job<'_> {
         let mut asked_for_body = !self.expects_continue || self.held.is_some();
         let mut fresh = false;
         loop {
-            let found =
-                connect::link(self.conn, self.group, limit.map(|limit| limit.0), fresh).await;
+            let found = connect::link(
+                self.conn,
+                self.group,
+                self.pass.connect_timeout,
+                limit.map(|limit| limit.0),
+                fresh,
+            )
+            .await;
             let link = found.map_err(|fault| match (fault, limit) {
                 (Fault::Total(_), Some((_, given))) => Fault::Total(given),
                 (fault, _) => fault,
@@ -144,7 +195,7 @@ impl Job<'_> {
             let mut exchange = Exchange {
                 conn: self.conn,
                 link: &link,
-                config: &self.group.config,
+                pass: self.pass,
                 body: &mut *body,
                 bench: &mut *bench,
                 upload,
@@ -186,8 +237,7 @@ impl Job<'_> {
             .total
             .map(|total| (record.started + total, total));
         let upstream = self
-            .group
-            .config
+            .pass
             .total_timeout
             .map(|total| (Instant::now() + total, total));
         client
@@ -218,20 +268,38 @@ impl Job<'_> {
         }
         record.first_byte = Some(Instant::now());
         let status = exchange.head().status();
+        record.upstream_status = status;
+        if self.pass.intercepts_errors
+            && status >= 300
+            && record.visit.error.is_none()
+            && self.rules.error_page(status).is_some()
+        {
+            return Err(Fault::Intercepted(status));
+        }
         if status == 101 {
             let ending = Box::pin(self.switch(exchange, link, record)).await?;
             return Ok((ending, false));
         }
-        let keep = conn.may_keep(&exchange.bench.head.on(exchange.bench.input.all()));
-        let upload_complete = exchange.upload.is_complete();
+        let request = exchange.bench.head.on(exchange.bench.input.all());
+        // A body that was not sent on is still in the way of the next request.
+        let whole = request.body() == BodyLength::Empty || !record.visit.as_get;
+        let keep = conn.may_keep(&request) && whole;
+        let upload_complete = exchange.upload.is_complete() && whole;
         let closing = if keep && upload_complete {
             Closing::Keep
         } else {
             Closing::Close
         };
         let reusable = exchange.head().keep_alive();
-        let (mut relay, closing) = Relay::new(exchange, closing)?;
-        record.status = status;
+        let dress = Dress {
+            pass: self.pass,
+            rules: self.rules,
+            config: &self.generation.config,
+            status: record.status_for(status),
+            record,
+        };
+        let (mut relay, closing) = Relay::new(exchange, closing, &dress)?;
+        record.status = record.status_for(status);
         let done = relay.run(exchange).await;
         record.body_bytes = relay.body_bytes;
         let reusable = reusable && relay.is_clean(exchange) && exchange.upload.is_complete();
@@ -240,7 +308,7 @@ impl Job<'_> {
         done?;
         let ending = match closing {
             Closing::Keep => Ending::Keep,
-            Closing::Close if upload_complete => Ending::Close,
+            Closing::Close if upload_complete && whole => Ending::Close,
             Closing::Close => Ending::Linger,
         };
         Ok((ending, reusable))
@@ -278,7 +346,7 @@ impl Job<'_> {
             link.stream(),
             &early_up,
             &early_down,
-            self.group.config.read_timeout,
+            self.pass.read_timeout,
         )
         .await;
         tunnels.set(tunnels.get().saturating_sub(1));
@@ -286,6 +354,35 @@ impl Job<'_> {
         tracing::debug!(upstream = %link.peer().name, bytes, "the tunnel ended: {end}");
         Ok(Ending::Close)
     }
+}
+
+/// The request target that goes on.
+fn target<'a>(pass: &ProxyPass, record: &'a Record, request: &Request<'a>) -> Cow<'a, [u8]> {
+    let visit = &record.visit;
+    if let Some(uri) = &visit.upstream_uri {
+        return Cow::Borrowed(uri);
+    }
+    let query = visit.args.as_deref().or(request.query());
+    let path = match &pass.rebase {
+        Rebase::Keep if !visit.moved => return head::origin_form(request),
+        Rebase::Keep => {
+            let mut path = Vec::new();
+            path::encode(&visit.path, &mut path);
+            path
+        }
+        Rebase::Replace { with, strip } => {
+            let mut path = with.as_bytes().to_vec();
+            let rest = visit.path.get(*strip..).unwrap_or_default();
+            path::encode(rest, &mut path);
+            path
+        }
+    };
+    let mut target = path;
+    if let Some(query) = query {
+        target.push(b'?');
+        target.extend_from_slice(query);
+    }
+    Cow::Owned(target)
 }
 
 /// The head of an interim answer, for the client.

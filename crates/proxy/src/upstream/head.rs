@@ -2,12 +2,14 @@
 //!
 //! Not here: which fields are dropped (see `headers`), or sending it.
 
+use std::borrow::Cow;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use trine_http1::{BodyLength, Request, TargetForm, Version, write_header, write_request_line};
 
 use crate::conn::reply::{push_number, write_number};
-use crate::headers::{Listed, RequestField, request_field};
+use crate::headers::{Listed, RequestField, added, request_field};
+use crate::template::{Scene, Template};
 
 /// What the proxy knows about a request beside its head.
 #[derive(Debug, Clone, Copy)]
@@ -41,38 +43,125 @@ pub(crate) fn wanted_upgrade<'a>(request: &Request<'a>) -> Option<&'a [u8]> {
     (!h2c).then_some(protocols)
 }
 
-pub(crate) fn write(out: &mut Vec<u8>, request: &Request<'_>, facts: &Facts<'_>) {
-    out.clear();
-    match request.target_form() {
-        TargetForm::Absolute => {
-            let mut target = request.path().to_vec();
-            if let Some(query) = request.query() {
-                target.push(b'?');
-                target.extend_from_slice(query);
-            }
-            write_request_line(out, request.method(), &target, Version::Http11);
-        }
-        TargetForm::Origin | TargetForm::Asterisk | TargetForm::Authority => {
-            write_request_line(out, request.method(), request.target(), Version::Http11);
-        }
+/// The target as the client wrote it, without scheme and host.
+pub(crate) fn origin_form<'a>(request: &Request<'a>) -> Cow<'a, [u8]> {
+    if request.target_form() != TargetForm::Absolute {
+        return Cow::Borrowed(request.target());
     }
+    let mut target = request.path().to_vec();
+    if let Some(query) = request.query() {
+        target.push(b'?');
+        target.extend_from_slice(query);
+    }
+    Cow::Owned(target)
+}
+
+pub(crate) fn write(
+    out: &mut Vec<u8>,
+    method: &str,
+    target: &[u8],
+    request: &Request<'_>,
+    facts: &Facts<'_>,
+) {
+    out.clear();
+    write_request_line(out, method, target, Version::Http11);
     // Only HTTP/1.0 may come without, and HTTP/1.1 must not go on without.
     let host = request.authority().unwrap_or(b"localhost");
     write_header(out, b"Host", host);
     fields(out, request, facts);
     forwarded(out, request, facts, host);
-    match facts.body {
+    framing(out, facts.body);
+    connection(out, facts.upgrade, facts.close);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// What `proxy_set_header` and its neighbours say.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Order<'a> {
+    pub(crate) fields: &'a [(String, Template)],
+    /// The client's fields may have underscores in their names.
+    pub(crate) underscores: bool,
+    pub(crate) body: BodyLength,
+    pub(crate) close: bool,
+}
+
+/// The head as a configuration orders it: its own fields first, then those of the client that it does not replace.
+pub(crate) fn write_set(
+    out: &mut Vec<u8>,
+    method: &str,
+    target: &[u8],
+    request: &Request<'_>,
+    order: &Order<'_>,
+    scene: &Scene<'_>,
+) {
+    out.clear();
+    write_request_line(out, method, target, Version::Http11);
+    let mut close = order.close;
+    let mut has_host = false;
+    for (name, value) in order.fields {
+        let value = value.value(scene);
+        if !added::is_clean(&value) {
+            continue;
+        }
+        // Framing and the connection are ours; an upgrade goes on by itself.
+        if name.eq_ignore_ascii_case("connection") {
+            close |= value.eq_ignore_ascii_case(b"close");
+        } else if !is_ours(name.as_bytes()) && !value.is_empty() {
+            has_host |= name.eq_ignore_ascii_case("host");
+            write_header(out, name.as_bytes(), &value);
+        }
+    }
+    if !has_host {
+        write_header(out, b"Host", request.authority().unwrap_or(b"localhost"));
+    }
+    let listed = Listed::new(request.get_all("connection"));
+    for (name, value) in request.headers() {
+        let set = |(set, _): &(String, Template)| name.eq_ignore_ascii_case(set.as_bytes());
+        let hidden = name.contains(&b'_') && !order.underscores;
+        let ours = is_ours(name) || name.eq_ignore_ascii_case(b"host");
+        if !hidden && !ours && !listed.contains(name) && !order.fields.iter().any(set) {
+            write_header(out, name, value);
+        }
+    }
+    framing(out, order.body);
+    connection(out, wanted_upgrade(request), close);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Fields that this connection and its framing need, and `Proxy`, which CGI-like gateways take for HTTP_PROXY.
+fn is_ours(name: &[u8]) -> bool {
+    const OURS: [&str; 11] = [
+        "connection",
+        "content-length",
+        "transfer-encoding",
+        "te",
+        "trailer",
+        "keep-alive",
+        "expect",
+        "upgrade",
+        "proxy-connection",
+        "http2-settings",
+        "proxy",
+    ];
+    OURS.iter()
+        .any(|ours| name.eq_ignore_ascii_case(ours.as_bytes()))
+}
+
+fn framing(out: &mut Vec<u8>, body: BodyLength) {
+    match body {
         BodyLength::Empty | BodyLength::UntilClose => {}
         BodyLength::Known(length) => write_number(out, b"Content-Length", length),
         BodyLength::Chunked => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
     }
-    if let Some(protocol) = facts.upgrade {
+}
+
+fn connection(out: &mut Vec<u8>, upgrade: Option<&[u8]>, close: bool) {
+    if let Some(protocol) = upgrade {
         out.extend_from_slice(b"Connection: upgrade\r\n");
         write_header(out, b"Upgrade", protocol);
-    } else if facts.close {
+    } else if close {
         out.extend_from_slice(b"Connection: close\r\n");
     }
-    out.extend_from_slice(b"\r\n");
 }
 
 /// The client's own fields, as far as they go on.
@@ -162,6 +251,8 @@ mod tests {
         let request = parsed.on(bytes.as_bytes());
         write(
             &mut out,
+            request.method(),
+            &origin_form(&request),
             &request,
             &Facts {
                 upgrade: wanted_upgrade(&request),

@@ -42,7 +42,7 @@ impl Group {
     /// The servers in turn: where this request starts, in `peers`.
     fn turn(&self) -> usize {
         let turn = self.next.get();
-        self.next.set(if turn + 1 < self.peers.len() {
+        self.next.set(if turn + 1 < self.config.primaries {
             turn + 1
         } else {
             0

@@ -8,14 +8,19 @@ use std::ops::Range;
 use std::task::{Context, Poll, ready};
 
 use trine_http1::{
-    BodyDecoder, BodyLength, CHUNK_END, Version, write_chunk_head, write_header, write_status_line,
+    BodyDecoder, BodyLength, CHUNK_END, Version, default_reason, write_chunk_head, write_header,
+    write_status_line,
 };
 
 use super::exchange::{Exchange, Wait};
 use super::fault::Fault;
+use crate::config::{Config, ProxyPass, RedirectRule, Rules};
+use crate::conn::answer::located;
 use crate::conn::frame::Frame;
+use crate::conn::record::Record;
 use crate::conn::reply::{self, Closing, write_number};
-use crate::headers::{Listed, response_field_passes};
+use crate::headers::{Listed, added, response_field_passes};
+use crate::template::Scene;
 use crate::workbench::{Input, Workbench};
 
 /// What follows the content of the last chunk that has content.
@@ -45,11 +50,72 @@ enum Framing {
     Close,
 }
 
+/// What makes an upstream's head one of this location's.
+pub(crate) struct Dress<'a> {
+    pub(crate) pass: &'a ProxyPass,
+    pub(crate) rules: &'a Rules,
+    pub(crate) config: &'a Config,
+    pub(crate) record: &'a Record,
+    /// The status that goes out.
+    pub(crate) status: u16,
+}
+
+impl Dress<'_> {
+    /// Whether a field of the upstream goes out.
+    fn shows(&self, name: &[u8]) -> bool {
+        let is = |other: &String| name.eq_ignore_ascii_case(other.as_bytes());
+        let passes = response_field_passes(name) || self.pass.shown.iter().any(is);
+        let replaced = added::sets_expiry(self.rules, self.status)
+            && (name.eq_ignore_ascii_case(b"expires")
+                || name.eq_ignore_ascii_case(b"cache-control"));
+        passes && !replaced && !self.pass.hidden.iter().any(is)
+    }
+
+    /// Appends a field, its URL rewritten if it is one that names a place.
+    fn field(&self, out: &mut Vec<u8>, name: &[u8], value: &[u8], scene: &Scene<'_>) {
+        let rewritten = if self.pass.redirects.is_empty() {
+            None
+        } else if name.eq_ignore_ascii_case(b"location") {
+            redirect(&self.pass.redirects, value, scene)
+                .map(|url| located(url, self.rules.redirects, scene))
+        } else if name.eq_ignore_ascii_case(b"refresh") {
+            memchr::memmem::find(value, b"url=").and_then(|at| {
+                let (front, url) = value.split_at(at + 4);
+                redirect(&self.pass.redirects, url, scene).map(|url| [front, &url].concat())
+            })
+        } else {
+            None
+        };
+        write_header(out, name, rewritten.as_deref().unwrap_or(value));
+    }
+}
+
+/// The first rule that fits changes the URL.
+fn redirect(rules: &[RedirectRule], url: &[u8], scene: &Scene<'_>) -> Option<Vec<u8>> {
+    rules.iter().find_map(|rule| match rule {
+        RedirectRule::Prefix { from, to } => {
+            let rest = url.strip_prefix(&from.value(scene)[..])?;
+            let mut to = to.value(scene);
+            to.extend_from_slice(rest);
+            Some(to)
+        }
+        RedirectRule::Regex { from, to } => {
+            let captures = from.captures(url)?;
+            let scene = Scene {
+                captures: Some(&captures),
+                ..*scene
+            };
+            Some(to.value(&scene))
+        }
+    })
+}
+
 /// Writes the head of the answer for the client. Returns how the body is framed, and whether the connection closes.
 fn write_head(
     exchange: &mut Exchange<'_>,
     length: BodyLength,
     closing: Closing,
+    dress: &Dress<'_>,
 ) -> (Framing, Closing) {
     let Workbench {
         answer,
@@ -78,19 +144,37 @@ fn write_head(
     };
 
     out.clear();
-    write_status_line(out, Version::Http11, status, answer.reason());
+    let reason = if status == dress.status {
+        answer.reason()
+    } else {
+        default_reason(dress.status).as_bytes()
+    };
+    write_status_line(out, Version::Http11, dress.status, reason);
     let listed = Listed::new(answer.get_all("connection"));
-    let mut dated = false;
+    let scene = Scene {
+        conn: exchange.conn,
+        request: Some(request),
+        record: dress.record,
+        config: dress.config,
+        answer: Some(answer),
+        sent: b"",
+        captures: None,
+    };
+    let (mut dated, mut served) = (false, false);
     for (name, value) in answer.headers() {
-        if response_field_passes(name) && !listed.contains(name) {
+        if dress.shows(name) && !listed.contains(name) {
             dated |= name.eq_ignore_ascii_case(b"date");
-            write_header(out, name, value);
+            served |= name.eq_ignore_ascii_case(b"server");
+            dress.field(out, name, value, &scene);
         }
     }
-    reply::write_server(out);
+    if !served {
+        reply::write_server(out);
+    }
     if !dated {
         exchange.conn.engine.time.write_date(out);
     }
+    added::write(out, dress.rules, dress.status, None, &scene);
     match framing {
         Framing::NoBody(Some(length)) | Framing::Length(length) => {
             write_number(out, b"Content-Length", length)
@@ -109,12 +193,13 @@ impl Relay {
     pub(crate) fn new(
         exchange: &mut Exchange<'_>,
         closing: Closing,
+        dress: &Dress<'_>,
     ) -> Result<(Self, Closing), Fault> {
         let length = {
             let request = exchange.bench.head.on(exchange.bench.input.all());
             exchange.head().body(request.method())
         };
-        let (framing, closing) = write_head(exchange, length, closing);
+        let (framing, closing) = write_head(exchange, length, closing, dress);
         let mut relay = Self {
             decoder: BodyDecoder::new(length),
             frame: Frame::default(),

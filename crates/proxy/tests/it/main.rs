@@ -14,6 +14,7 @@ mod drain;
 mod files;
 mod forwarding;
 mod limits;
+mod nginx_conf;
 mod retries;
 mod smuggling;
 mod starting;

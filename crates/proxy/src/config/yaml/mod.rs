@@ -12,7 +12,9 @@ use std::time::Duration;
 use trine_config::yaml::{self, Document};
 use trine_config::{ByteSize, Place, Problems};
 
-use super::model::{AccessLog, Config, Log, LogFormat, PeerAddr, Timeouts, Trusted, Upstream};
+use super::model::{
+    AccessLog, Config, Log, LogFormat, LogUse, PeerAddr, Rules, Timeouts, Trusted, Upstream,
+};
 use super::values::{Limit, OffOr, network, peer};
 use raw::{RawAccessLog, RawConfig, RawLog, RawThreads, RawTimeouts, RawUpstream};
 
@@ -46,12 +48,36 @@ fn check(document: &Document<RawConfig>, problems: &mut Problems, folders: bool)
         .parent()
         .unwrap_or(Path::new("/"))
         .to_owned();
+    let minute = Duration::from_secs(60);
     let mut checker = Checker {
         problems,
+        timeouts: Timeouts {
+            header: minute,
+            body: minute,
+            send: minute,
+            keepalive: minute,
+            total: None,
+            shutdown: minute,
+        },
         folder,
         folders,
         upstreams: Vec::new(),
+        patience: Vec::new(),
+        rules: Vec::new(),
+        logs: Vec::new(),
     };
+    checker.timeouts = checker.timeouts(&raw.timeouts, &root.key("timeouts"));
+    let mut access_logs = Vec::new();
+    if let Some((log, format)) =
+        checker.access_log(raw.access_log.as_ref(), &root.key("access_log"))
+    {
+        access_logs.push(log);
+        checker.logs.push(LogUse {
+            log: 0,
+            format,
+            condition: None,
+        });
+    }
     let upstreams_at = root.key("upstreams");
     for (name, upstream) in &raw.upstreams {
         checker.upstream(name, upstream, &upstreams_at.key(name));
@@ -72,18 +98,18 @@ fn check(document: &Document<RawConfig>, problems: &mut Problems, folders: bool)
     let listens = checker.listens(&raw.servers, &servers_at);
     let threads = checker.threads(raw.threads.as_ref(), &root.key("threads"));
     let log = checker.log(&raw.log, &root.key("log"));
-    let access_log = checker.access_log(raw.access_log.as_ref(), &root.key("access_log"));
-    let timeouts = checker.timeouts(&raw.timeouts, &root.key("timeouts"));
     let trusted = checker.trusted(&raw.trusted_proxies.0, &root.key("trusted_proxies"));
     Some(Config {
         control: raw.control.as_ref().map(|path| checker.path(path)),
         pidfile: raw.pidfile.as_ref().map(|path| checker.path(path)),
         threads,
         log,
-        access_log,
-        timeouts,
+        access_logs,
+        timeouts: checker.timeouts,
         listens,
         servers,
+        rules: checker.rules,
+        maps: Vec::new(),
         upstreams: checker.upstreams.into_iter().map(Arc::new).collect(),
         trusted,
     })
@@ -91,10 +117,24 @@ fn check(document: &Document<RawConfig>, problems: &mut Problems, folders: bool)
 
 struct Checker<'p> {
     problems: &'p mut Problems,
+    timeouts: Timeouts,
     /// Where the file lies.
     folder: PathBuf,
     folders: bool,
     upstreams: Vec<Upstream>,
+    /// For each upstream.
+    patience: Vec<Patience>,
+    rules: Vec<Rules>,
+    logs: Vec<LogUse>,
+}
+
+/// How long an upstream may take.
+#[derive(Debug, Clone, Copy)]
+struct Patience {
+    connect: Duration,
+    send: Duration,
+    read: Duration,
+    total: Option<Duration>,
 }
 
 impl Checker<'_> {
@@ -148,7 +188,11 @@ impl Checker<'_> {
         }
     }
 
-    fn access_log(&mut self, raw: Option<&OffOr<RawAccessLog>>, at: &Place) -> Option<AccessLog> {
+    fn access_log(
+        &mut self,
+        raw: Option<&OffOr<RawAccessLog>>,
+        at: &Place,
+    ) -> Option<(AccessLog, LogFormat)> {
         let (path, format) = match raw {
             None | Some(OffOr::Off) => return None,
             Some(OffOr::Path(path)) => (Some(path), None),
@@ -171,10 +215,10 @@ impl Checker<'_> {
                 .missing(at.key("path"), "give a file, or \"-\" for standard output");
             return None;
         };
-        Some(AccessLog {
+        let log = AccessLog {
             path: (path != "-").then(|| self.path(path)),
-            format,
-        })
+        };
+        Some((log, format))
     }
 
     fn timeouts(&mut self, raw: &RawTimeouts, at: &Place) -> Timeouts {
@@ -253,16 +297,19 @@ impl Checker<'_> {
                 None => self.bad_peer(text, &servers_at.index(index)),
             }
         }
-        let upstream = Upstream {
-            name: name.to_owned(),
-            peers,
-            connect_timeout: self.time(raw.connect_timeout, 5, &at.key("connect_timeout")),
-            send_timeout: self.time(raw.send_timeout, 60, &at.key("send_timeout")),
-            read_timeout: self.time(raw.read_timeout, 60, &at.key("read_timeout")),
-            total_timeout: self.limit(raw.total_timeout, &at.key("total_timeout")),
-            keepalive: usize::from(raw.keepalive.unwrap_or(64)),
+        let patience = Patience {
+            connect: self.time(raw.connect_timeout, 5, &at.key("connect_timeout")),
+            send: self.time(raw.send_timeout, 60, &at.key("send_timeout")),
+            read: self.time(raw.read_timeout, 60, &at.key("read_timeout")),
+            total: self.limit(raw.total_timeout, &at.key("total_timeout")),
         };
-        self.upstreams.push(upstream);
+        self.patience.push(patience);
+        self.upstreams.push(Upstream {
+            name: name.to_owned(),
+            primaries: peers.len(),
+            peers,
+            keepalive: usize::from(raw.keepalive.unwrap_or(64)),
+        });
     }
 
     fn bad_peer(&mut self, text: &str, at: &Place) {

@@ -8,7 +8,10 @@ use trine_config::Place;
 
 use super::raw::{RawLocation, RawServer, RawUpstream};
 use super::{BACKLOG, Checker, MAX_BODY, UNIX_MODE};
-use crate::config::model::{Action, Files, Listen, Location, PathMatch, Server};
+use crate::config::model::{
+    Content, Files, Listen, Location, Locations, Matcher, ProxyPass, ProxyTarget, Rebase,
+    RequestFields, Rules, Server,
+};
 use crate::config::values::{Many, host_pattern, peer};
 
 impl Checker<'_> {
@@ -35,30 +38,53 @@ impl Checker<'_> {
                 "add one, such as { path: /, proxy: app }",
             );
         }
-        let mut locations: Vec<Location> = Vec::new();
+        let max_body = raw.max_body.unwrap_or(MAX_BODY).0;
+        let mut locations = Locations::default();
         for (index, location) in raw.locations.iter().enumerate() {
             let at = locations_at.index(index);
-            let Some(location) = self.location(location, &at) else {
+            let Some((matcher, content)) = self.location(location, &at) else {
                 continue;
             };
-            if locations.iter().any(|other| other.path == location.path) {
+            if locations.plain.iter().any(|other| other.matcher == matcher) {
                 self.problems.push(
                     at.key("path"),
                     "is the path of two locations",
                     "remove one of them",
                 );
             }
-            locations.push(location);
+            locations.plain.push(Location {
+                matcher,
+                rules: self.rules(content, max_body),
+                nested: Locations::default(),
+            });
         }
-        locations.sort_by_key(|location| std::cmp::Reverse(location.path().len()));
+        locations.sort();
         Server {
+            name: raw.names.0.first().cloned().unwrap_or_default(),
             names,
-            max_body: raw.max_body.unwrap_or(MAX_BODY).0,
+            rules: self.rules(Content::Nothing, max_body),
+            first: None,
             locations,
+            named: Vec::new(),
+            underscores: false,
+            merge_slashes: true,
+            real_ip: None,
+            timeouts: self.timeouts,
         }
     }
 
-    fn location(&mut self, raw: &RawLocation, at: &Place) -> Option<Location> {
+    /// Notes rules; returns their index.
+    fn rules(&mut self, content: Content, max_body: u64) -> usize {
+        self.rules.push(Rules {
+            content,
+            max_body,
+            logs: self.logs.clone(),
+            ..Rules::empty()
+        });
+        self.rules.len() - 1
+    }
+
+    fn location(&mut self, raw: &RawLocation, at: &Place) -> Option<(Matcher, Content)> {
         let path = match raw.path.as_deref() {
             None => {
                 self.problems
@@ -94,15 +120,8 @@ impl Checker<'_> {
                         );
                     }
                 }
-                let files = Files {
-                    root: root.into(),
-                    strip: path.len(),
-                    index,
-                };
-                Some(Location {
-                    path: PathMatch::Below(path),
-                    action: Action::Files(files),
-                })
+                let files = Files::plain(root, path.len(), &index);
+                Some((Matcher::Below(path), Content::Files(files)))
             }
             (None, Some(target)) => {
                 if raw.index.is_some() {
@@ -113,10 +132,7 @@ impl Checker<'_> {
                     );
                 }
                 let index = self.target(target, &at.key("proxy"))?;
-                Some(Location {
-                    path: PathMatch::Below(path?),
-                    action: Action::Proxy(index),
-                })
+                Some((Matcher::Below(path?), self.pass(index)))
             }
             (Some(_), Some(_)) => {
                 self.problems.push(
@@ -148,6 +164,26 @@ impl Checker<'_> {
             );
         }
         root
+    }
+
+    /// Requests go on to this upstream as they are, with true forwarded fields.
+    fn pass(&self, upstream: usize) -> Content {
+        let patience = self.patience[upstream];
+        Content::Proxy(Box::new(ProxyPass {
+            target: ProxyTarget::Group(upstream),
+            rebase: Rebase::Keep,
+            host: self.upstreams[upstream].name.clone(),
+            port: 80,
+            fields: RequestFields::Forwarded,
+            hidden: Vec::new(),
+            shown: Vec::new(),
+            redirects: Vec::new(),
+            connect_timeout: patience.connect,
+            send_timeout: patience.send,
+            read_timeout: patience.read,
+            total_timeout: patience.total,
+            intercepts_errors: false,
+        }))
     }
 
     /// The upstream of that name; an address is an upstream of its own.
@@ -212,6 +248,7 @@ impl Checker<'_> {
                         mode: UNIX_MODE,
                         backlog: BACKLOG,
                         servers: vec![server],
+                        has_default: false,
                     }),
                 }
             }

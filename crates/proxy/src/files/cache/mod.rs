@@ -21,8 +21,7 @@ use nix::fcntl::OFlag;
 use trine_http1::write_header;
 use trine_sys::file::{open_beneath, open_dir, pread};
 
-use super::kind::content_type;
-use crate::config::Files;
+use crate::config::Kinds;
 use crate::conn::reply::write_number;
 
 /// How long what was found is believed.
@@ -89,11 +88,19 @@ pub(crate) enum Look {
 }
 
 impl Cache {
-    /// What `rest`, a path beneath the folder, stands for.
-    pub(crate) fn look(&self, files: &Files, rest: &[u8], now: Instant) -> Look {
+    /// What `rest`, a path beneath `root`, stands for. A folder stands for the first of the `index` files in it.
+    pub(crate) fn look(
+        &self,
+        root: &Path,
+        rest: &[u8],
+        index: &[&[u8]],
+        kinds: &Kinds,
+        now: Instant,
+    ) -> Look {
         let mut key = self.key.borrow_mut();
         key.clear();
-        key.extend_from_slice(files.root.as_os_str().as_bytes());
+        key.extend_from_slice(&kinds.fingerprint.to_ne_bytes());
+        key.extend_from_slice(root.as_os_str().as_bytes());
         key.push(0);
         key.extend_from_slice(rest);
         let known = self.entries.borrow().get(key.as_slice()).cloned();
@@ -104,7 +111,7 @@ impl Cache {
                 return Look::File(Rc::clone(entry));
             }
         }
-        match find(files, rest) {
+        match find(root, rest, index) {
             Ok((fd, name, meta)) => {
                 if let Some(entry) = known
                     && entry.identity == Identity::of(&meta)
@@ -112,7 +119,7 @@ impl Cache {
                     entry.checked.set(now);
                     return Look::File(entry);
                 }
-                let entry = Rc::new(Entry::new(fd, &name, &meta, now));
+                let entry = Rc::new(Entry::new(fd, kinds.of(&name), &meta, now));
                 entry.used.set(self.uses.get());
                 self.keep(key.clone(), Rc::clone(&entry));
                 Look::File(entry)
@@ -188,8 +195,12 @@ impl Cache {
 }
 
 /// Opens what `rest` stands for: a file, or a folder's index file.
-fn find(files: &Files, rest: &[u8]) -> Result<(File, Vec<u8>, std::fs::Metadata), Look> {
-    let root = open_dir(&*files.root).map_err(look_at)?;
+fn find(
+    root: &Path,
+    rest: &[u8],
+    index: &[&[u8]],
+) -> Result<(File, Vec<u8>, std::fs::Metadata), Look> {
+    let root = open_dir(root).map_err(look_at)?;
     if !rest.is_empty() && !rest.ends_with(b"/") {
         let (file, meta) = open(&root, rest)?;
         return if meta.is_file() {
@@ -201,8 +212,8 @@ fn find(files: &Files, rest: &[u8]) -> Result<(File, Vec<u8>, std::fs::Metadata)
             Err(Look::Missing)
         };
     }
-    for index in &files.index {
-        let name = [rest, index.as_bytes()].concat();
+    for index in index {
+        let name = [rest, index].concat();
         match open(&root, &name) {
             Ok((file, meta)) if meta.is_file() => return Ok((file, name, meta)),
             Ok(_) | Err(Look::Missing) => {}
@@ -249,14 +260,13 @@ fn look_at(error: io::Error) -> Look {
 }
 
 impl Entry {
-    fn new(file: File, name: &[u8], meta: &std::fs::Metadata, now: Instant) -> Self {
+    fn new(file: File, content_type: String, meta: &std::fs::Metadata, now: Instant) -> Self {
         // Whole seconds, as HTTP dates are; a time before 1970 is as good as none.
         let seconds = u64::try_from(meta.mtime()).unwrap_or(0);
         let modified = UNIX_EPOCH + Duration::from_secs(seconds);
         let mut etag = String::new();
         // Writing to a String cannot fail. The form is nginx's.
         let _ = write!(etag, "\"{seconds:x}-{:x}\"", meta.size());
-        let content_type = content_type(name);
         let mut validators = Vec::new();
         write_header(
             &mut validators,

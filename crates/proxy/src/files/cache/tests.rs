@@ -4,9 +4,10 @@ use super::*;
 use std::fs;
 use std::os::unix::fs::symlink;
 
-fn check(cache: &Cache, files: &Files, rest: &str, later: u64, want: &str) {
+fn check(cache: &Cache, root: &Path, rest: &str, later: u64, want: &str) {
     let now = Instant::now() + Duration::from_secs(later);
-    let got = match cache.look(files, rest.as_bytes(), now) {
+    let kinds = Kinds::built_in();
+    let got = match cache.look(root, rest.as_bytes(), &[b"index.html"], &kinds, now) {
         Look::File(entry) => String::from_utf8_lossy(&cache.body(&entry).unwrap()).into_owned(),
         Look::Trouble(error) => format!("Trouble {error}"),
         look => format!("{look:?}"),
@@ -27,13 +28,9 @@ fn looks() {
     symlink("a.txt", root.join("in")).unwrap();
     symlink("loop", root.join("loop")).unwrap();
     nix::unistd::mkfifo(&root.join("pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
-    let files = Files {
-        root: root.into(),
-        strip: 1,
-        index: vec!["index.html".to_owned()],
-    };
+    let files: &Path = &root;
     let cache = Cache::default();
-    let check = |rest: &str, want: &str| check(&cache, &files, rest, 0, want);
+    let check = |rest: &str, want: &str| check(&cache, files, rest, 0, want);
     check("a.txt", "a");
     check("in", "a");
     check("dir/", "index");
@@ -57,35 +54,27 @@ fn looks() {
 fn changes_show_after_a_second() {
     let temp = tempfile::tempdir().unwrap();
     fs::write(temp.path().join("a"), "one").unwrap();
-    let files = Files {
-        root: temp.path().into(),
-        strip: 1,
-        index: vec![],
-    };
+    let files: &Path = temp.path();
     let cache = Cache::default();
-    check(&cache, &files, "a", 0, "one");
+    check(&cache, files, "a", 0, "one");
     fs::write(temp.path().join("b"), "three").unwrap();
     fs::rename(temp.path().join("b"), temp.path().join("a")).unwrap();
-    check(&cache, &files, "a", 2, "three");
+    check(&cache, files, "a", 2, "three");
     fs::remove_file(temp.path().join("a")).unwrap();
-    check(&cache, &files, "a", 4, "Missing");
+    check(&cache, files, "a", 4, "Missing");
     assert_eq!(cache.len(), 0);
 }
 
 #[test]
 fn the_oldest_goes_first() {
     let temp = tempfile::tempdir().unwrap();
-    let files = Files {
-        root: temp.path().into(),
-        strip: 1,
-        index: vec![],
-    };
+    let files: &Path = temp.path();
     let cache = Cache::default();
     for number in 0..=MOST_FILES {
         let name = number.to_string();
         fs::write(temp.path().join(&name), &name).unwrap();
-        check(&cache, &files, &name, 0, &name);
-        check(&cache, &files, "0", 0, "0");
+        check(&cache, files, &name, 0, &name);
+        check(&cache, files, "0", 0, "0");
     }
     assert_eq!(cache.len(), MOST_FILES);
     assert!(

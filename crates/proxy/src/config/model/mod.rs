@@ -1,0 +1,210 @@
+//! The checked configuration: what can run. Every reader (YAML, `nginx.conf`) ends here.
+//!
+//! Nothing in it has to be interpreted any more: names are resolved to indices, inheritance is resolved, defaults are
+//! filled in, units are in the types, strings with variables are compiled. It is read-only and swapped whole.
+//! `net` has names and addresses, `rules` what holds for a location. Not here: reading files, or anything that is open.
+
+mod net;
+mod rules;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use trine_config::ListenAddr;
+
+pub(crate) use net::{HostPattern, Network, PeerAddr, Trusted};
+pub(crate) use rules::{
+    Access, AddedHeader, Charset, Content, ErrorPage, ErrorTarget, Expires, Files, Folder, Kinds,
+    LogUse, ProxyPass, ProxyTarget, Rebase, RedirectRule, RedirectStyle, RequestFields, Return,
+    ReturnBody, Rules, TryFiles, TryLast, Who,
+};
+
+use crate::pattern::Pattern;
+use crate::template::{MapTable, Template};
+
+/// Everything that was configured.
+#[derive(Debug)]
+pub(crate) struct Config {
+    /// Where the control API listens.
+    pub(crate) control: Option<PathBuf>,
+    pub(crate) pidfile: Option<PathBuf>,
+    pub(crate) threads: usize,
+    pub(crate) log: Log,
+    /// Each file once; [`LogUse::log`] is an index.
+    pub(crate) access_logs: Vec<AccessLog>,
+    pub(crate) timeouts: Timeouts,
+    /// Each address once, with the servers that are reached by it.
+    pub(crate) listens: Vec<Listen>,
+    pub(crate) servers: Vec<Server>,
+    /// What holds for the locations, and for each server where no location does.
+    pub(crate) rules: Vec<Rules>,
+    pub(crate) upstreams: Vec<Arc<Upstream>>,
+    pub(crate) trusted: Trusted,
+    pub(crate) maps: Vec<MapTable>,
+}
+
+/// The daemon's own log.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Log {
+    pub(crate) json: Option<bool>,
+    pub(crate) level: Option<String>,
+    pub(crate) file: Option<PathBuf>,
+}
+
+/// A file of access log lines.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct AccessLog {
+    /// `None` is standard output.
+    pub(crate) path: Option<PathBuf>,
+}
+
+/// How the line of a request is written.
+#[derive(Debug, Clone)]
+pub(crate) enum LogFormat {
+    Combined,
+    Json,
+    Custom(Arc<Template>, LogEscape),
+}
+
+/// How a variable's value is made safe in a log line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LogEscape {
+    /// Quotes, backslashes and all that is not printable ASCII become `\xXX`; nothing becomes `-`.
+    Default,
+    /// As in a JSON string.
+    Json,
+    None,
+}
+
+/// How long a client may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Timeouts {
+    /// From the first byte of a head to its last.
+    pub(crate) header: Duration,
+    /// Between two reads of a body.
+    pub(crate) body: Duration,
+    /// Between two writes to the client.
+    pub(crate) send: Duration,
+    /// Between two requests.
+    pub(crate) keepalive: Duration,
+    /// For one request and its answer, all in all.
+    pub(crate) total: Option<Duration>,
+    /// For everything in flight, once the daemon was told to stop.
+    pub(crate) shutdown: Duration,
+}
+
+#[derive(Debug)]
+pub(crate) struct Listen {
+    pub(crate) addr: ListenAddr,
+    /// Mode of the socket file, when `addr` is a path.
+    pub(crate) mode: u32,
+    pub(crate) backlog: u32,
+    /// Indices into [`Config::servers`]; the first is the default one.
+    pub(crate) servers: Vec<usize>,
+    /// The first was named as the default.
+    pub(crate) has_default: bool,
+}
+
+/// What answers for some host names.
+#[derive(Debug)]
+pub(crate) struct Server {
+    pub(crate) names: Vec<HostPattern>,
+    /// As it was written first: what `$server_name` is.
+    pub(crate) name: String,
+    /// An index into [`Config::rules`]: what holds where no location does.
+    pub(crate) rules: usize,
+    /// Answers before any location is looked for.
+    pub(crate) first: Option<Return>,
+    pub(crate) locations: Locations,
+    /// By name, reached by internal redirects only.
+    pub(crate) named: Vec<(String, Location)>,
+    /// Names with an underscore are let through.
+    pub(crate) underscores: bool,
+    pub(crate) merge_slashes: bool,
+    pub(crate) real_ip: Option<RealIp>,
+    /// How long its clients may take.
+    pub(crate) timeouts: Timeouts,
+}
+
+/// Whose word about the client's address is believed, and which field has it.
+#[derive(Debug, Clone)]
+pub(crate) struct RealIp {
+    pub(crate) trusted: Trusted,
+    pub(crate) header: String,
+    /// Trusted addresses in the list are passed over.
+    pub(crate) recursive: bool,
+}
+
+/// Locations that stand beside one another.
+#[derive(Debug, Default)]
+pub(crate) struct Locations {
+    /// Exact ones first, then prefixes; longest first.
+    pub(crate) plain: Vec<Location>,
+    /// In the order of the file.
+    pub(crate) regexes: Vec<Location>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Location {
+    pub(crate) matcher: Matcher,
+    /// An index into [`Config::rules`].
+    pub(crate) rules: usize,
+    pub(crate) nested: Locations,
+}
+
+/// Which normalised paths belong to a location.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Matcher {
+    /// This path alone.
+    Exact(String),
+    /// Every path that begins with these bytes.
+    Prefix {
+        path: String,
+        /// No regular expression is tried once this is the longest.
+        stops: bool,
+    },
+    /// `/a` holds `/a` and what is below `/a/`; `/a/` only the latter.
+    Below(String),
+    Regex(Pattern),
+    /// `@name`.
+    Named,
+}
+
+impl Matcher {
+    /// The path of one that has a path.
+    pub(crate) fn path(&self) -> &str {
+        match self {
+            Self::Exact(path) | Self::Prefix { path, .. } | Self::Below(path) => path,
+            Self::Regex(_) | Self::Named => "",
+        }
+    }
+}
+
+impl Locations {
+    /// Brings the plain ones into the order that the search relies on.
+    pub(crate) fn sort(&mut self) {
+        self.plain.sort_by_key(|location| {
+            let exact = matches!(location.matcher, Matcher::Exact(_));
+            (!exact, std::cmp::Reverse(location.matcher.path().len()))
+        });
+    }
+}
+
+/// Servers that do the same work.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Upstream {
+    pub(crate) name: String,
+    pub(crate) peers: Vec<PeerAddr>,
+    /// Those after this number are asked only when none of the first answers.
+    pub(crate) primaries: usize,
+    /// Idle connections kept for each peer on each core.
+    pub(crate) keepalive: usize,
+}
+
+impl Config {
+    /// What holds for a location or server.
+    pub(crate) fn rules(&self, index: usize) -> &Rules {
+        &self.rules[index]
+    }
+}

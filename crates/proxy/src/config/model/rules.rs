@@ -1,0 +1,360 @@
+//! What holds for the requests of one location, with everything inherited already in place.
+//!
+//! Not here: which requests those are (`Matcher`), or carrying any of it out (`conn::serve`).
+
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::net::{Network, Trusted};
+use super::{LogFormat, RealIp};
+use crate::pattern::Pattern;
+use crate::template::Template;
+
+/// All of it.
+#[derive(Debug)]
+pub(crate) struct Rules {
+    /// Answers before anything else is looked at.
+    pub(crate) redirect: Option<Return>,
+    /// Reached by internal redirects only.
+    pub(crate) internal: bool,
+    /// The first that fits decides; none that fits allows.
+    pub(crate) access: Vec<Access>,
+    /// Largest body of a request in bytes.
+    pub(crate) max_body: u64,
+    pub(crate) try_files: Option<TryFiles>,
+    pub(crate) content: Content,
+    /// Where `try_files` looks when the content is not files.
+    pub(crate) fallback_files: Option<Files>,
+    pub(crate) error_pages: Vec<ErrorPage>,
+    /// An error page may itself lead to an error page.
+    pub(crate) recursive_errors: bool,
+    pub(crate) headers: Vec<AddedHeader>,
+    pub(crate) expires: Option<Expires>,
+    pub(crate) logs: Vec<LogUse>,
+    /// A missing file is worth a line in the error log.
+    pub(crate) log_not_found: bool,
+    pub(crate) redirects: RedirectStyle,
+    pub(crate) kinds: Arc<Kinds>,
+}
+
+/// Who may ask.
+#[derive(Debug, Clone)]
+pub(crate) struct Access {
+    pub(crate) allow: bool,
+    pub(crate) who: Who,
+}
+
+/// Whom an access rule is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Who {
+    All,
+    Unix,
+    Network(Network),
+}
+
+/// A fixed answer.
+#[derive(Debug, Clone)]
+pub(crate) struct Return {
+    /// 444 closes the connection without an answer.
+    pub(crate) status: u16,
+    pub(crate) body: ReturnBody,
+}
+
+/// What a fixed answer has beside its status.
+#[derive(Debug, Clone)]
+pub(crate) enum ReturnBody {
+    None,
+    /// The body, of the location's default type.
+    Text(Template),
+    /// The `Location` field.
+    Location(Template),
+}
+
+/// Where the content comes from.
+#[derive(Debug)]
+pub(crate) enum Content {
+    Files(Files),
+    Proxy(Box<ProxyPass>),
+    /// nginx's `stub_status` page.
+    Status,
+    /// There is nothing.
+    Nothing,
+}
+
+/// A folder that is served.
+#[derive(Debug, Clone)]
+pub(crate) struct Files {
+    pub(crate) folder: Folder,
+    /// What stands for a folder.
+    pub(crate) index: Vec<Template>,
+    /// An index file is found by an internal redirect, so that another location may serve it.
+    pub(crate) index_redirects: bool,
+    /// Dot files and sources are never handed out.
+    pub(crate) hides: bool,
+}
+
+/// How a path becomes a file.
+#[derive(Debug, Clone)]
+pub(crate) enum Folder {
+    /// The whole path lies beneath it.
+    Root(Template),
+    /// What follows the location's own `strip` bytes lies beneath it.
+    Alias { folder: Template, strip: usize },
+    /// The template is the file itself (`alias` with captures).
+    Whole(Template),
+}
+
+/// Files that are looked for one after another.
+#[derive(Debug, Clone)]
+pub(crate) struct TryFiles {
+    /// A final slash looks for a folder.
+    pub(crate) paths: Vec<Template>,
+    pub(crate) last: TryLast,
+}
+
+/// When none of them is there.
+#[derive(Debug, Clone)]
+pub(crate) enum TryLast {
+    Uri(Template),
+    Named(String),
+    Status(u16),
+}
+
+/// What is sent in place of an error.
+#[derive(Debug, Clone)]
+pub(crate) struct ErrorPage {
+    pub(crate) statuses: Vec<u16>,
+    /// `=`: the status of the page's own answer; `=N`: this one.
+    pub(crate) status: Option<Option<u16>>,
+    pub(crate) target: ErrorTarget,
+}
+
+/// Where an error page is.
+#[derive(Debug, Clone)]
+pub(crate) enum ErrorTarget {
+    Uri(Template),
+    Named(String),
+    /// Another server: the client is redirected.
+    Url(Template),
+}
+
+/// A field that answers get.
+#[derive(Debug, Clone)]
+pub(crate) struct AddedHeader {
+    pub(crate) name: String,
+    pub(crate) value: Template,
+    /// With every status, not only the good ones.
+    pub(crate) always: bool,
+}
+
+/// How long clients may keep an answer.
+#[derive(Debug, Clone)]
+pub(crate) enum Expires {
+    /// Seconds from now; negative: never.
+    After(i64),
+    /// Seconds from when the file was changed.
+    AfterModified(i64),
+    /// At this second of the day.
+    At(u32),
+    Epoch,
+    Max,
+    /// A word that a variable brings.
+    Variable(Arc<Template>),
+}
+
+/// One access log of a location.
+#[derive(Debug, Clone)]
+pub(crate) struct LogUse {
+    /// An index into [`Config::access_logs`](super::Config::access_logs).
+    pub(crate) log: usize,
+    pub(crate) format: LogFormat,
+    /// Written only if this is neither empty nor `0`.
+    pub(crate) condition: Option<Template>,
+}
+
+/// How redirects of our own are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct RedirectStyle {
+    /// With scheme and host.
+    pub(crate) absolute: bool,
+    pub(crate) port: bool,
+    /// The server's own name in place of the client's `Host`.
+    pub(crate) server_name: bool,
+}
+
+/// Content types by the ending of a file's name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Kinds {
+    /// `None`: a built-in list.
+    pub(crate) by_ending: Option<HashMap<String, String>>,
+    pub(crate) default: String,
+    pub(crate) charset: Charset,
+    /// Tells these types from others, so that ready-made heads are not mixed up.
+    pub(crate) fingerprint: u64,
+}
+
+/// The character set of texts.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum Charset {
+    None,
+    Named(String),
+}
+
+/// Requests go on to servers.
+#[derive(Debug)]
+pub(crate) struct ProxyPass {
+    pub(crate) target: ProxyTarget,
+    pub(crate) rebase: Rebase,
+    /// What `$proxy_host` and `$proxy_port` are.
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    pub(crate) fields: RequestFields,
+    /// Lower-case names of fields that clients do not get.
+    pub(crate) hidden: Vec<String>,
+    /// Lower-case names that clients get although they are hidden by default.
+    pub(crate) shown: Vec<String>,
+    pub(crate) redirects: Vec<RedirectRule>,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) send_timeout: Duration,
+    pub(crate) read_timeout: Duration,
+    pub(crate) total_timeout: Option<Duration>,
+    /// Errors of the upstream lead to error pages.
+    pub(crate) intercepts_errors: bool,
+}
+
+/// Who is asked.
+#[derive(Debug)]
+pub(crate) enum ProxyTarget {
+    /// An index into [`Config::upstreams`](super::Config::upstreams).
+    Group(usize),
+    /// A URL that is known only with the request.
+    Dynamic(Template),
+}
+
+/// What becomes of the path.
+#[derive(Debug)]
+pub(crate) enum Rebase {
+    /// It goes on as the client wrote it.
+    Keep,
+    /// The first `strip` bytes of the normalised path are replaced.
+    Replace { with: String, strip: usize },
+}
+
+/// The fields of the request that goes on.
+#[derive(Debug)]
+pub(crate) enum RequestFields {
+    /// The client's, with true `X-Forwarded-*` fields in place of what it says itself.
+    Forwarded,
+    /// The client's, and these in place of any of the same name; an empty value leaves the field out.
+    Set(Vec<(String, Template)>),
+}
+
+/// How `Location` and `Refresh` fields of the upstream are rewritten.
+#[derive(Debug)]
+pub(crate) enum RedirectRule {
+    /// What begins so begins with that.
+    Prefix {
+        from: Template,
+        to: Template,
+    },
+    Regex {
+        from: Pattern,
+        to: Template,
+    },
+}
+
+impl Rules {
+    /// Rules that only answer 404, which every reader starts from.
+    pub(crate) fn empty() -> Self {
+        Self {
+            redirect: None,
+            internal: false,
+            access: Vec::new(),
+            max_body: u64::MAX,
+            try_files: None,
+            content: Content::Nothing,
+            fallback_files: None,
+            error_pages: Vec::new(),
+            recursive_errors: false,
+            headers: Vec::new(),
+            expires: None,
+            logs: Vec::new(),
+            log_not_found: true,
+            redirects: RedirectStyle {
+                absolute: false,
+                port: false,
+                server_name: false,
+            },
+            kinds: Arc::new(Kinds::built_in()),
+        }
+    }
+
+    /// The page for a status, if there is one.
+    pub(crate) fn error_page(&self, status: u16) -> Option<&ErrorPage> {
+        self.error_pages
+            .iter()
+            .find(|page| page.statuses.contains(&status))
+    }
+}
+
+impl Kinds {
+    /// The types that everybody knows, texts as UTF-8.
+    pub(crate) fn built_in() -> Self {
+        let charset = Charset::Named("utf-8".to_owned());
+        Self::new(None, "application/octet-stream".to_owned(), charset)
+    }
+
+    pub(crate) fn new(
+        by_ending: Option<HashMap<String, String>>,
+        default: String,
+        charset: Charset,
+    ) -> Self {
+        let mut hasher = DefaultHasher::new();
+        default.hash(&mut hasher);
+        charset.hash(&mut hasher);
+        if let Some(table) = &by_ending {
+            let mut rows: Vec<_> = table.iter().collect();
+            rows.sort();
+            rows.hash(&mut hasher);
+        }
+        Self {
+            by_ending,
+            default,
+            charset,
+            fingerprint: hasher.finish(),
+        }
+    }
+}
+
+impl RealIp {
+    /// Nobody is believed.
+    pub(crate) fn nobody() -> Self {
+        Self {
+            trusted: Trusted::default(),
+            header: "x-real-ip".to_owned(),
+            recursive: false,
+        }
+    }
+}
+
+impl Files {
+    /// A folder without variables in its name, as YAML has it.
+    pub(crate) fn plain(root: PathBuf, strip: usize, index: &[String]) -> Self {
+        use std::os::unix::ffi::OsStringExt as _;
+        Self {
+            folder: Folder::Alias {
+                folder: Template::literal(root.into_os_string().into_vec()),
+                strip,
+            },
+            index: index
+                .iter()
+                .map(|name| Template::literal(name.as_bytes().to_vec()))
+                .collect(),
+            index_redirects: false,
+            hides: true,
+        }
+    }
+}

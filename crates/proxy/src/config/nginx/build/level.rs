@@ -1,0 +1,353 @@
+//! What one block hands down to the blocks in it, and the directives that change it.
+//!
+//! Two kinds: single values, which a block may replace, and lists, which a block replaces as a whole by having one of
+//! its own. Not here: what belongs to a location alone (`location`).
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::super::tree::Directive;
+use super::super::units;
+use super::proxy::ProxyLevel;
+use super::{Builder, arg, is_on};
+use crate::config::model::{
+    Access, AddedHeader, Charset, ErrorPage, ErrorTarget, Expires, Kinds, LogUse, RealIp,
+    RedirectStyle, Timeouts, Who,
+};
+use crate::config::values::network;
+use crate::template::Template;
+
+/// nginx's default of 1 MiB.
+const MAX_BODY: u64 = 1 << 20;
+
+#[derive(Clone)]
+pub(super) struct Level {
+    pub(super) root: Template,
+    pub(super) index: Vec<Template>,
+    pub(super) max_body: u64,
+    pub(super) error_pages: Vec<ErrorPage>,
+    pub(super) recursive_errors: bool,
+    pub(super) headers: Vec<AddedHeader>,
+    pub(super) merge_headers: bool,
+    pub(super) expires: Option<Expires>,
+    pub(super) access: Vec<Access>,
+    pub(super) logs: Vec<LogUse>,
+    pub(super) log_not_found: bool,
+    pub(super) redirects: RedirectStyle,
+    pub(super) types: Option<HashMap<String, String>>,
+    pub(super) default_type: String,
+    pub(super) charset: Charset,
+    pub(super) timeouts: Timeouts,
+    pub(super) underscores: bool,
+    pub(super) merge_slashes: bool,
+    pub(super) real_ip: RealIp,
+    pub(super) proxy: ProxyLevel,
+}
+
+impl Level {
+    /// nginx's defaults.
+    pub(super) fn new(prefix: &Path) -> Self {
+        let minute = Duration::from_secs(60);
+        let html = prefix.join("html").to_string_lossy().into_owned();
+        let known = [
+            ("html", "text/html"),
+            ("gif", "image/gif"),
+            ("jpg", "image/jpeg"),
+        ];
+        let types = known.map(|(ending, kind)| (ending.to_owned(), kind.to_owned()));
+        Self {
+            root: Template::literal(html),
+            index: vec![Template::literal("index.html")],
+            max_body: MAX_BODY,
+            error_pages: Vec::new(),
+            recursive_errors: false,
+            headers: Vec::new(),
+            merge_headers: false,
+            expires: None,
+            access: Vec::new(),
+            logs: Vec::new(),
+            log_not_found: true,
+            redirects: RedirectStyle {
+                absolute: true,
+                port: true,
+                server_name: false,
+            },
+            types: Some(types.into_iter().collect()),
+            default_type: "text/plain".to_owned(),
+            charset: Charset::None,
+            timeouts: Timeouts {
+                header: minute,
+                body: minute,
+                send: minute,
+                keepalive: Duration::from_secs(75),
+                total: None,
+                shutdown: minute,
+            },
+            underscores: false,
+            merge_slashes: true,
+            real_ip: RealIp::nobody(),
+            proxy: ProxyLevel::new(),
+        }
+    }
+
+    pub(super) fn kinds(&self) -> Arc<Kinds> {
+        Arc::new(Kinds::new(
+            self.types.clone(),
+            self.default_type.clone(),
+            self.charset.clone(),
+        ))
+    }
+}
+
+/// Lists that a block has of its own, in place of those it was handed.
+#[derive(Default)]
+struct Own {
+    error_pages: Option<Vec<ErrorPage>>,
+    headers: Option<Vec<AddedHeader>>,
+    access: Option<Vec<Access>>,
+    logs: Option<Vec<LogUse>>,
+    trusted: bool,
+}
+
+impl Builder<'_> {
+    /// Applies the directives of a block to what it was handed.
+    pub(super) fn apply(&mut self, level: &mut Level, block: &[Directive]) {
+        let mut own = Own::default();
+        for directive in block {
+            self.apply_one(level, &mut own, directive);
+        }
+        self.apply_proxy(&mut level.proxy, block);
+        if let Some(pages) = own.error_pages {
+            level.error_pages = pages;
+        }
+        if let Some(mut headers) = own.headers {
+            if level.merge_headers {
+                headers.splice(0..0, level.headers.drain(..));
+            }
+            level.headers = headers;
+        }
+        if let Some(access) = own.access {
+            level.access = access;
+        }
+        if let Some(logs) = own.logs {
+            level.logs = logs;
+        }
+    }
+
+    fn apply_one(&mut self, level: &mut Level, own: &mut Own, directive: &Directive) {
+        let first = arg(directive, 0);
+        match directive.name.text.as_str() {
+            "root" => level.root = self.path_template(directive, first),
+            "index" => {
+                let names = directive.args.iter().map(|word| word.text.clone());
+                let names: Vec<_> = names.collect();
+                level.index = names
+                    .iter()
+                    .map(|name| self.template(directive, name))
+                    .collect();
+            }
+            "client_max_body_size" => match units::size(first) {
+                Some(0) => level.max_body = u64::MAX,
+                Some(size) => level.max_body = size,
+                None => self.invalid(directive),
+            },
+            "error_page" => {
+                if let Some(page) = self.error_page(directive) {
+                    own.error_pages.get_or_insert_default().push(page);
+                }
+            }
+            "recursive_error_pages" => level.recursive_errors = is_on(directive),
+            "add_header" => {
+                let header = self.added_header(directive);
+                own.headers.get_or_insert_default().extend(header);
+            }
+            "add_header_inherit" => match first {
+                "on" => level.merge_headers = false,
+                "merge" => level.merge_headers = true,
+                "off" => level.headers.clear(),
+                _ => self.invalid(directive),
+            },
+            "expires" => level.expires = self.expires(directive),
+            "allow" | "deny" => {
+                if let Some(who) = self.who(directive) {
+                    let allow = directive.name.text == "allow";
+                    own.access
+                        .get_or_insert_default()
+                        .push(Access { allow, who });
+                }
+            }
+            "access_log" => {
+                let logs = own.logs.get_or_insert_default();
+                let found = self.access_log(directive);
+                logs.extend(found);
+            }
+            "log_not_found" => level.log_not_found = is_on(directive),
+            "absolute_redirect" => level.redirects.absolute = is_on(directive),
+            "port_in_redirect" => level.redirects.port = is_on(directive),
+            "server_name_in_redirect" => level.redirects.server_name = is_on(directive),
+            "default_type" => level.default_type = first.to_owned(),
+            "types" => level.types = Some(self.types(directive)),
+            "charset" => {
+                level.charset = if first == "off" {
+                    Charset::None
+                } else {
+                    Charset::Named(first.to_owned())
+                };
+            }
+            "keepalive_timeout" => self.set_time(directive, &mut level.timeouts.keepalive),
+            "client_header_timeout" => self.set_time(directive, &mut level.timeouts.header),
+            "client_body_timeout" => self.set_time(directive, &mut level.timeouts.body),
+            "send_timeout" => self.set_time(directive, &mut level.timeouts.send),
+            "underscores_in_headers" => level.underscores = is_on(directive),
+            "merge_slashes" => level.merge_slashes = is_on(directive),
+            "satisfy" if !matches!(first, "all" | "any") => self.invalid(directive),
+            "set_real_ip_from" => {
+                if !std::mem::replace(&mut own.trusted, true) {
+                    level.real_ip.trusted = crate::config::Trusted::default();
+                }
+                match (first, network(first)) {
+                    ("unix:", _) => level.real_ip.trusted.unix = true,
+                    (_, Some(network)) => level.real_ip.trusted.networks.push(network),
+                    (_, None) => {
+                        let message = format!("invalid parameter \"{first}\"");
+                        self.wrong(directive, message, "write an address or a network");
+                    }
+                }
+            }
+            "real_ip_header" => {
+                if first == "proxy_protocol" {
+                    let help = "let the proxy in front send X-Forwarded-For";
+                    self.wrong(directive, "the PROXY protocol is not there yet", help);
+                }
+                level.real_ip.header = first.to_ascii_lowercase();
+            }
+            "real_ip_recursive" => level.real_ip.recursive = is_on(directive),
+            _ => {}
+        }
+    }
+
+    fn set_time(&mut self, directive: &Directive, slot: &mut Duration) {
+        if let Some(time) = self.time(directive) {
+            *slot = time;
+        }
+    }
+
+    /// `error_page 404 500 =200 /page`.
+    fn error_page(&mut self, directive: &Directive) -> Option<ErrorPage> {
+        let (target, front) = directive.args.split_last()?;
+        let mut statuses = Vec::new();
+        let mut status = None;
+        for word in front {
+            if let Some(given) = word.text.strip_prefix('=') {
+                status = Some(match given {
+                    "" => None,
+                    given => match given.parse() {
+                        Ok(given) => Some(given),
+                        Err(_) => {
+                            let message = format!("invalid value \"{}\"", word.text);
+                            self.wrong(directive, message, "");
+                            None
+                        }
+                    },
+                });
+                continue;
+            }
+            match word.text.parse::<u16>() {
+                Ok(code @ 300..=599) if code != 499 => statuses.push(code),
+                Ok(_) => {
+                    let message = format!("value \"{}\" must be between 300 and 599", word.text);
+                    self.wrong(directive, message, "");
+                }
+                Err(_) => {
+                    let message = format!("invalid value \"{}\"", word.text);
+                    self.wrong(directive, message, "");
+                }
+            }
+        }
+        let text = target.text.as_str();
+        let target = if let Some(name) = text.strip_prefix('@') {
+            ErrorTarget::Named(name.to_owned())
+        } else if text.starts_with('/') || text.starts_with('$') {
+            ErrorTarget::Uri(self.template(directive, text))
+        } else {
+            ErrorTarget::Url(self.template(directive, text))
+        };
+        Some(ErrorPage {
+            statuses,
+            status,
+            target,
+        })
+    }
+
+    fn added_header(&mut self, directive: &Directive) -> Option<AddedHeader> {
+        let always = match directive.args.get(2).map(|word| word.text.as_str()) {
+            None => false,
+            Some("always") => true,
+            Some(other) => {
+                let message = format!("invalid parameter \"{other}\"");
+                self.wrong(directive, message, "the only one is `always`");
+                false
+            }
+        };
+        let name = arg(directive, 0).to_owned();
+        let is_token = !name.is_empty()
+            && name
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte));
+        if !is_token {
+            self.wrong(directive, format!("\"{name}\" is not a field name"), "");
+            return None;
+        }
+        let value = arg(directive, 1).to_owned();
+        Some(AddedHeader {
+            name,
+            value: self.template(directive, &value),
+            always,
+        })
+    }
+
+    fn expires(&mut self, directive: &Directive) -> Option<Expires> {
+        let (text, modified) = match arg(directive, 0) {
+            "modified" => (arg(directive, 1), true),
+            text => (text, false),
+        };
+        if text.contains('$') {
+            let text = text.to_owned();
+            let template = self.template(directive, &text);
+            return Some(Expires::Variable(Arc::new(template)));
+        }
+        match units::expires(text, modified) {
+            Ok(expires) => expires,
+            Err(message) => {
+                self.wrong(directive, message, "");
+                None
+            }
+        }
+    }
+
+    fn who(&mut self, directive: &Directive) -> Option<Who> {
+        let text = arg(directive, 0);
+        match (text, network(text)) {
+            ("all", _) => Some(Who::All),
+            ("unix:", _) => Some(Who::Unix),
+            (_, Some(network)) => Some(Who::Network(network)),
+            (_, None) => {
+                let message = format!("invalid parameter \"{text}\"");
+                self.wrong(directive, message, "write an address, a network or `all`");
+                None
+            }
+        }
+    }
+
+    fn types(&mut self, directive: &Directive) -> HashMap<String, String> {
+        let mut table = HashMap::new();
+        for row in directive.block.as_deref().unwrap_or_default() {
+            for ending in &row.args {
+                table.insert(ending.text.to_ascii_lowercase(), row.name.text.clone());
+            }
+        }
+        table
+    }
+}

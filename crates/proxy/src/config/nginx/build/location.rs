@@ -1,0 +1,285 @@
+//! `location` blocks: which paths they hold, and what answers there.
+//!
+//! Not here: what they are handed from outside (`level`), or proxying (`proxy`).
+
+use std::sync::Arc;
+
+use super::super::tree::Directive;
+use super::level::Level;
+use super::{Builder, arg};
+use crate::config::model::{
+    Content, Files, Folder, Kinds, Location, Locations, Matcher, Return, ReturnBody, Rules,
+    TryFiles, TryLast,
+};
+
+impl Builder<'_> {
+    /// The locations of one block. `outer` is the path of the location they are nested in.
+    pub(super) fn locations(
+        &mut self,
+        block: &[Directive],
+        level: &Level,
+        into: &mut Locations,
+        named: &mut Option<&mut Vec<(String, Location)>>,
+        outer: &str,
+    ) {
+        for directive in block {
+            if directive.name.text == "location" {
+                self.location(directive, level, into, named, outer);
+            }
+        }
+        into.sort();
+    }
+
+    fn location(
+        &mut self,
+        directive: &Directive,
+        outside: &Level,
+        into: &mut Locations,
+        named: &mut Option<&mut Vec<(String, Location)>>,
+        outer: &str,
+    ) {
+        let Some((matcher, name)) = self.matcher(directive) else {
+            return;
+        };
+        let path = matcher.path().to_owned();
+        let is_path = !matches!(matcher, Matcher::Regex(_) | Matcher::Named);
+        if is_path && !path.starts_with(outer) {
+            let message = format!("location \"{path}\" is outside location \"{outer}\"");
+            self.wrong(directive, message, "");
+        }
+        if into
+            .plain
+            .iter()
+            .any(|other| same(&other.matcher, &matcher))
+        {
+            let message = format!("duplicate location \"{path}\"");
+            self.wrong(directive, message, "");
+            return;
+        }
+        let block = directive.block.as_deref().unwrap_or_default();
+        let mut level = outside.clone();
+        self.apply(&mut level, block);
+        let rules = self.location_rules(block, &level, &matcher);
+        let mut nested = Locations::default();
+        let inner = if is_path { path.as_str() } else { outer };
+        self.locations(block, &level, &mut nested, &mut None, inner);
+        self.rules.push(rules);
+        let location = Location {
+            rules: self.rules.len() - 1,
+            nested,
+            matcher,
+        };
+        match (&location.matcher, name) {
+            (Matcher::Named, Some(name)) => match named {
+                Some(list) if list.iter().any(|(known, _)| *known == name) => {
+                    self.wrong(directive, format!("duplicate location \"@{name}\""), "");
+                }
+                Some(list) => list.push((name, location)),
+                None => {
+                    let message =
+                        format!("named location \"@{name}\" can be on the server level only");
+                    self.wrong(directive, message, "");
+                }
+            },
+            (Matcher::Regex(_), _) => into.regexes.push(location),
+            _ => into.plain.push(location),
+        }
+    }
+
+    /// Which paths, from `[= | ^~ | ~ | ~*] uri` or `@name`.
+    fn matcher(&mut self, directive: &Directive) -> Option<(Matcher, Option<String>)> {
+        let (kind, text) = match directive.args.as_slice() {
+            [one] => split_kind(&one.text),
+            [kind, text] => (kind.text.as_str(), text.text.as_str()),
+            _ => return None,
+        };
+        let prefix = |stops| Matcher::Prefix {
+            path: text.to_owned(),
+            stops,
+        };
+        Some(match kind {
+            "" => match text.strip_prefix('@') {
+                Some(name) => return Some((Matcher::Named, Some(name.to_owned()))),
+                None => (prefix(false), None),
+            },
+            "=" => (Matcher::Exact(text.to_owned()), None),
+            "^~" => (prefix(true), None),
+            "~" => (Matcher::Regex(self.pattern(directive, text, false)?), None),
+            "~*" => (Matcher::Regex(self.pattern(directive, text, true)?), None),
+            other => {
+                let message = format!("invalid location modifier \"{other}\"");
+                self.wrong(directive, message, "it is one of = ^~ ~ ~*");
+                return None;
+            }
+        })
+    }
+
+    /// What holds in a server where no location does: its files.
+    pub(super) fn server_rules(&mut self, block: &[Directive], level: &Level) -> usize {
+        let matcher = Matcher::Prefix {
+            path: String::new(),
+            stops: false,
+        };
+        let only: Vec<_> = block
+            .iter()
+            .filter(|directive| matches!(directive.name.text.as_str(), "try_files" | "stub_status"))
+            .cloned()
+            .collect();
+        let rules = self.location_rules(&only, level, &matcher);
+        self.rules.push(rules);
+        self.rules.len() - 1
+    }
+
+    fn location_rules(&mut self, block: &[Directive], level: &Level, matcher: &Matcher) -> Rules {
+        let mut folder = Folder::Root(level.root.clone());
+        let mut rules = Rules {
+            max_body: level.max_body,
+            access: level.access.clone(),
+            error_pages: level.error_pages.clone(),
+            recursive_errors: level.recursive_errors,
+            headers: level.headers.clone(),
+            expires: level.expires.clone(),
+            logs: level.logs.clone(),
+            log_not_found: level.log_not_found,
+            redirects: level.redirects,
+            kinds: self.shared_kinds(level),
+            ..Rules::empty()
+        };
+        let mut content = None;
+        for directive in block {
+            match directive.name.text.as_str() {
+                "internal" => rules.internal = true,
+                "alias" => folder = self.alias(directive, matcher),
+                "return" if rules.redirect.is_none() => {
+                    rules.redirect = self.fixed(directive);
+                }
+                "try_files" => rules.try_files = self.try_files(directive),
+                "stub_status" => content = Some(Content::Status),
+                "proxy_pass" => {
+                    let pass = self.proxy_pass(directive, matcher, &level.proxy);
+                    content = pass.map(|pass| Content::Proxy(Box::new(pass)));
+                }
+                _ => {}
+            }
+        }
+        let files = Files {
+            folder,
+            index: level.index.clone(),
+            index_redirects: true,
+            hides: false,
+        };
+        match content {
+            Some(content) => {
+                rules.content = content;
+                rules.fallback_files = Some(files);
+            }
+            None => rules.content = Content::Files(files),
+        }
+        rules
+    }
+
+    /// Types are shared by all locations that have the same.
+    fn shared_kinds(&self, level: &Level) -> Arc<Kinds> {
+        let kinds = level.kinds();
+        let known = self.rules.last().map(|rules| &rules.kinds);
+        match known {
+            Some(known) if **known == *kinds => Arc::clone(known),
+            _ => kinds,
+        }
+    }
+
+    fn alias(&mut self, directive: &Directive, matcher: &Matcher) -> Folder {
+        let text = arg(directive, 0).to_owned();
+        let folder = self.path_template(directive, &text);
+        match matcher {
+            Matcher::Regex(_) => Folder::Whole(folder),
+            Matcher::Named => {
+                let message = "the \"alias\" directive cannot be used inside the named location";
+                self.wrong(directive, message, "use `root`");
+                Folder::Root(folder)
+            }
+            _ => Folder::Alias {
+                folder,
+                strip: matcher.path().len(),
+            },
+        }
+    }
+
+    /// `return code [text | URL]`, or `return URL`.
+    pub(super) fn fixed(&mut self, directive: &Directive) -> Option<Return> {
+        let first = arg(directive, 0).to_owned();
+        let second = directive.args.get(1).map(|word| word.text.clone());
+        let is_url = |text: &str| {
+            ["http://", "https://", "$scheme"]
+                .iter()
+                .any(|start| text.starts_with(start))
+        };
+        if second.is_none() && is_url(&first) {
+            return Some(Return {
+                status: 302,
+                body: ReturnBody::Location(self.template(directive, &first)),
+            });
+        }
+        let status = match first.parse() {
+            Ok(status @ 0..=999) => status,
+            _ => {
+                let message = format!("invalid return code \"{first}\"");
+                self.wrong(directive, message, "");
+                return None;
+            }
+        };
+        let body = match second {
+            None => ReturnBody::None,
+            Some(text) => {
+                let template = self.template(directive, &text);
+                if matches!(status, 301 | 302 | 303 | 307 | 308) {
+                    ReturnBody::Location(template)
+                } else {
+                    ReturnBody::Text(template)
+                }
+            }
+        };
+        Some(Return { status, body })
+    }
+
+    fn try_files(&mut self, directive: &Directive) -> Option<TryFiles> {
+        let (last, paths) = directive.args.split_last()?;
+        let paths = paths.iter().map(|word| word.text.clone());
+        let paths: Vec<String> = paths.collect();
+        let paths = paths
+            .iter()
+            .map(|path| self.template(directive, path))
+            .collect();
+        let last = if let Some(name) = last.text.strip_prefix('@') {
+            TryLast::Named(name.to_owned())
+        } else if let Some(status) = last.text.strip_prefix('=') {
+            match status.parse() {
+                Ok(status @ 0..=999) => TryLast::Status(status),
+                _ => {
+                    self.wrong(directive, format!("invalid code \"{status}\""), "");
+                    return None;
+                }
+            }
+        } else {
+            TryLast::Uri(self.template(directive, &last.text))
+        };
+        Some(TryFiles { paths, last })
+    }
+}
+
+fn split_kind(text: &str) -> (&str, &str) {
+    for kind in ["^~", "~*", "~", "="] {
+        if let Some(rest) = text.strip_prefix(kind) {
+            return (kind, rest);
+        }
+    }
+    ("", text)
+}
+
+fn same(one: &Matcher, other: &Matcher) -> bool {
+    match (one, other) {
+        (Matcher::Exact(one), Matcher::Exact(other)) => one == other,
+        (Matcher::Prefix { path: one, .. }, Matcher::Prefix { path: other, .. }) => one == other,
+        _ => false,
+    }
+}

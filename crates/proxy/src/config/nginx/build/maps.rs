@@ -1,0 +1,183 @@
+//! `map` and `log_format`, and the names that strings may use.
+//!
+//! Not here: looking anything up (`template`).
+
+use std::sync::Arc;
+
+use super::super::lexer::Word;
+use super::super::tree::Directive;
+use super::{Builder, arg};
+use crate::config::model::{AccessLog, LogEscape, LogFormat, LogUse};
+use crate::pattern::Pattern;
+use crate::template::{MapTable, Template};
+
+impl Builder<'_> {
+    /// Notes the variables that `map` blocks make, and the named groups of all expressions.
+    pub(super) fn collect_names(&mut self, http: &[Directive]) {
+        let maps = http.iter().filter(|directive| directive.name.text == "map");
+        for (index, map) in maps.enumerate() {
+            let name = arg(map, 1).trim_start_matches('$').to_ascii_lowercase();
+            self.names.maps.insert(name, index);
+        }
+        self.collect_groups(http);
+    }
+
+    fn collect_groups(&mut self, block: &[Directive]) {
+        for directive in block {
+            let words = std::iter::once(&directive.name).chain(&directive.args);
+            for word in words.filter(|word| word.text.contains("(?")) {
+                let source = word.text.trim_start_matches(['~', '*', '!']);
+                if let Ok(pattern) = Pattern::new(source, false) {
+                    let names = pattern.names().map(str::to_ascii_lowercase);
+                    self.names.groups.extend(names);
+                }
+            }
+            if let Some(block) = &directive.block {
+                self.collect_groups(block);
+            }
+        }
+    }
+
+    /// `map $source $name { … }`. All of them are here, in order: templates hold their numbers.
+    pub(super) fn map(&mut self, directive: &Directive) {
+        let source = arg(directive, 0).to_owned();
+        let mut table = MapTable {
+            source: self.template(directive, &source),
+            ..MapTable::default()
+        };
+        if !arg(directive, 1).starts_with('$') {
+            let message = format!("invalid variable name \"{}\"", arg(directive, 1));
+            self.wrong(directive, message, "");
+        }
+        let rows = directive.block.as_deref().unwrap_or_default();
+        let hostnames = rows
+            .iter()
+            .any(|row| row.args.is_empty() && row.name.text == "hostnames");
+        for row in rows {
+            let [value] = row.args.as_slice() else {
+                let flag = matches!(row.name.text.as_str(), "hostnames" | "volatile");
+                if !(row.args.is_empty() && flag) {
+                    self.wrong(row, "invalid number of the map parameters", "");
+                }
+                continue;
+            };
+            let value = self.template(row, &value.text);
+            self.map_row(&mut table, row, value, hostnames);
+        }
+        self.maps.push(table);
+    }
+
+    fn map_row(&mut self, table: &mut MapTable, row: &Directive, value: Template, hostnames: bool) {
+        let key = row.name.text.as_str();
+        if key == "default" {
+            table.default = value;
+        } else if let Some(source) = key.strip_prefix('~') {
+            let (source, caseless) = match source.strip_prefix('*') {
+                Some(source) => (source, true),
+                None => (source, false),
+            };
+            if let Some(pattern) = self.pattern(row, source, caseless) {
+                table.regexes.push((pattern, value));
+            }
+        } else if hostnames && (key.starts_with("*.") || key.starts_with('.')) {
+            let suffix = key.trim_start_matches('*').to_ascii_lowercase();
+            if key.starts_with('.') {
+                let exact = suffix.as_bytes()[1..].to_vec();
+                table.exact.insert(exact, value.clone());
+            }
+            table.suffixes.insert(suffix.into_bytes(), value);
+        } else if hostnames && key.ends_with(".*") {
+            let prefix = key[..key.len() - 1].to_ascii_lowercase();
+            table.prefixes.insert(prefix.into_bytes(), value);
+        } else {
+            // A backslash keeps a source that looks like one of the above as it is.
+            let plain = key.strip_prefix('\\').unwrap_or(key);
+            let known = table
+                .exact
+                .insert(plain.to_ascii_lowercase().into_bytes(), value);
+            if known.is_some() {
+                self.wrong(row, format!("conflicting parameter \"{key}\""), "");
+            }
+        }
+    }
+
+    /// `log_format name [escape=…] string …`.
+    pub(super) fn log_format(&mut self, directive: &Directive) {
+        let name = arg(directive, 0).to_owned();
+        let mut escape = LogEscape::Default;
+        let mut text = String::new();
+        for (index, Word { text: word, .. }) in directive.args.iter().enumerate().skip(1) {
+            match word.strip_prefix("escape=") {
+                Some("default") if index == 1 => escape = LogEscape::Default,
+                Some("json") if index == 1 => escape = LogEscape::Json,
+                Some("none") if index == 1 => escape = LogEscape::None,
+                Some(other) if index == 1 => {
+                    let message = format!("unknown log format escaping \"{other}\"");
+                    self.wrong(directive, message, "");
+                }
+                _ => text += word,
+            }
+        }
+        let template = Arc::new(self.template(directive, &text));
+        let format = LogFormat::Custom(template, escape);
+        if self.formats.insert(name.clone(), format).is_some() || name == "combined" {
+            let message = format!("duplicate \"log_format\" name \"{name}\"");
+            self.wrong(directive, message, "");
+        }
+    }
+
+    /// `access_log path [format] [buffer=…] [if=…]`, or `off`.
+    pub(super) fn access_log(&mut self, directive: &Directive) -> Option<LogUse> {
+        let target = arg(directive, 0);
+        if target == "off" {
+            return None;
+        }
+        if target.starts_with("syslog:") {
+            let help = "write to /dev/stdout and let journald or syslog collect it";
+            self.wrong(directive, "logging to syslog is not supported", help);
+            return None;
+        }
+        if target.contains('$') {
+            let help = "write one file, and tell the lines apart by a variable in the format";
+            self.wrong(
+                directive,
+                "variables in the path of a log are not supported",
+                help,
+            );
+            return None;
+        }
+        let path = (target != "/dev/stdout").then(|| self.prefix.join(target));
+        let mut format = "combined";
+        let mut condition = None;
+        for (index, word) in directive.args.iter().enumerate().skip(1) {
+            if let Some(text) = word.text.strip_prefix("if=") {
+                condition = Some(self.template(directive, text));
+            } else if word.text.starts_with("buffer=")
+                || word.text.starts_with("flush=")
+                || word.text == "gzip"
+            {
+                // Lines are always gathered and written in large pieces.
+            } else if index == 1 {
+                format = &word.text;
+            } else {
+                let message = format!("invalid parameter \"{}\"", word.text);
+                self.wrong(directive, message, "");
+            }
+        }
+        let Some(format) = self.formats.get(format).cloned() else {
+            self.wrong(directive, format!("unknown log format \"{format}\""), "");
+            return None;
+        };
+        let log = AccessLog { path };
+        let known = self.access_logs.iter().position(|other| *other == log);
+        let log = known.unwrap_or_else(|| {
+            self.access_logs.push(log);
+            self.access_logs.len() - 1
+        });
+        Some(LogUse {
+            log,
+            format,
+            condition,
+        })
+    }
+}

@@ -1,0 +1,256 @@
+//! Directives to the checked configuration, with inheritance resolved.
+//!
+//! `level` is what one block hands down to those in it, `server` and `location` make servers and locations, `proxy`
+//! what goes on to upstreams, `maps` the tables. Not here: which directives exist and where (`table`, `check`).
+
+mod level;
+mod listen;
+mod location;
+mod maps;
+mod proxy;
+mod server;
+mod upstream;
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use trine_config::{Place, Problems};
+
+pub(crate) use proxy::split_url;
+pub(crate) use upstream::peer_address;
+
+use super::tree::Directive;
+use super::units;
+use crate::config::model::{
+    AccessLog, Config, Listen, Log, LogFormat, Rules, Server, Timeouts, Trusted, Upstream,
+};
+use crate::pattern::Pattern;
+use crate::template::{MapTable, Names, Template};
+use level::Level;
+
+/// Makes the configuration; what is wrong goes to `problems`.
+pub(super) fn build(
+    tree: &[Directive],
+    path: &Path,
+    prefix: &Path,
+    problems: &mut Problems,
+) -> Option<Config> {
+    let mut builder = Builder {
+        problems,
+        prefix: prefix.to_owned(),
+        names: Names::default(),
+        maps: Vec::new(),
+        formats: HashMap::new(),
+        access_logs: Vec::new(),
+        upstreams: Vec::new(),
+        rules: Vec::new(),
+        servers: Vec::new(),
+        listens: Vec::new(),
+    };
+    let core = builder.core(tree);
+    match tree.iter().find(|directive| directive.name.text == "http") {
+        Some(http) => builder.http(http.block.as_deref().unwrap_or_default()),
+        None => builder.problems.push(
+            Place::file_only(path),
+            "no \"http\" section in configuration",
+            "",
+        ),
+    }
+    if !tree.iter().any(|directive| directive.name.text == "events") {
+        builder.problems.push(
+            Place::file_only(path),
+            "no \"events\" section in configuration",
+            "add `events {}`",
+        );
+    }
+    let timeouts = Timeouts {
+        shutdown: core.shutdown,
+        ..Level::new(&builder.prefix).timeouts
+    };
+    Some(Config {
+        control: None,
+        pidfile: core.pidfile,
+        threads: core.threads,
+        log: core.log,
+        access_logs: builder.access_logs,
+        timeouts,
+        listens: builder.listens,
+        servers: builder.servers,
+        rules: builder.rules,
+        upstreams: builder.upstreams.into_iter().map(Arc::new).collect(),
+        trusted: Trusted::default(),
+        maps: builder.maps,
+    })
+}
+
+/// Everything that has been made so far.
+struct Builder<'p> {
+    problems: &'p mut Problems,
+    /// Where relative paths start.
+    prefix: PathBuf,
+    names: Names,
+    maps: Vec<MapTable>,
+    /// By name.
+    formats: HashMap<String, LogFormat>,
+    access_logs: Vec<AccessLog>,
+    upstreams: Vec<Upstream>,
+    rules: Vec<Rules>,
+    servers: Vec<Server>,
+    listens: Vec<Listen>,
+}
+
+/// What stands outside of `http`.
+struct Core {
+    pidfile: Option<PathBuf>,
+    threads: usize,
+    log: Log,
+    shutdown: Duration,
+}
+
+impl Builder<'_> {
+    /// Notes what is wrong with a directive.
+    fn wrong(&mut self, directive: &Directive, message: impl std::fmt::Display, help: &str) {
+        self.problems.push(directive.at.clone(), message, help);
+    }
+
+    /// The value is not one that the directive can have.
+    fn invalid(&mut self, directive: &Directive) {
+        let name = &directive.name.text;
+        self.wrong(directive, format!("\"{name}\" directive invalid value"), "");
+    }
+
+    fn time(&mut self, directive: &Directive) -> Option<Duration> {
+        let time = units::time(arg(directive, 0));
+        if time.is_none() {
+            self.invalid(directive);
+        }
+        time
+    }
+
+    /// A string with variables.
+    fn template(&mut self, directive: &Directive, text: &str) -> Template {
+        match Template::parse(text, &self.names) {
+            Ok(template) => template,
+            Err(error) => {
+                self.wrong(directive, error, "");
+                Template::default()
+            }
+        }
+    }
+
+    /// A path with variables; relative ones start at the prefix.
+    fn path_template(&mut self, directive: &Directive, text: &str) -> Template {
+        if text.starts_with(['/', '$']) {
+            return self.template(directive, text);
+        }
+        let full = self.prefix.join(text).to_string_lossy().into_owned();
+        self.template(directive, &full)
+    }
+
+    fn pattern(&mut self, directive: &Directive, source: &str, caseless: bool) -> Option<Pattern> {
+        match Pattern::new(source, caseless) {
+            Ok(pattern) => Some(pattern),
+            Err(error) => {
+                let message = format!("regular expression \"{source}\" cannot be used: {error}");
+                self.wrong(directive, message, "");
+                None
+            }
+        }
+    }
+
+    fn core(&mut self, tree: &[Directive]) -> Core {
+        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+        let mut core = Core {
+            pidfile: None,
+            threads: 1,
+            log: Log::default(),
+            shutdown: Duration::from_secs(60),
+        };
+        for directive in tree {
+            match directive.name.text.as_str() {
+                "worker_processes" => match arg(directive, 0) {
+                    "auto" => core.threads = cores(),
+                    text => match text.parse() {
+                        Ok(count @ 1..=512) => core.threads = count,
+                        _ => self.wrong(directive, "invalid number of worker processes", ""),
+                    },
+                },
+                "worker_shutdown_timeout" => {
+                    if let Some(time) = self.time(directive) {
+                        core.shutdown = time;
+                    }
+                }
+                "pid" => core.pidfile = Some(self.prefix.join(arg(directive, 0))),
+                "error_log" => core.log = self.error_log(directive),
+                _ => {}
+            }
+        }
+        core
+    }
+
+    fn error_log(&mut self, directive: &Directive) -> Log {
+        let target = arg(directive, 0);
+        if target.starts_with("syslog:") {
+            let help = "write to stderr and let journald or syslog collect it";
+            self.wrong(directive, "logging to syslog is not supported", help);
+        }
+        let level = match directive.args.get(1).map(|word| word.text.as_str()) {
+            None | Some("error" | "crit" | "alert" | "emerg") => "error",
+            Some("warn") => "warn",
+            Some("notice" | "info") => "info",
+            Some("debug") => "debug",
+            Some(other) => {
+                let message = format!("invalid log level \"{other}\"");
+                self.wrong(directive, message, "");
+                "error"
+            }
+        };
+        let to_stderr =
+            target == "stderr" || target == "/dev/stderr" || target.starts_with("syslog:");
+        Log {
+            json: None,
+            level: Some(level.to_owned()),
+            file: (!to_stderr).then(|| self.prefix.join(target)),
+        }
+    }
+
+    fn http(&mut self, http: &[Directive]) {
+        self.collect_names(http);
+        for directive in http {
+            match directive.name.text.as_str() {
+                "upstream" => self.upstream(directive),
+                "log_format" => self.log_format(directive),
+                _ => {}
+            }
+        }
+        self.formats
+            .entry("combined".to_owned())
+            .or_insert(LogFormat::Combined);
+        for directive in http {
+            if directive.name.text == "map" {
+                self.map(directive);
+            }
+        }
+        let mut level = Level::new(&self.prefix);
+        self.apply(&mut level, http);
+        for directive in http {
+            if directive.name.text == "server" {
+                self.server(directive, &level);
+            }
+        }
+    }
+}
+
+/// An argument, or nothing: their number was checked before.
+fn arg(directive: &Directive, index: usize) -> &str {
+    directive
+        .args
+        .get(index)
+        .map_or("", |word| word.text.as_str())
+}
+
+fn is_on(directive: &Directive) -> bool {
+    arg(directive, 0) == "on"
+}

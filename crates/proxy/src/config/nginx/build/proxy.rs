@@ -1,0 +1,330 @@
+//! `proxy_pass` and the `proxy_…` directives around it.
+//!
+//! Not here: `upstream` blocks (`upstream`), or forwarding.
+
+use std::time::Duration;
+
+use trine_config::Place;
+
+use super::super::tree::Directive;
+use super::upstream::peer_address;
+use super::{Builder, arg, is_on};
+use crate::config::model::{
+    Matcher, ProxyPass, ProxyTarget, Rebase, RedirectRule, RequestFields, Upstream,
+};
+use crate::template::Template;
+
+/// What a block hands down about proxying.
+#[derive(Clone)]
+pub(super) struct ProxyLevel {
+    fields: Vec<(String, Template)>,
+    hidden: Vec<String>,
+    shown: Vec<String>,
+    redirects: Redirects,
+    connect_timeout: Duration,
+    send_timeout: Duration,
+    read_timeout: Duration,
+    intercepts_errors: bool,
+}
+
+#[derive(Clone)]
+enum Redirects {
+    Default,
+    /// `default` beside others.
+    Rules(Vec<Redirect>),
+    Off,
+}
+
+/// One `proxy_redirect`, as it was typed: what it means depends on the location.
+#[derive(Clone)]
+enum Redirect {
+    Default,
+    Pair(Directive),
+}
+
+impl ProxyLevel {
+    pub(super) fn new() -> Self {
+        let minute = Duration::from_secs(60);
+        Self {
+            fields: Vec::new(),
+            hidden: Vec::new(),
+            shown: Vec::new(),
+            redirects: Redirects::Default,
+            connect_timeout: minute,
+            send_timeout: minute,
+            read_timeout: minute,
+            intercepts_errors: false,
+        }
+    }
+}
+
+/// `http://NAME[:PORT][/URI]` or `http://unix:/path[:/URI]`: whom it names, and the rest.
+pub(crate) fn split_url(url: &str) -> Option<(&str, Option<&str>)> {
+    let rest = url
+        .get(..7)
+        .filter(|scheme| scheme.eq_ignore_ascii_case("http://"))
+        .map(|_| &url[7..])?;
+    if let Some(path) = rest.strip_prefix("unix:") {
+        return Some(match path.find(':') {
+            Some(colon) => {
+                let uri = &path[colon + 1..];
+                (&rest[..5 + colon], (!uri.is_empty()).then_some(uri))
+            }
+            None => (rest, None),
+        });
+    }
+    let end = rest.find(['/', '?']).unwrap_or(rest.len());
+    let (target, uri) = rest.split_at(end);
+    (!target.is_empty()).then(|| (target, (!uri.is_empty()).then_some(uri)))
+}
+
+impl Builder<'_> {
+    pub(super) fn apply_proxy(&mut self, level: &mut ProxyLevel, block: &[Directive]) {
+        let mut fields: Option<Vec<(String, Template)>> = None;
+        let mut hidden: Option<Vec<String>> = None;
+        let mut shown: Option<Vec<String>> = None;
+        let mut rules: Option<Vec<Redirect>> = None;
+        for directive in block {
+            let first = arg(directive, 0);
+            match directive.name.text.as_str() {
+                "proxy_set_header" => {
+                    let value = arg(directive, 1).to_owned();
+                    let value = self.template(directive, &value);
+                    fields
+                        .get_or_insert_default()
+                        .push((first.to_owned(), value));
+                }
+                "proxy_hide_header" => {
+                    hidden
+                        .get_or_insert_default()
+                        .push(first.to_ascii_lowercase());
+                }
+                "proxy_pass_header" => {
+                    shown
+                        .get_or_insert_default()
+                        .push(first.to_ascii_lowercase());
+                }
+                "proxy_redirect" => match first {
+                    "off" => level.redirects = Redirects::Off,
+                    "default" => rules.get_or_insert_default().push(Redirect::Default),
+                    _ if directive.args.len() == 2 => {
+                        let rule = Redirect::Pair(directive.clone());
+                        rules.get_or_insert_default().push(rule);
+                    }
+                    _ => self.wrong(
+                        directive,
+                        format!("invalid parameter \"{first}\""),
+                        "write default, off, or what is replaced and by what",
+                    ),
+                },
+                "proxy_connect_timeout" => self.patience(directive, &mut level.connect_timeout),
+                "proxy_send_timeout" => self.patience(directive, &mut level.send_timeout),
+                "proxy_read_timeout" => self.patience(directive, &mut level.read_timeout),
+                "proxy_intercept_errors" => level.intercepts_errors = is_on(directive),
+                "proxy_http_version" if !matches!(first, "1.0" | "1.1") => {
+                    let message = format!("invalid value \"{first}\"");
+                    self.wrong(directive, message, "HTTP/1.1 is spoken to upstreams");
+                }
+                _ => {}
+            }
+        }
+        if let Some(fields) = fields {
+            level.fields = fields;
+        }
+        if let Some(hidden) = hidden {
+            level.hidden = hidden;
+        }
+        if let Some(shown) = shown {
+            level.shown = shown;
+        }
+        if let Some(rules) = rules {
+            level.redirects = Redirects::Rules(rules);
+        }
+    }
+
+    fn patience(&mut self, directive: &Directive, slot: &mut Duration) {
+        if let Some(time) = self.time(directive) {
+            *slot = time;
+        }
+    }
+
+    /// `proxy_pass` in a location.
+    pub(super) fn proxy_pass(
+        &mut self,
+        directive: &Directive,
+        matcher: &Matcher,
+        level: &ProxyLevel,
+    ) -> Option<ProxyPass> {
+        let url = arg(directive, 0);
+        if url.contains('$') {
+            let url = url.to_owned();
+            let target = self.template(directive, &url);
+            let redirects = self.redirects(level, None);
+            return Some(self.pass(level, ProxyTarget::Dynamic(target), Rebase::Keep, redirects));
+        }
+        if url
+            .get(..8)
+            .is_some_and(|scheme| scheme.eq_ignore_ascii_case("https://"))
+        {
+            let help = "use http:// or a Unix socket";
+            self.wrong(directive, "TLS to upstreams is not there yet", help);
+            return None;
+        }
+        let Some((target, uri)) = split_url(url) else {
+            let help = "write http://HOST:PORT, http://UPSTREAM or http://unix:/path";
+            self.wrong(directive, "invalid URL prefix", help);
+            return None;
+        };
+        let index = self.group(directive, target)?;
+        let path = matcher.path();
+        let rebase = match uri {
+            None => Rebase::Keep,
+            Some(_) if matches!(matcher, Matcher::Regex(_) | Matcher::Named) => {
+                let message = "\"proxy_pass\" cannot have URI part in location given by regular expression, \
+                     or inside named location, or inside \"if\" statement, or inside \"limit_except\" block";
+                self.wrong(directive, message, "");
+                return None;
+            }
+            Some(uri) => Rebase::Replace {
+                with: uri.to_owned(),
+                strip: path.len(),
+            },
+        };
+        let from = match uri {
+            Some(_) => url.to_owned(),
+            None => format!("{url}{path}"),
+        };
+        let default = (!path.is_empty()).then(|| RedirectRule::Prefix {
+            from: Template::literal(from),
+            to: Template::literal(path),
+        });
+        let redirects = self.redirects(level, default);
+        let mut pass = self.pass(level, ProxyTarget::Group(index), rebase, redirects);
+        pass.host = target.to_owned();
+        if let Some((_, port)) = target.rsplit_once(':') {
+            pass.port = port.parse().unwrap_or(80);
+        }
+        Some(pass)
+    }
+
+    fn pass(
+        &mut self,
+        level: &ProxyLevel,
+        target: ProxyTarget,
+        rebase: Rebase,
+        redirects: Vec<RedirectRule>,
+    ) -> ProxyPass {
+        let mut fields = level.fields.clone();
+        let has_host = fields
+            .iter()
+            .any(|(name, _)| name.eq_ignore_ascii_case("host"));
+        if !has_host && let Ok(host) = Template::parse("$proxy_host", &self.names) {
+            fields.insert(0, ("Host".to_owned(), host));
+        }
+        ProxyPass {
+            target,
+            rebase,
+            host: String::new(),
+            port: 80,
+            fields: RequestFields::Set(fields),
+            hidden: level.hidden.clone(),
+            shown: level.shown.clone(),
+            redirects,
+            connect_timeout: level.connect_timeout,
+            send_timeout: level.send_timeout,
+            read_timeout: level.read_timeout,
+            total_timeout: None,
+            intercepts_errors: level.intercepts_errors,
+        }
+    }
+
+    /// The upstream of that name; an address is an upstream of its own.
+    fn group(&mut self, directive: &Directive, target: &str) -> Option<usize> {
+        let known = self
+            .upstreams
+            .iter()
+            .position(|upstream| upstream.name == target);
+        if known.is_some() {
+            return known;
+        }
+        let Some(peer) = peer_address(target, 80) else {
+            let message = format!("invalid host in upstream \"{target}\"");
+            self.wrong(directive, message, "");
+            return None;
+        };
+        self.upstreams.push(Upstream {
+            name: target.to_owned(),
+            peers: vec![peer],
+            primaries: 1,
+            keepalive: 32,
+        });
+        Some(self.upstreams.len() - 1)
+    }
+
+    fn redirects(
+        &mut self,
+        level: &ProxyLevel,
+        default: Option<RedirectRule>,
+    ) -> Vec<RedirectRule> {
+        let list = match &level.redirects {
+            Redirects::Off => return Vec::new(),
+            Redirects::Default => return default.into_iter().collect(),
+            Redirects::Rules(list) => list.clone(),
+        };
+        let mut default = default;
+        let mut rules = Vec::new();
+        for redirect in list {
+            match redirect {
+                Redirect::Default => rules.extend(default.take()),
+                Redirect::Pair(directive) => {
+                    let (from, to) = (arg(&directive, 0), arg(&directive, 1));
+                    let to = self.template(&directive, to);
+                    let rule = if let Some(source) = from.strip_prefix('~') {
+                        let caseless = source.starts_with('*');
+                        let source = source.trim_start_matches('*');
+                        let pattern = self.pattern(&directive, source, caseless);
+                        pattern.map(|from| RedirectRule::Regex { from, to })
+                    } else {
+                        let from = self.template(&directive, from);
+                        Some(RedirectRule::Prefix { from, to })
+                    };
+                    rules.extend(rule);
+                }
+            }
+        }
+        rules
+    }
+
+    /// A named location that somebody goes to has to be there.
+    pub(super) fn missing_named(&mut self, at: &Place, name: &str) {
+        self.problems.push(
+            at.clone(),
+            format!("could not find named location \"@{name}\""),
+            "",
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls() {
+        let check = |url: &str, want: &str| {
+            let got = split_url(url).map_or("none".to_owned(), |(target, uri)| {
+                format!("{target} {}", uri.unwrap_or("-"))
+            });
+            assert_eq!(got, want, "{url}");
+        };
+        check("http://app", "app -");
+        check("http://app:8000/", "app:8000 /");
+        check("HTTP://app/a?b", "app /a?b");
+        check("http://unix:/run/a.sock", "unix:/run/a.sock -");
+        check("http://unix:/run/a.sock:", "unix:/run/a.sock -");
+        check("http://unix:/run/a.sock:/x", "unix:/run/a.sock /x");
+        check("http://", "none");
+        check("app:8000", "none");
+        check("https://app", "none");
+    }
+}

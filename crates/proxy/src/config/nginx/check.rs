@@ -1,0 +1,116 @@
+//! Holds every directive against the table: known, in its place, with the right arguments, supported.
+//!
+//! Not here: what the arguments mean.
+
+use trine_config::Problems;
+
+use super::table::{self, Args, Standing, context};
+use super::tree::Directive;
+
+/// Checks a whole file. Directives that nginx has and we have not go to `unsupported`.
+pub(super) fn check(tree: &[Directive], problems: &mut Problems, unsupported: &mut Problems) {
+    level(tree, context::MAIN, problems, unsupported);
+}
+
+fn level(tree: &[Directive], here: u16, problems: &mut Problems, unsupported: &mut Problems) {
+    for directive in tree {
+        if here == context::UPSTREAM && directive.name.text == "server" {
+            // The other `server`: an address with parameters.
+            if directive.args.is_empty() || directive.block.is_some() {
+                problems.push(
+                    directive.at.clone(),
+                    "invalid number of arguments in \"server\" directive",
+                    "",
+                );
+            }
+            continue;
+        }
+        one(directive, here, problems, unsupported);
+    }
+}
+
+fn one(directive: &Directive, here: u16, problems: &mut Problems, unsupported: &mut Problems) {
+    let name = directive.name.text.as_str();
+    let at = || directive.at.clone();
+    let Some(known) = table::find(name) else {
+        let help = table::nearest(name).map(|near| format!("did you mean \"{near}\"?"));
+        problems.push(
+            at(),
+            format!("unknown directive \"{name}\""),
+            help.unwrap_or_default(),
+        );
+        return;
+    };
+    if known.contexts & here == 0 {
+        problems.push(
+            at(),
+            format!("\"{name}\" directive is not allowed here"),
+            "",
+        );
+        return;
+    }
+    let wants_block = matches!(known.args, Args::Block(..));
+    match (&directive.block, wants_block) {
+        (None, true) => {
+            problems.push(
+                at(),
+                format!("directive \"{name}\" has no opening \"{{\""),
+                "",
+            );
+            return;
+        }
+        (Some(_), false) => {
+            problems.push(
+                at(),
+                format!("directive \"{name}\" is not terminated by \";\""),
+                "",
+            );
+            return;
+        }
+        _ => {}
+    }
+    let count = directive.args.len();
+    let fits = match known.args {
+        Args::Flag => count == 1,
+        Args::Words(least, most) | Args::Block(least, most) => (least..=most).contains(&count),
+    };
+    if !fits {
+        problems.push(
+            at(),
+            format!("invalid number of arguments in \"{name}\" directive"),
+            "",
+        );
+        return;
+    }
+    let first = directive.args.first().map(|word| word.text.as_str());
+    if known.args == Args::Flag
+        && let Some(value) = first
+        && !matches!(value, "on" | "off")
+    {
+        problems.push(
+            at(),
+            format!(
+                "invalid value \"{value}\" in \"{name}\" directive, it must be \"on\" or \"off\""
+            ),
+            "",
+        );
+        return;
+    }
+    if known.standing == Standing::Refused && !(count == 1 && first == Some("off")) {
+        let message = format!("\"{name}\" is not supported");
+        unsupported.push(at(), message, known.note);
+        return;
+    }
+    let Some(block) = &directive.block else {
+        return;
+    };
+    match name {
+        "events" => level(block, context::EVENTS, problems, unsupported),
+        "http" => level(block, context::HTTP, problems, unsupported),
+        "server" => level(block, context::SERVER, problems, unsupported),
+        "location" => level(block, context::LOCATION, problems, unsupported),
+        "upstream" => level(block, context::UPSTREAM, problems, unsupported),
+        // Their blocks are tables of their own.
+        _ => {}
+    }
+}

@@ -1,0 +1,167 @@
+//! The reader against texts: what it makes of them, and what it says is wrong.
+
+use super::*;
+
+/// All that is wrong with an `http` block, one a line.
+fn problems(http: &str) -> String {
+    let text = format!("events {{}}\nhttp {{\n{http}\n}}\n");
+    let mut problems = Problems::new();
+    let config = parse(
+        &text,
+        Path::new("n.conf"),
+        &mut problems,
+        &mut Problems::new(),
+    );
+    match problems.finish(config) {
+        Ok(_) => "good".to_owned(),
+        Err(problems) => problems.to_string(),
+    }
+}
+
+#[track_caller]
+fn check(http: &str, want: &str) {
+    assert_eq!(problems(http), want, "{http}");
+}
+
+#[test]
+fn a_django_site() {
+    check(
+        r#"
+        include_nothing off;
+        "#
+        .replace("include_nothing off;", "")
+        .as_str(),
+        "good",
+    );
+    check(
+        r#"
+        upstream app_server { server unix:/run/gunicorn.sock fail_timeout=0; }
+        map $http_upgrade $connection_upgrade { default upgrade; '' close; }
+        log_format timed '$remote_addr [$time_local] "$request" $status $request_time';
+        sendfile on; tcp_nopush on; types_hash_max_size 2048; gzip off;
+        server { listen 80 default_server; return 444; }
+        server {
+            listen 80; listen [::]:80;
+            server_name example.org www.example.org;
+            client_max_body_size 10M;
+            access_log /tmp/trine-test-access.log timed;
+            location = /favicon.ico { access_log off; log_not_found off; }
+            location /static/ { alias /srv/static/; expires 30d; add_header Cache-Control public; }
+            location / { try_files $uri @app; }
+            location @app {
+                proxy_set_header Host $http_host;
+                proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+                proxy_set_header X-Forwarded-Proto $scheme;
+                proxy_set_header Upgrade $http_upgrade;
+                proxy_set_header Connection $connection_upgrade;
+                proxy_redirect off;
+                proxy_pass http://app_server;
+            }
+            error_page 500 502 503 504 /500.html;
+            location = /500.html { root /srv/errors; internal; }
+        }"#,
+        "good",
+    );
+}
+
+#[test]
+fn mistakes_in_nginx_words() {
+    check(
+        "sever {}",
+        "n.conf:3: unknown directive \"sever\"; did you mean \"server\"?",
+    );
+    check(
+        "listen 80;",
+        "n.conf:3: \"listen\" directive is not allowed here",
+    );
+    check(
+        "root;",
+        "n.conf:3: invalid number of arguments in \"root\" directive",
+    );
+    check(
+        "sendfile yes;",
+        "n.conf:3: invalid value \"yes\" in \"sendfile\" directive, it must be \"on\" or \"off\"",
+    );
+    check(
+        "server;",
+        "n.conf:3: directive \"server\" has no opening \"{\"",
+    );
+    check(
+        "root /x {}",
+        "n.conf:3: directive \"root\" is not terminated by \";\"",
+    );
+    check(
+        "upstream a {}",
+        "n.conf:3: no servers are inside upstream \"a\"",
+    );
+    check(
+        "server { location / { proxy_pass http://a$nope; } }",
+        "n.conf:3: unknown \"nope\" variable",
+    );
+    check(
+        "server { location /a {} location /a {} }",
+        "n.conf:3: duplicate location \"/a\"",
+    );
+    check(
+        "server { location /a { location /b {} } }",
+        "n.conf:3: location \"/b\" is outside location \"/a\"",
+    );
+    check(
+        "server { try_files $uri @gone; }",
+        "n.conf:3: could not find named location \"@gone\"",
+    );
+    check(
+        "server { client_max_body_size 1x; }",
+        "n.conf:3: \"client_max_body_size\" directive invalid value",
+    );
+    check(
+        "server { access_log /tmp/x nope; }",
+        "n.conf:3: unknown log format \"nope\"",
+    );
+    assert!(
+        problems("server { location ~ ( {} }").contains("regular expression \"(\" cannot be used")
+    );
+    assert!(
+        problems("server { location ~ x { proxy_pass http://a/b; } }")
+            .contains("cannot have URI part in location given by regular expression")
+    );
+}
+
+#[test]
+fn all_at_once_with_the_way_out() {
+    check(
+        "gzip on;\nserver {\n listen 80 ssl;\n rewrite ^ /x;\n}",
+        "n.conf:3: \"gzip\" is not supported; answers are not compressed on the fly yet; `gzip off`, or let the \
+         application compress\n\
+         n.conf:5: TLS is not there yet; terminate TLS in front of this proxy\n\
+         n.conf:6: \"rewrite\" is not supported; the script engine is not there yet; use `return`, `try_files` or `map`",
+    );
+}
+
+#[test]
+fn lists_are_replaced_and_values_inherited() {
+    let config = super::super::testing::nginx(
+        "add_header A 1; expires 1h; location / { } location /b { add_header B 2; }",
+    );
+    let names = |index: usize| {
+        let location = &config.servers[0].locations.plain[index];
+        let rules = config.rules(location.rules);
+        assert!(rules.expires.is_some());
+        let names: Vec<_> = rules
+            .headers
+            .iter()
+            .map(|header| header.name.clone())
+            .collect();
+        names.join(",")
+    };
+    assert_eq!((names(0), names(1)), ("B".to_owned(), "A".to_owned()));
+}
+
+#[test]
+fn no_two_rows_have_one_name() {
+    let mut names: Vec<_> = table::TABLE.iter().map(|known| known.name).collect();
+    names.sort_unstable();
+    let count = names.len();
+    names.dedup();
+    assert_eq!(names.len(), count);
+}

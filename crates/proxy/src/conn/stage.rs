@@ -1,0 +1,236 @@
+//! One round of a request: from its path to what happens with it.
+//!
+//! Not here: carrying it out, and going round again (`serve`).
+
+use std::rc::Rc;
+
+use trine_http1::{BodyLength, Request};
+
+use super::Conn;
+use super::answer::{add_slash, located};
+use super::record::Record;
+use super::reply::Reply;
+use super::serve::{Step, go, go_to, scene};
+use crate::config::{
+    Access, Content, ProxyPass, ProxyTarget, Return, ReturnBody, Rules, TryFiles, TryLast, Who,
+};
+use crate::engine::Generation;
+use crate::files::{self, Found as File};
+use crate::headers::forwarded::Peer;
+use crate::route::{self, Found};
+use crate::template::{Scene, Template};
+
+/// One round: from the path to what happens.
+pub(super) struct Stage<'a, 'g> {
+    pub(super) conn: &'a Conn,
+    pub(super) generation: &'g Generation,
+    pub(super) request: Request<'a>,
+}
+
+impl<'g> Stage<'_, 'g> {
+    pub(super) fn look(&self, record: &mut Record) -> Step<'g> {
+        let config = &*self.generation.config;
+        let server = &config.servers[record.visit.server];
+        if let Some(name) = record.visit.named.take() {
+            let Some((_, location)) = server.named.iter().find(|(known, _)| *known == name) else {
+                tracing::error!("there is no location @{name}");
+                return Step::Reply(Reply::status(500));
+            };
+            record.visit.rules = location.rules;
+            return self.content(record);
+        }
+        let path = std::mem::take(&mut record.visit.path);
+        let found = route::location(config, &server.locations, &path);
+        record.visit.path = path;
+        match found {
+            Found::Nothing => {
+                record.visit.rules = server.rules;
+                record.visit.captures = None;
+            }
+            Found::Location(location, captures) => {
+                record.visit.rules = location.rules;
+                record.visit.captures = captures;
+            }
+            Found::AddSlash => {
+                record.visit.rules = server.rules;
+                return self.slash(record);
+            }
+        }
+        let rules = config.rules(record.visit.rules);
+        if rules.internal && record.visit.hops <= 1 {
+            return Step::Reply(Reply::status(404));
+        }
+        if let BodyLength::Known(length) = self.request.body()
+            && length > rules.max_body
+        {
+            return Step::Reply(Reply::status(413));
+        }
+        self.content(record)
+    }
+
+    fn slash(&self, record: &Record) -> Step<'g> {
+        let config = &*self.generation.config;
+        let rules = config.rules(record.visit.rules);
+        let query = record.visit.args.as_deref().or(self.request.query());
+        let path = add_slash(&record.visit.path, query);
+        let scene = scene(self.conn, config, Some(self.request), record);
+        let location = located(path, rules.redirects, &scene);
+        Step::Reply(Reply::with(301, "Location", location))
+    }
+
+    /// What the rules in force say.
+    fn content(&self, record: &mut Record) -> Step<'g> {
+        let config = &*self.generation.config;
+        let rules = config.rules(record.visit.rules);
+        if let Some(redirect) = &rules.redirect {
+            return fixed(
+                redirect,
+                rules,
+                &scene(self.conn, config, Some(self.request), record),
+            );
+        }
+        if !may_ask(&rules.access, self.conn.peer, record) {
+            tracing::warn!(client = %self.conn.peer_text, path = %record.visit.path.escape_ascii(), "access forbidden by rule");
+            return Step::Reply(Reply::status(403));
+        }
+        if let Some(tries) = &rules.try_files {
+            match self.try_files(tries, rules, record) {
+                Some(step) => return step,
+                // The path is that of the file now.
+                None => record.visit.moved = true,
+            }
+        }
+        match &rules.content {
+            Content::Nothing => Step::Reply(Reply::status(404)),
+            Content::Status => Step::Reply(status_page(self.conn)),
+            Content::Files(files) => {
+                let scene = scene(self.conn, config, Some(self.request), record);
+                match files::find(files, rules, &scene) {
+                    File::File(entry, plan) => Step::File(entry, plan),
+                    File::Reply(reply) => Step::Reply(reply),
+                    File::AddSlash => self.slash(record),
+                    File::Index(path) => {
+                        go(record, path, None);
+                        Step::Again
+                    }
+                }
+            }
+            Content::Proxy(pass) => match &pass.target {
+                ProxyTarget::Group(index) => {
+                    Step::Upstream(pass, Rc::clone(&self.generation.groups[*index]))
+                }
+                ProxyTarget::Dynamic(_) => self.dynamic(pass, record),
+            },
+        }
+    }
+
+    /// `None` if the path is that of a file now.
+    fn try_files(
+        &self,
+        tries: &'g TryFiles,
+        rules: &Rules,
+        record: &mut Record,
+    ) -> Option<Step<'g>> {
+        let config = &*self.generation.config;
+        let files = match &rules.content {
+            Content::Files(files) => Some(files),
+            _ => rules.fallback_files.as_ref(),
+        };
+        for template in &tries.paths {
+            let path = template.value(&scene(self.conn, config, Some(self.request), record));
+            let before = std::mem::replace(&mut record.visit.path, path[..].into());
+            let found = files.is_some_and(|files| {
+                files::exists(
+                    files,
+                    rules,
+                    &scene(self.conn, config, Some(self.request), record),
+                )
+            });
+            if found {
+                return None;
+            }
+            record.visit.path = before;
+        }
+        Some(match &tries.last {
+            TryLast::Status(status) => Step::Reply(Reply::status(*status)),
+            TryLast::Named(name) => {
+                record.visit.named = Some(name.clone());
+                Step::Again
+            }
+            TryLast::Uri(template) => {
+                let uri = template.value(&scene(self.conn, config, Some(self.request), record));
+                go_to(record, uri);
+                Step::Again
+            }
+        })
+    }
+
+    /// Whom a URL with variables names.
+    fn dynamic(&self, pass: &'g ProxyPass, record: &mut Record) -> Step<'g> {
+        let ProxyTarget::Dynamic(template) = &pass.target else {
+            return Step::Reply(Reply::status(500));
+        };
+        let config = &*self.generation.config;
+        let url = template.value(&scene(self.conn, config, Some(self.request), record));
+        match self.generation.group_of(&self.conn.engine, &url) {
+            Ok((group, uri)) => {
+                record.visit.upstream_uri = uri;
+                Step::Upstream(pass, group)
+            }
+            Err(why) => {
+                tracing::error!(client = %self.conn.peer_text, url = %url.escape_ascii(), "{why}");
+                Step::Reply(Reply::status(500))
+            }
+        }
+    }
+}
+
+/// What `return` says.
+pub(super) fn fixed<'g>(redirect: &Return, rules: &Rules, scene: &Scene<'_>) -> Step<'g> {
+    if redirect.status == 444 {
+        return Step::Hang;
+    }
+    Step::Reply(match &redirect.body {
+        ReturnBody::None => Reply::status(redirect.status),
+        ReturnBody::Text(text) => {
+            let kind = rules.kinds.with_charset(&rules.kinds.default);
+            Reply::text(redirect.status, kind, text.value(scene))
+        }
+        ReturnBody::Location(url) => {
+            let url = clean(url, scene);
+            let location = located(url, rules.redirects, scene);
+            Reply::with(redirect.status, "Location", location)
+        }
+    })
+}
+
+/// The value without what would end its line.
+pub(super) fn clean(template: &Template, scene: &Scene<'_>) -> Vec<u8> {
+    let mut value = template.value(scene);
+    value.retain(|byte| !matches!(byte, b'\r' | b'\n' | 0));
+    value
+}
+
+fn may_ask(access: &[Access], peer: Peer, record: &Record) -> bool {
+    let addr = record.real_ip.or(peer.ip());
+    let rule = access.iter().find(|rule| match rule.who {
+        Who::All => true,
+        Who::Unix => addr.is_none(),
+        Who::Network(network) => addr.is_some_and(|addr| network.contains(addr)),
+    });
+    rule.is_none_or(|rule| rule.allow)
+}
+
+/// nginx's page of counters.
+fn status_page(conn: &Conn) -> Reply {
+    let figures = &conn.engine.figures;
+    let (accepted, requests) = (figures.connections.get(), figures.requests.get());
+    let active = conn.engine.conns.len();
+    let waiting = conn.engine.deadlines.idle();
+    let text = format!(
+        "Active connections: {active} \nserver accepts handled requests\n {accepted} {accepted} {requests} \n\
+         Reading: 0 Writing: {} Waiting: {waiting} \n",
+        active.saturating_sub(waiting)
+    );
+    Reply::text(200, "text/plain".to_owned(), text.into_bytes())
+}

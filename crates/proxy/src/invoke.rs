@@ -1,0 +1,149 @@
+//! What the command line asks for beside serving: checks, versions, signals to a daemon that runs.
+//!
+//! Messages are nginx's, because scripts read them. Not here: serving (`daemon`).
+
+use std::io::Write as _;
+use std::path::Path;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use trine_config::{Problem, Problems};
+
+use crate::cli::Cli;
+use crate::config::{self, Config, Loaded};
+use crate::error::Error;
+use crate::{NGINX_VERSION, parity};
+
+/// nginx's own default.
+const PID_FILE: &str = "/run/nginx.pid";
+
+/// Modules whose directives work, as nginx's `configure` names them; certbot and scripts look for them.
+const MODULES: [&str; 3] = [
+    "--with-http_realip_module",
+    "--with-http_stub_status_module",
+    "--with-threads",
+];
+
+/// Does what needs no serving. `Some` is the whole outcome.
+pub(crate) fn without_serving(cli: &Cli) -> Option<Result<(), Error>> {
+    if cli.nginx_version || cli.nginx_build {
+        eprintln!("nginx version: nginx/{NGINX_VERSION}");
+        if cli.nginx_build {
+            let version = env!("CARGO_PKG_VERSION");
+            eprintln!("built as trine-proxy {version}");
+            eprintln!(
+                "configure arguments: --prefix=/etc/nginx --conf-path={} --pid-path={PID_FILE} {}",
+                crate::cli::NGINX_CONF,
+                MODULES.join(" ")
+            );
+        }
+        return Some(Ok(()));
+    }
+    if cli.generate.is_some() {
+        print!("{}", parity::document());
+        return Some(Ok(()));
+    }
+    None
+}
+
+/// Reads the configuration; says what is wrong as nginx does, when it is nginx's file.
+pub(crate) fn load(cli: &Cli) -> Result<Config, Error> {
+    let reading = cli.reading();
+    let Loaded { config, warnings } = config::load(&reading);
+    let checking = cli.test || cli.dump;
+    if reading.is_yaml() {
+        return config.map_err(Error::Config);
+    }
+    for warning in warnings.iter() {
+        say("warn", warning);
+    }
+    let path = reading.path.display();
+    match config {
+        Ok(config) => {
+            if checking && !cli.quiet {
+                eprintln!("nginx: the configuration file {path} syntax is ok");
+                eprintln!("nginx: configuration file {path} test is successful");
+            }
+            Ok(config)
+        }
+        Err(problems) => {
+            for problem in problems.iter() {
+                say("emerg", problem);
+            }
+            if checking {
+                eprintln!("nginx: configuration file {path} test failed");
+            }
+            Err(Error::NginxConf(problems))
+        }
+    }
+}
+
+/// `nginx: [emerg] what is wrong in FILE:LINE`, and the way out behind it.
+fn say(level: &str, problem: &Problem) {
+    let mut err = std::io::stderr().lock();
+    // Nothing can be done about a closed standard error.
+    let _ = writeln!(err, "nginx: [{level}] {}", line(problem));
+}
+
+/// One problem in nginx's shape.
+pub(crate) fn line(problem: &Problem) -> String {
+    let mut text = problem.message.clone();
+    let place = &problem.place;
+    let file = place.file().display();
+    match place.line() {
+        0 => text += &format!(" in {file}"),
+        line => text += &format!(" in {file}:{line}"),
+    }
+    if !problem.help.is_empty() {
+        text += &format!(" ({})", problem.help);
+    }
+    text
+}
+
+/// Prints what `-T` prints: every file under its name.
+pub(crate) fn dump(cli: &Cli) {
+    for file in config::sources(&cli.reading()) {
+        println!(
+            "# configuration file {}:\n{}",
+            file.path.display(),
+            file.text
+        );
+    }
+}
+
+/// Sends the signal that `-s` names to the daemon whose pid is in the configured file.
+pub(crate) fn send_signal(name: &str, config: &Config) -> Result<(), Error> {
+    let path = config.pidfile.as_deref().unwrap_or(Path::new(PID_FILE));
+    let text = std::fs::read_to_string(path).map_err(|source| Error::PidFile {
+        path: path.to_owned(),
+        source,
+    })?;
+    let pid: i32 = text.trim().parse().map_err(|_| Error::BadPid {
+        path: path.to_owned(),
+        text: text.trim().to_owned(),
+    })?;
+    let signal = match name {
+        "stop" => Signal::SIGTERM,
+        "quit" => Signal::SIGQUIT,
+        "reopen" => Signal::SIGUSR1,
+        _ => Signal::SIGHUP,
+    };
+    kill(Pid::from_raw(pid), signal).map_err(|source| Error::Signal {
+        pid,
+        source: source.into(),
+    })
+}
+
+/// Problems as lines for the log of a daemon that goes on with its old configuration.
+pub(crate) fn lines(problems: &Problems, is_yaml: bool) -> Vec<String> {
+    problems
+        .iter()
+        .map(|problem| {
+            if is_yaml {
+                problem.to_string()
+            } else {
+                line(problem)
+            }
+        })
+        .collect()
+}

@@ -1,0 +1,79 @@
+//! `docs/proxy/nginx-parity.md`, from the table of directives.
+//!
+//! Not here: the table (`config::nginx::table`).
+
+use std::fmt::Write as _;
+
+use crate::config::nginx::table::{Standing, TABLE, context};
+
+/// The document.
+pub(crate) fn document() -> String {
+    let count = |standing| {
+        TABLE
+            .iter()
+            .filter(|known| known.standing == standing)
+            .count()
+    };
+    let mut out = format!(
+        "# nginx directives\n\n\
+         Printed by `trine-proxy --generate nginx-parity` from the table that the reader itself uses.\n\
+         Behaviour and defaults are those of nginx {}. {} directives work, {} are accepted and mean nothing here, \
+         {} are refused with file and line, unless they only say `off`.\n\
+         `--ignore-unsupported` turns refusals into warnings.\n\n\
+         | directive | where | standing | note |\n|---|---|---|---|\n",
+        crate::NGINX_VERSION,
+        count(Standing::Works),
+        count(Standing::Accepted),
+        count(Standing::Refused),
+    );
+    for known in TABLE {
+        let standing = match known.standing {
+            Standing::Works => "works",
+            Standing::Accepted => "accepted",
+            Standing::Refused => "refused",
+        };
+        // Writing to a String cannot fail.
+        let _ = writeln!(
+            out,
+            "| `{}` | {} | {standing} | {} |",
+            known.name,
+            places(known.contexts),
+            known.note
+        );
+    }
+    out
+}
+
+fn places(contexts: u16) -> String {
+    const NAMES: [(u16, &str); 9] = [
+        (context::MAIN, "main"),
+        (context::EVENTS, "events"),
+        (context::HTTP, "http"),
+        (context::SERVER, "server"),
+        (context::LOCATION, "location"),
+        (context::UPSTREAM, "upstream"),
+        (context::IF, "if in location"),
+        (context::LIMIT_EXCEPT, "limit_except"),
+        (context::SERVER_IF, "if in server"),
+    ];
+    let names = NAMES.iter().filter(|(bit, _)| contexts & bit != 0);
+    let names: Vec<_> = names.map(|(_, name)| *name).collect();
+    names.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_document_in_the_repository_is_this_one() {
+        let path = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../../docs/proxy/nginx-parity.md"
+        );
+        let there = std::fs::read_to_string(path).unwrap_or_default();
+        assert_eq!(
+            there,
+            super::document(),
+            "run: cargo run -p trine-proxy -- --generate nginx-parity > docs/proxy/nginx-parity.md"
+        );
+    }
+}

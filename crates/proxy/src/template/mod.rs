@@ -1,0 +1,190 @@
+//! Strings with `$variables`: compiled once, written for each request.
+//!
+//! `variables` has the names and their values. Not here: where templates stand.
+
+mod map;
+mod variables;
+
+pub(crate) use map::MapTable;
+pub(crate) use variables::Scene;
+
+use std::collections::{HashMap, HashSet};
+
+use variables::Variable;
+
+/// A string, some parts of which are known only with the request.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Template {
+    parts: Vec<Part>,
+}
+
+#[derive(Debug, Clone)]
+enum Part {
+    Text(Vec<u8>),
+    Variable(Variable),
+}
+
+/// Names that a configuration adds to the built-in ones.
+#[derive(Debug, Default)]
+pub(crate) struct Names {
+    /// Indices into [`Config::maps`](crate::config::Config::maps).
+    pub(crate) maps: HashMap<String, usize>,
+    /// Named groups of regular expressions.
+    pub(crate) groups: HashSet<String>,
+}
+
+/// What is wrong with a string; nginx's words.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum TemplateError {
+    #[error("invalid variable name")]
+    BadName,
+    #[error("the closing bracket in \"{0}\" variable is missing")]
+    OpenBracket(String),
+    #[error("unknown \"{0}\" variable")]
+    Unknown(String),
+}
+
+impl Template {
+    /// A string without variables.
+    pub(crate) fn literal(text: impl Into<Vec<u8>>) -> Self {
+        let text = text.into();
+        let parts = if text.is_empty() {
+            Vec::new()
+        } else {
+            vec![Part::Text(text)]
+        };
+        Self { parts }
+    }
+
+    /// Compiles a string.
+    ///
+    /// # Errors
+    /// A `$` that is no variable, or one that nobody knows.
+    pub(crate) fn parse(text: &str, names: &Names) -> Result<Self, TemplateError> {
+        let mut parts = Vec::new();
+        let mut rest = text;
+        while let Some(at) = rest.find('$') {
+            if at > 0 {
+                parts.push(Part::Text(rest.as_bytes()[..at].to_vec()));
+            }
+            rest = &rest[at + 1..];
+            let name = if let Some(inner) = rest.strip_prefix('{') {
+                let Some(end) = inner.find('}') else {
+                    return Err(TemplateError::OpenBracket(inner.to_owned()));
+                };
+                rest = &inner[end + 1..];
+                &inner[..end]
+            } else {
+                // A digit stands alone: `$10` is `$1` and a zero.
+                let digit = rest.starts_with(|first: char| first.is_ascii_digit());
+                let end = if digit {
+                    1
+                } else {
+                    rest.find(|next: char| !next.is_ascii_alphanumeric() && next != '_')
+                        .unwrap_or(rest.len())
+                };
+                let name = &rest[..end];
+                rest = &rest[end..];
+                name
+            };
+            let name = name.to_ascii_lowercase();
+            if name.is_empty() {
+                return Err(TemplateError::BadName);
+            }
+            let variable = Variable::find(&name, names).ok_or(TemplateError::Unknown(name))?;
+            parts.push(Part::Variable(variable));
+        }
+        if !rest.is_empty() {
+            parts.push(Part::Text(rest.as_bytes().to_vec()));
+        }
+        Ok(Self { parts })
+    }
+
+    /// Its text, if it has no variables.
+    #[cfg(test)]
+    pub(crate) fn as_literal(&self) -> Option<&[u8]> {
+        match self.parts.as_slice() {
+            [] => Some(b""),
+            [Part::Text(text)] => Some(text),
+            _ => None,
+        }
+    }
+
+    /// Appends its value.
+    pub(crate) fn write(&self, out: &mut Vec<u8>, scene: &Scene<'_>) {
+        for part in &self.parts {
+            match part {
+                Part::Text(text) => out.extend_from_slice(text),
+                Part::Variable(variable) => _ = variable.write(out, scene),
+            }
+        }
+    }
+
+    /// Appends its value, each variable's part made safe by `escape`; it gets `None` for one that has no value.
+    pub(crate) fn write_escaped(
+        &self,
+        out: &mut Vec<u8>,
+        scene: &Scene<'_>,
+        escape: impl Fn(&mut Vec<u8>, Option<&[u8]>),
+    ) {
+        let mut value = Vec::new();
+        for part in &self.parts {
+            match part {
+                Part::Text(text) => out.extend_from_slice(text),
+                Part::Variable(variable) => {
+                    value.clear();
+                    let found = variable.write(&mut value, scene);
+                    escape(out, found.then_some(&value));
+                }
+            }
+        }
+    }
+
+    /// Its value.
+    pub(crate) fn value(&self, scene: &Scene<'_>) -> Vec<u8> {
+        let mut out = Vec::new();
+        self.write(&mut out, scene);
+        out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(text: &str, want: &str) {
+        let mut names = Names::default();
+        names.maps.insert("mapped".to_owned(), 0);
+        names.groups.insert("user".to_owned());
+        let got = match Template::parse(text, &names) {
+            Err(error) => error.to_string(),
+            Ok(template) => {
+                let parts = template.parts.iter().map(|part| match part {
+                    Part::Text(text) => String::from_utf8_lossy(text).into_owned(),
+                    Part::Variable(variable) => format!("<{variable:?}>"),
+                });
+                parts.collect::<Vec<_>>().join("")
+            }
+        };
+        assert_eq!(got, want, "{text}");
+    }
+
+    #[test]
+    fn strings() {
+        check("plain", "plain");
+        check("", "");
+        check("a$uri", "a<Uri>");
+        check("${uri}b$ARGS", "<Uri>b<Args>");
+        check("$10", "<Group(1)>0");
+        check("$mapped-$user", "<Map(0)>-<NamedGroup(\"user\")>");
+        check("$http_x_y", "<RequestField(\"x-y\")>");
+        check("$arg_A", "<Argument(\"a\")>");
+        check("$nope", "unknown \"nope\" variable");
+        check("a$", "invalid variable name");
+        check(
+            "${uri",
+            "the closing bracket in \"uri\" variable is missing",
+        );
+    }
+}

@@ -1,0 +1,465 @@
+//! The variables of nginx that have a meaning here, and their values for a request.
+//!
+//! Not here: strings that they stand in (see the parent module).
+
+use std::io::Write as _;
+use std::time::{Instant, UNIX_EPOCH};
+
+use trine_http1::{Request, Response};
+
+use super::Names;
+use crate::config::Config;
+use crate::conn::Conn;
+use crate::conn::record::Record;
+use crate::conn::reply::push_number;
+use crate::pattern::Captures;
+use crate::route::host::name_of;
+
+/// What a request's variables are taken from.
+#[derive(Clone, Copy)]
+pub(crate) struct Scene<'a> {
+    pub(crate) conn: &'a Conn,
+    /// `None` when its head could not be read.
+    pub(crate) request: Option<Request<'a>>,
+    pub(crate) record: &'a Record,
+    pub(crate) config: &'a Config,
+    /// What the upstream has answered.
+    pub(crate) answer: Option<Response<'a>>,
+    /// The head that goes to the client, as far as it is written.
+    pub(crate) sent: &'a [u8],
+    /// Groups of an expression that was matched for this string alone.
+    pub(crate) captures: Option<&'a Captures>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Variable {
+    Uri,
+    RequestUri,
+    Args,
+    IsArgs,
+    Argument(String),
+    Cookie(String),
+    RequestField(String),
+    SentField(String),
+    UpstreamField(String),
+    Host,
+    HostName,
+    ServerName,
+    ServerPort,
+    ServerProtocol,
+    Scheme,
+    Method,
+    Request,
+    RequestLength,
+    RequestId,
+    RequestTime,
+    RemoteAddr,
+    RemoteUser,
+    PeerAddr,
+    BinaryRemoteAddr,
+    ContentLength,
+    ContentType,
+    ForwardedFor,
+    ProxyHost,
+    ProxyPort,
+    Status,
+    BodyBytes,
+    TimeLocal,
+    TimeIso,
+    Msec,
+    Pid,
+    Version,
+    Connection,
+    UpstreamAddr,
+    UpstreamStatus,
+    UpstreamConnectTime,
+    UpstreamHeaderTime,
+    UpstreamResponseTime,
+    Completion,
+    /// Always empty here: what it tells of does not happen.
+    Empty,
+    Group(u8),
+    NamedGroup(String),
+    Map(usize),
+}
+
+const NAMED: &[(&str, Variable)] = &[
+    ("uri", Variable::Uri),
+    ("document_uri", Variable::Uri),
+    ("request_uri", Variable::RequestUri),
+    ("args", Variable::Args),
+    ("query_string", Variable::Args),
+    ("is_args", Variable::IsArgs),
+    ("host", Variable::Host),
+    ("hostname", Variable::HostName),
+    ("server_name", Variable::ServerName),
+    ("server_port", Variable::ServerPort),
+    ("server_protocol", Variable::ServerProtocol),
+    ("scheme", Variable::Scheme),
+    ("request_method", Variable::Method),
+    ("request", Variable::Request),
+    ("request_length", Variable::RequestLength),
+    ("request_id", Variable::RequestId),
+    ("request_time", Variable::RequestTime),
+    ("remote_addr", Variable::RemoteAddr),
+    ("remote_user", Variable::RemoteUser),
+    ("realip_remote_addr", Variable::PeerAddr),
+    ("binary_remote_addr", Variable::BinaryRemoteAddr),
+    ("content_length", Variable::ContentLength),
+    ("content_type", Variable::ContentType),
+    ("proxy_add_x_forwarded_for", Variable::ForwardedFor),
+    ("proxy_host", Variable::ProxyHost),
+    ("proxy_port", Variable::ProxyPort),
+    ("status", Variable::Status),
+    ("body_bytes_sent", Variable::BodyBytes),
+    ("bytes_sent", Variable::BodyBytes),
+    ("time_local", Variable::TimeLocal),
+    ("time_iso8601", Variable::TimeIso),
+    ("msec", Variable::Msec),
+    ("pid", Variable::Pid),
+    ("nginx_version", Variable::Version),
+    ("connection", Variable::Connection),
+    ("upstream_addr", Variable::UpstreamAddr),
+    ("upstream_status", Variable::UpstreamStatus),
+    ("upstream_connect_time", Variable::UpstreamConnectTime),
+    ("upstream_header_time", Variable::UpstreamHeaderTime),
+    ("upstream_response_time", Variable::UpstreamResponseTime),
+    ("request_completion", Variable::Completion),
+    ("https", Variable::Empty),
+    ("http2", Variable::Empty),
+    ("ssl_protocol", Variable::Empty),
+    ("ssl_cipher", Variable::Empty),
+    ("upstream_cache_status", Variable::Empty),
+    ("gzip_ratio", Variable::Empty),
+    ("pipe", Variable::Empty),
+    ("connection_requests", Variable::Empty),
+];
+
+impl Variable {
+    /// The variable with this lower-case name.
+    pub(super) fn find(name: &str, names: &Names) -> Option<Self> {
+        if let Some(&map) = names.maps.get(name) {
+            return Some(Self::Map(map));
+        }
+        if names.groups.contains(name) {
+            return Some(Self::NamedGroup(name.to_owned()));
+        }
+        if let Some((_, variable)) = NAMED.iter().find(|(known, _)| *known == name) {
+            return Some(variable.clone());
+        }
+        if let Ok(number @ 0..=9) = name.parse() {
+            return Some(Self::Group(number));
+        }
+        let field = |rest: &str| rest.replace('_', "-");
+        if let Some(rest) = name.strip_prefix("upstream_http_") {
+            Some(Self::UpstreamField(field(rest)))
+        } else if let Some(rest) = name.strip_prefix("sent_http_") {
+            Some(Self::SentField(field(rest)))
+        } else if let Some(rest) = name.strip_prefix("http_") {
+            Some(Self::RequestField(field(rest)))
+        } else if let Some(rest) = name.strip_prefix("arg_") {
+            Some(Self::Argument(rest.to_owned()))
+        } else {
+            name.strip_prefix("cookie_")
+                .map(|rest| Self::Cookie(rest.to_owned()))
+        }
+    }
+
+    /// Appends the value; false if there is none.
+    pub(super) fn write(&self, out: &mut Vec<u8>, scene: &Scene<'_>) -> bool {
+        let before = out.len();
+        let Scene {
+            conn,
+            request,
+            record,
+            config,
+            ..
+        } = *scene;
+        let put = |out: &mut Vec<u8>, value: Option<&[u8]>| match value {
+            Some(value) => {
+                out.extend_from_slice(value);
+                true
+            }
+            None => false,
+        };
+        match self {
+            Self::Uri => out.extend_from_slice(&record.visit.path),
+            Self::RequestUri => return put(out, request.map(|request| request.target())),
+            Self::Args => return put(out, scene.args()),
+            Self::IsArgs => {
+                if scene.args().is_some_and(|args| !args.is_empty()) {
+                    out.push(b'?');
+                }
+            }
+            Self::Argument(name) => return put(out, argument(scene.args(), name)),
+            Self::Cookie(name) => {
+                return put(out, request.and_then(|request| cookie(&request, name)));
+            }
+            Self::RequestField(name) => return request_field(out, request, name),
+            Self::SentField(name) => return put(out, sent_field(scene.sent, name)),
+            Self::UpstreamField(name) => {
+                return put(out, scene.answer.and_then(|answer| answer.get(name)));
+            }
+            Self::Host => match request.and_then(|request| request.authority()) {
+                Some(authority) => out.extend(name_of(authority).to_ascii_lowercase()),
+                None => out.extend_from_slice(scene.server_name()),
+            },
+            Self::HostName => match nix::unistd::gethostname() {
+                Ok(name) => out.extend_from_slice(name.as_encoded_bytes()),
+                Err(_) => return false,
+            },
+            Self::ServerName => out.extend_from_slice(scene.server_name()),
+            Self::ServerPort => {
+                if conn.port != 0 {
+                    push_number(out, u64::from(conn.port));
+                }
+            }
+            Self::ServerProtocol => {
+                return put(out, request.map(|request| request.version_text()));
+            }
+            Self::Scheme => out.extend_from_slice(b"http"),
+            Self::Method => {
+                return put(out, request.map(|request| request.method().as_bytes()));
+            }
+            Self::Request => {
+                let Some(request) = request else { return false };
+                out.extend_from_slice(request.method().as_bytes());
+                out.push(b' ');
+                out.extend_from_slice(request.target());
+                out.push(b' ');
+                out.extend_from_slice(request.version_text());
+            }
+            Self::RequestLength => push_number(out, record.request_bytes),
+            Self::RequestId => out.extend_from_slice(&record.any_id(&conn.engine)),
+            Self::RequestTime => seconds(out, record.started, Instant::now()),
+            Self::RemoteAddr => match record.real_ip {
+                // Writing to a Vec cannot fail.
+                Some(addr) => _ = write!(out, "{addr}"),
+                None => out.extend_from_slice(conn.peer_text.as_bytes()),
+            },
+            Self::PeerAddr => out.extend_from_slice(conn.peer_text.as_bytes()),
+            Self::BinaryRemoteAddr => match record.real_ip.or(conn.peer.ip()) {
+                Some(std::net::IpAddr::V4(addr)) => out.extend_from_slice(&addr.octets()),
+                Some(std::net::IpAddr::V6(addr)) => out.extend_from_slice(&addr.octets()),
+                None => out.extend_from_slice(b"unix:"),
+            },
+            Self::RemoteUser => return request.is_some_and(|request| remote_user(out, &request)),
+            Self::ContentLength => {
+                return put(
+                    out,
+                    request.and_then(|request| request.get("content-length")),
+                );
+            }
+            Self::ContentType => {
+                return put(out, request.and_then(|request| request.get("content-type")));
+            }
+            Self::ForwardedFor => {
+                if let Some(request) = request {
+                    for value in request.get_all("x-forwarded-for") {
+                        out.extend_from_slice(value);
+                        out.extend_from_slice(b", ");
+                    }
+                }
+                return Self::RemoteAddr.write(out, scene);
+            }
+            Self::ProxyHost => match scene.proxy() {
+                Some((host, _)) => out.extend_from_slice(host.as_bytes()),
+                None => return false,
+            },
+            Self::ProxyPort => match scene.proxy() {
+                Some((_, port)) => push_number(out, u64::from(port)),
+                None => return false,
+            },
+            Self::Status => {
+                let _ = write!(out, "{:03}", record.shown_status());
+            }
+            Self::BodyBytes => push_number(out, record.body_bytes),
+            Self::TimeLocal => conn.engine.time.write_local(out),
+            Self::TimeIso => {
+                let now = jiff::Timestamp::try_from(conn.engine.time.now()).unwrap_or_default();
+                let zoned = now.to_zoned(jiff::tz::TimeZone::system());
+                let _ = write!(out, "{}", zoned.strftime("%Y-%m-%dT%H:%M:%S%:z"));
+            }
+            Self::Msec => {
+                let since = conn.engine.time.now().duration_since(UNIX_EPOCH);
+                let since = since.unwrap_or_default();
+                let _ = write!(out, "{}.{:03}", since.as_secs(), since.subsec_millis());
+            }
+            Self::Pid => push_number(out, u64::from(std::process::id())),
+            Self::Version => out.extend_from_slice(crate::NGINX_VERSION.as_bytes()),
+            Self::Connection => push_number(out, conn.number),
+            Self::UpstreamAddr => match &record.upstream {
+                Some(peer) => out.extend_from_slice(peer.name.as_bytes()),
+                None => return false,
+            },
+            Self::UpstreamStatus => match record.upstream_status {
+                0 => return false,
+                status => push_number(out, u64::from(status)),
+            },
+            Self::UpstreamConnectTime => return since(out, record, record.connected),
+            Self::UpstreamHeaderTime => return since(out, record, record.first_byte),
+            Self::UpstreamResponseTime => {
+                let ended = record.upstream.as_ref().map(|_| Instant::now());
+                return since(out, record, ended);
+            }
+            Self::Completion => {
+                if record.status != 0 && record.status != 499 {
+                    out.extend_from_slice(b"OK");
+                }
+            }
+            Self::Empty => return false,
+            Self::Group(number) => {
+                let group = usize::from(*number);
+                return put(out, scene.groups().and_then(|groups| groups.number(group)));
+            }
+            Self::NamedGroup(name) => {
+                let found = scene.groups().and_then(|groups| groups.name(name));
+                let server = record.visit.server_captures.as_deref();
+                return put(out, found.or_else(|| server?.name(name)));
+            }
+            Self::Map(index) => config.maps[*index].write(out, scene),
+        }
+        out.len() > before
+    }
+}
+
+impl Scene<'_> {
+    /// The host that a redirect of ours names.
+    pub(crate) fn host_for_redirect(&self, own_name: bool) -> Vec<u8> {
+        let mut host = Vec::new();
+        if own_name && !self.server_name().is_empty() {
+            host.extend_from_slice(self.server_name());
+        } else {
+            Variable::Host.write(&mut host, self);
+        }
+        host
+    }
+
+    fn args(&self) -> Option<&[u8]> {
+        match &self.record.visit.args {
+            Some(args) => Some(args),
+            None => self.request?.query(),
+        }
+    }
+
+    fn groups(&self) -> Option<&Captures> {
+        self.captures.or(self.record.visit.captures.as_deref())
+    }
+
+    fn server_name(&self) -> &[u8] {
+        let server = self.config.servers.get(self.record.visit.server);
+        server.map_or(b"", |server| server.name.as_bytes())
+    }
+
+    fn proxy(&self) -> Option<(&str, u16)> {
+        match &self.config.rules(self.record.visit.rules).content {
+            crate::config::Content::Proxy(pass) => Some((&pass.host, pass.port)),
+            _ => None,
+        }
+    }
+}
+
+/// All fields of the name, joined as nginx joins them.
+fn request_field(out: &mut Vec<u8>, request: Option<Request<'_>>, name: &str) -> bool {
+    let Some(request) = request else {
+        return false;
+    };
+    let separator: &[u8] = if name == "cookie" { b"; " } else { b", " };
+    let mut found = false;
+    for value in request.get_all(name) {
+        if found {
+            out.extend_from_slice(separator);
+        }
+        out.extend_from_slice(value);
+        found = true;
+    }
+    found
+}
+
+/// A field of a head that was written.
+fn sent_field<'a>(head: &'a [u8], name: &str) -> Option<&'a [u8]> {
+    head.split(|&byte| byte == b'\n').skip(1).find_map(|line| {
+        let (field, value) = line.split_at_checked(memchr::memchr(b':', line)?)?;
+        field
+            .eq_ignore_ascii_case(name.as_bytes())
+            .then(|| value[1..].trim_ascii())
+    })
+}
+
+fn argument<'a>(args: Option<&'a [u8]>, name: &str) -> Option<&'a [u8]> {
+    args?.split(|&byte| byte == b'&').find_map(|pair| {
+        let equals = memchr::memchr(b'=', pair)?;
+        pair[..equals]
+            .eq_ignore_ascii_case(name.as_bytes())
+            .then(|| &pair[equals + 1..])
+    })
+}
+
+fn cookie<'a>(request: &Request<'a>, name: &str) -> Option<&'a [u8]> {
+    request.get_all("cookie").find_map(|line| {
+        line.split(|&byte| byte == b';').find_map(|pair| {
+            let pair = pair.trim_ascii();
+            let equals = memchr::memchr(b'=', pair)?;
+            pair[..equals]
+                .eq_ignore_ascii_case(name.as_bytes())
+                .then(|| &pair[equals + 1..])
+        })
+    })
+}
+
+/// The user of `Authorization: Basic`.
+fn remote_user(out: &mut Vec<u8>, request: &Request<'_>) -> bool {
+    use base64::Engine as _;
+    let Some(value) = request.get("authorization") else {
+        return false;
+    };
+    let Some((scheme, rest)) = value.split_at_checked(6) else {
+        return false;
+    };
+    if !scheme.eq_ignore_ascii_case(b"basic ") {
+        return false;
+    }
+    let Ok(pair) = base64::engine::general_purpose::STANDARD.decode(rest.trim_ascii()) else {
+        return false;
+    };
+    let Some(colon) = memchr::memchr(b':', &pair) else {
+        return false;
+    };
+    out.extend_from_slice(&pair[..colon]);
+    colon > 0
+}
+
+fn seconds(out: &mut Vec<u8>, from: Instant, to: Instant) {
+    let time = to.saturating_duration_since(from);
+    // Writing to a Vec cannot fail.
+    let _ = write!(out, "{}.{:03}", time.as_secs(), time.subsec_millis());
+}
+
+fn since(out: &mut Vec<u8>, record: &Record, at: Option<Instant>) -> bool {
+    let Some(at) = at else { return false };
+    seconds(out, record.started, at);
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_of_a_written_head() {
+        let head = b"HTTP/1.1 200 OK\r\nServer: x\r\nContent-Type: text/css\r\n";
+        assert_eq!(sent_field(head, "content-type"), Some(&b"text/css"[..]));
+        assert_eq!(sent_field(head, "etag"), None);
+        assert_eq!(sent_field(b"", "etag"), None);
+    }
+
+    #[test]
+    fn arguments() {
+        let args = Some(&b"a=1&B=2&c&d="[..]);
+        assert_eq!(argument(args, "a"), Some(&b"1"[..]));
+        assert_eq!(argument(args, "b"), Some(&b"2"[..]));
+        assert_eq!(argument(args, "c"), None);
+        assert_eq!(argument(args, "d"), Some(&b""[..]));
+        assert_eq!(argument(None, "a"), None);
+    }
+}

@@ -1,0 +1,183 @@
+//! `nginx.conf` as it stands: what is served from it, and what is said about mistakes in it.
+
+use std::fs;
+use std::process::Command;
+
+use crate::harness::{Client, Proxy, Upstream};
+
+/// A daemon with this server on a Unix socket, with a few files in its folder.
+fn start(http: &str, server: &str) -> crate::harness::Daemon {
+    let proxy = Proxy::new();
+    let dir = proxy.path("");
+    let dir = dir.to_str().unwrap().trim_end_matches('/');
+    fs::create_dir_all(proxy.path("html/sub")).unwrap();
+    fs::write(proxy.path("html/index.html"), "home").unwrap();
+    fs::write(proxy.path("html/a.txt"), "text").unwrap();
+    fs::write(proxy.path("html/404.html"), "gone").unwrap();
+    let text = format!(
+        "events {{}} http {{ types {{ text/plain txt; text/html html; }} {http}\n\
+         server {{ listen unix:{dir}/front; root {dir}/html;\n{server}\n}} }}"
+    );
+    fs::write(proxy.path("nginx.conf"), text).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_trine-proxy"));
+    command.arg("-c").arg(proxy.path("nginx.conf"));
+    proxy.start_as(command)
+}
+
+fn front(daemon: &crate::harness::Daemon) -> String {
+    format!("unix:{}", daemon.path("front").display())
+}
+
+#[test]
+fn phases_and_variables() {
+    let daemon = start(
+        "map $http_x_kind $kind { default none; ~^a(?<rest>.*)$ a-$rest; b bee; }",
+        "error_page 404 /404.html;
+         location = /exact { return 200 'exact $arg_q'; }
+         location /tried { try_files $uri /a.txt; }
+         location /named { try_files $uri @back; }
+         location @back { return 203 'named $uri'; }
+         location ~ ^/user/(?<who>[a-z]+)$ { return 200 '$who $1 $kind'; }
+         location /old/ { return 301 /new$request_uri; }
+         location /closed { deny all; }
+         location /hidden { internal; }
+         location /cached { add_header X-Way $uri always; expires 1h; try_files /a.txt =404; }",
+    );
+    let socket = front(&daemon);
+    let check = |request: &str, want: &[&str]| {
+        let mut client = Client::connect(&socket);
+        client.send(format!("GET {request}\r\nHost: site.test\r\n\r\n"));
+        let reply = client.reply();
+        let text = format!("{}\r\n\r\n{}", reply.head, reply.text());
+        for want in want {
+            assert!(
+                text.contains(want),
+                "{want} in the answer to {request}:\n{text}"
+            );
+        }
+    };
+    check("/exact?q=1 HTTP/1.1", &["200 OK", "\r\n\r\nexact 1"]);
+    check(
+        "/ HTTP/1.1",
+        &["200 OK", "Content-Type: text/html", "\r\n\r\nhome"],
+    );
+    check("/tried HTTP/1.1", &["200 OK", "\r\n\r\ntext"]);
+    check("/named/x HTTP/1.1", &["203 ", "named /named/x"]);
+    check("/user/ann HTTP/1.1\r\nX-Kind: abc", &["ann ann a-bc"]);
+    check("/user/ann HTTP/1.1\r\nX-Kind: B", &["ann ann bee"]);
+    check("/user/ann HTTP/1.1", &["ann ann none"]);
+    check(
+        "/old/x?y HTTP/1.1",
+        &["301 ", "Location: http://site.test/new/old/x?y\r\n"],
+    );
+    check("/closed HTTP/1.1", &["403 Forbidden"]);
+    check("/hidden HTTP/1.1", &["404 Not Found", "\r\n\r\ngone"]);
+    check("/nowhere HTTP/1.1", &["404 Not Found", "\r\n\r\ngone"]);
+    check(
+        "/sub HTTP/1.1",
+        &["301 ", "Location: http://site.test/sub/\r\n"],
+    );
+    check(
+        "/cached HTTP/1.1",
+        &[
+            "200 OK",
+            "X-Way: /a.txt\r\n",
+            "Cache-Control: max-age=3600\r\n",
+        ],
+    );
+}
+
+#[test]
+fn what_upstreams_get_and_what_they_send() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("app");
+    let upstream = Upstream::at(&socket);
+    let url = format!("http://unix:{}:", socket.display());
+    let daemon = start(
+        "",
+        &format!(
+            "location /api/ {{
+                proxy_pass {url}/v1/;
+                proxy_set_header Host $http_host;
+                proxy_set_header X-Real-IP $remote_addr;
+                proxy_set_header Accept '';
+                proxy_hide_header X-Secret;
+             }}
+             location /plain {{ proxy_pass {url}; proxy_set_header Host back.test; }}"
+        ),
+    );
+    let mut client = Client::connect(&front(&daemon));
+    client.send("GET /api/a%20b?q=1 HTTP/1.1\r\nHost: site.test\r\nAccept: x\r\nX_Odd: 1\r\n\r\n");
+    let mut link = upstream.accept();
+    let head = link.read_head();
+    let lines: Vec<&str> = head.trim_end().split("\r\n").collect();
+    assert_eq!(
+        lines,
+        [
+            "GET /v1/a%20b?q=1 HTTP/1.1",
+            "Host: site.test",
+            "X-Real-IP: unix:"
+        ]
+    );
+    link.write(format!(
+        "HTTP/1.1 302 Found\r\nLocation: {url}/v1/next\r\nX-Secret: 1\r\nContent-Length: 0\r\n\r\n"
+    ));
+    let text = client.read_head();
+    assert!(
+        text.contains("Location: http://site.test/api/next\r\n"),
+        "{text}"
+    );
+    assert!(!text.contains("X-Secret"), "{text}");
+
+    client.send("GET //plain/../plain?z HTTP/1.1\r\nHost: site.test\r\n\r\n");
+    let head = link.read_head();
+    assert!(
+        head.starts_with("GET //plain/../plain?z HTTP/1.1\r\n"),
+        "{head}"
+    );
+    assert!(head.contains("Host: back.test\r\n"), "{head}");
+}
+
+#[test]
+fn mistakes_are_told_as_nginx_tells_them() {
+    let proxy = Proxy::new();
+    let path = proxy.path("nginx.conf");
+    fs::write(
+        &path,
+        "events {}\nhttp {\n  sever {}\n  gzip on;\n  gzip_static off;\n}\n",
+    )
+    .unwrap();
+    let run = |args: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_trine-proxy"));
+        let output = command.arg("-c").arg(&path).args(args).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        (
+            output.status.code().unwrap(),
+            said.replace(path.to_str().unwrap(), "FILE"),
+        )
+    };
+    let (code, said) = run(&["-t"]);
+    let lines: Vec<&str> = said.lines().collect();
+    assert_eq!(code, 1, "{said}");
+    assert_eq!(
+        lines[0],
+        "nginx: [emerg] unknown directive \"sever\" in FILE:3 (did you mean \"server\"?)"
+    );
+    assert!(
+        lines[1].starts_with("nginx: [emerg] \"gzip\" is not supported in FILE:4 ("),
+        "{said}"
+    );
+    assert_eq!(lines[2], "nginx: configuration file FILE test failed");
+    fs::write(&path, "events {}\nhttp {\n  gzip on;\n}\n").unwrap();
+    let (code, said) = run(&["-t", "--ignore-unsupported"]);
+    assert_eq!(code, 0, "{said}");
+    assert!(
+        said.starts_with("nginx: [warn] \"gzip\" is not supported in FILE:3 ("),
+        "{said}"
+    );
+    assert!(said.ends_with("test is successful\n"), "{said}");
+    assert_eq!(
+        run(&["-v"]),
+        (0, "nginx version: nginx/1.31.5\n".to_owned())
+    );
+}
