@@ -1,5 +1,6 @@
 //! trine-wsgi alone: its two kinds of socket, both workers, draining, time limits, refusals.
 
+mod command_lines;
 mod differential;
 mod gateway;
 mod refusals;

@@ -51,6 +51,8 @@ pub enum Error {
     /// gunicorn's reason for stopping at once.
     #[error("{}", if *code == 4 { "App failed to load." } else { "Worker failed to boot." })]
     Boot { code: u8 },
+    #[error("the application cannot be preloaded")]
+    Preload,
     #[error("Error while loading the application")]
     Check,
 }
@@ -69,7 +71,10 @@ impl Error {
                 "Invalid value for {name}: {value}\n\n\nError: {why}\n"
             )),
             Self::ConfigFile { .. } => Some(format!("{self}\n")),
-            Self::Exit { .. } => Some(String::new()),
+            // The first says nothing, the others have been told.
+            Self::Exit { .. } | Self::Preload | Self::Check | Self::Boot { .. } => {
+                Some(String::new())
+            }
             _ => None,
         }
     }
@@ -85,7 +90,7 @@ impl ExitStatus for Error {
             Self::Interpreter(_) => Exit::Config,
             Self::Arbiter(_) => Exit::TryAgain,
             Self::Boot { code } => Exit::Other(*code),
-            Self::Check => Exit::Other(1),
+            Self::Preload | Self::Check => Exit::Other(1),
         }
     }
 }

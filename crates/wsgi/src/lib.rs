@@ -99,7 +99,7 @@ fn run(sources: &Sources, words: &[String]) -> Result<(), Error> {
             for warning in &settings.warnings {
                 eprintln!("Warning: {warning}");
             }
-            return check(gil, &settings.app);
+            return check(gil, &settings);
         }
         let log = logging::init(&settings.log())?;
         for warning in &settings.warnings {
@@ -113,7 +113,7 @@ fn serve(gil: Gil<'_>, sources: &Sources, settings: Settings, log: LogHandle) ->
     let _pidfile = settings.pidfile.as_ref().map(PidFile::create).transpose()?;
     let listeners = listeners(&settings)?;
     let preloaded = if settings.preload_app {
-        Some(preload(gil, &settings.app)?)
+        Some(preload(gil, &settings)?)
     } else {
         None
     };
@@ -175,35 +175,33 @@ fn inherited_listener(fd: std::os::fd::OwnedFd) -> Result<Listener, Error> {
     })
 }
 
-fn preload(gil: Gil<'_>, spec: &str) -> Result<python::App, Error> {
-    match python::load(gil, spec) {
+fn preload(gil: Gil<'_>, settings: &Settings) -> Result<python::App, Error> {
+    match python::load(gil, &settings.app, settings.paste.as_ref()) {
         Ok(app) => {
             python::freeze(gil);
             Ok(app)
         }
         Err(error) => {
-            let code = error.exit_code();
             match error {
                 LoadError::Import { traceback, .. } => {
                     tracing::error!("Error while preloading the application\n{traceback}")
                 }
-                LoadError::Unusable { summary } => tracing::error!("{summary}"),
+                LoadError::Unusable { summary, .. } => tracing::error!("{summary}"),
             }
-            Err(Error::Boot { code })
+            Err(Error::Preload)
         }
     }
 }
 
 /// `--check-config`: gunicorn's code is 1, whatever is wrong.
-fn check(gil: Gil<'_>, spec: &str) -> Result<(), Error> {
-    match python::load(gil, spec) {
+fn check(gil: Gil<'_>, settings: &Settings) -> Result<(), Error> {
+    match python::load(gil, &settings.app, settings.paste.as_ref()) {
         Ok(_) => Ok(()),
         Err(error) => {
-            let text = match &error {
-                LoadError::Import { traceback, .. } => traceback,
-                LoadError::Unusable { summary } => summary,
-            };
-            eprintln!("\nError while loading the application:\n\n{text}");
+            eprintln!(
+                "\nError while loading the application:\n\n{}",
+                error.traceback()
+            );
             Err(Error::Check)
         }
     }

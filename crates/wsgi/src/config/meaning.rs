@@ -18,6 +18,7 @@ use super::settings::{
     ClientCertificates, HeaderMap, HeaderPolicy, Hooks, LoggerClass, Logging, Paste, Protocol,
     ProxyProtocol, ReloadEngine, Settings, Statsd, StatsdAddress, Syslog, Tls, WorkerClass,
 };
+use super::validate::network;
 use super::value::{Value, quoted};
 use super::values::Values;
 
@@ -220,8 +221,12 @@ fn protocol(values: &Values) -> Result<Protocol, String> {
 }
 
 fn peers(values: &Values, name: &str) -> Result<TrustedPeers, String> {
-    values
-        .texts(name)
+    let networks = values.texts(name).into_iter().map(|word| match word {
+        "*" => Ok("*".to_owned()),
+        word => network(word),
+    });
+    let networks: Result<Vec<String>, String> = networks.collect();
+    networks?
         .join(",")
         .parse()
         .map_err(|why| format!("{name}: {why}"))

@@ -23,6 +23,9 @@ use super::{table, yaml};
 /// The file that is read when nobody names one.
 const DEFAULT_FILE: &str = "gunicorn.conf.py";
 
+/// A shorter name is like too many others.
+const TELLING: usize = 5;
+
 /// Where settings come from; read again on reload.
 #[derive(Debug, Clone)]
 pub struct Sources {
@@ -303,7 +306,7 @@ fn go(gil: Gil<'_>, folder: &Path) -> Result<(), Error> {
 /// Names that are nearly those of settings, one warning each. Configurations are programs and have variables of their
 /// own, so other names are no mistake; neither is one whose setting is there beside it (`BIND = …; bind = BIND`).
 fn misspelt(location: &str, names: &Names, warnings: &mut Vec<String>) {
-    for name in &names.unknown {
+    for name in names.unknown.iter().filter(|name| name.len() >= TELLING) {
         let known = table::all().iter().map(|setting| setting.name);
         let Some(meant) = suggest::nearest(name, known) else {
             continue;

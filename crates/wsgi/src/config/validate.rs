@@ -211,7 +211,8 @@ fn addresses(value: Value) -> Result<Value, String> {
     Ok(Value::texts(list))
 }
 
-fn network(text: &str) -> Result<(), String> {
+/// A network with the length of its prefix: `10.0.0.0/255.0.0.0` is `10.0.0.0/8`.
+pub(crate) fn network(text: &str) -> Result<String, String> {
     let wrong = || {
         format!(
             "{} does not appear to be an IPv4 or IPv6 network",
@@ -222,12 +223,15 @@ fn network(text: &str) -> Result<(), String> {
         Some((address, prefix)) => (address, Some(prefix)),
         None => (text, None),
     };
+    let named = address;
     let address: IpAddr = address.parse().map_err(|_| wrong())?;
     let (bits, width) = match address {
         IpAddr::V4(v4) => (u128::from(v4.to_bits()), 32),
         IpAddr::V6(v6) => (v6.to_bits(), 128),
     };
-    let Some(prefix) = prefix else { return Ok(()) };
+    let Some(prefix) = prefix else {
+        return Ok(named.to_owned());
+    };
     let prefix: u32 = match (prefix.parse(), address) {
         (Ok(prefix), _) if prefix <= width => prefix,
         (_, IpAddr::V4(_)) => netmask(prefix).ok_or_else(wrong)?,
@@ -236,7 +240,7 @@ fn network(text: &str) -> Result<(), String> {
     if prefix < width && bits & ((1 << (width - prefix)) - 1) != 0 {
         return Err(format!("{text} has host bits set"));
     }
-    Ok(())
+    Ok(format!("{named}/{prefix}"))
 }
 
 /// The length of `255.255.255.0`.

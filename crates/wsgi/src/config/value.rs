@@ -117,7 +117,7 @@ fn repr_text(text: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     write!(f, "{quote}")
 }
 
-/// Python's `str()`, as `--print-config` shows it.
+/// Python's `str()`.
 impl fmt::Display for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let items = |f: &mut fmt::Formatter<'_>, items: &[Self]| {

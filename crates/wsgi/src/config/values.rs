@@ -145,9 +145,17 @@ impl Values {
         names.extend(own.into_iter().filter(|name| self.is_given(name)));
         let mut text = String::new();
         for name in names {
-            let _ = writeln!(text, "{name:width$} = {}", self.get(name));
+            let _ = writeln!(text, "{name:width$} = {}", shown(self.get(name)));
         }
         text
+    }
+}
+
+/// gunicorn shows callables by their names.
+fn shown(value: &Value) -> String {
+    match value {
+        Value::Object(object) => object.shown().to_owned(),
+        other => other.to_string(),
     }
 }
 

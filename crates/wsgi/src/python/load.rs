@@ -3,7 +3,9 @@
 //! Not here: when it is loaded (worker or arbiter).
 
 use pyo3::prelude::*;
-use pyo3::types::PyModule;
+use pyo3::types::{PyDict, PyModule};
+
+use crate::config::settings::Paste;
 
 use super::embedding::Embedded;
 use super::interpreter::{Gil, describe};
@@ -28,10 +30,16 @@ pub enum LoadError {
     Import { summary: String, traceback: String },
     /// There is something, but it is no application: gunicorn's exit code 4.
     #[error("{summary}")]
-    Unusable { summary: String },
+    Unusable { summary: String, traceback: String },
 }
 
 impl LoadError {
+    #[must_use]
+    pub fn traceback(&self) -> &str {
+        let (Self::Import { traceback, .. } | Self::Unusable { traceback, .. }) = self;
+        traceback
+    }
+
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
@@ -42,49 +50,58 @@ impl LoadError {
 }
 
 const LOADER: &std::ffi::CStr = cr#"
-import ast, importlib, os, sys
-
-class AppImportError(Exception):
-    pass
+import ast, importlib, os, traceback
+from gunicorn.errors import AppImportError
 
 def load(spec):
     module, _, obj = spec.partition(":")
     obj = obj or "application"
     try:
         mod = importlib.import_module(module)
-    except ImportError as exc:
+    except ImportError:
         if module.endswith(".py") and os.path.exists(module):
-            raise ImportError("Failed to find application, did you mean '%s:%s'?" % (module.rsplit(".", 1)[0], obj)) from exc
+            raise ImportError("Failed to find application, did you mean '%s:%s'?" % (module.rsplit(".", 1)[0], obj))
         raise
     try:
         expression = ast.parse(obj, mode="eval").body
     except SyntaxError:
-        raise AppImportError("Failed to parse %r as an attribute name or function call." % obj) from None
+        raise AppImportError("Failed to parse %r as an attribute name or function call." % obj)
     args, kwargs = None, None
     if isinstance(expression, ast.Name):
         name = expression.id
-    elif isinstance(expression, ast.Call) and isinstance(expression.func, ast.Name):
+    elif isinstance(expression, ast.Call):
+        if not isinstance(expression.func, ast.Name):
+            raise AppImportError("Function reference must be a simple name: %r" % obj)
         name = expression.func.id
         try:
             args = [ast.literal_eval(arg) for arg in expression.args]
             kwargs = {kw.arg: ast.literal_eval(kw.value) for kw in expression.keywords}
         except ValueError:
-            raise AppImportError("Failed to parse arguments as literal values: %r" % obj) from None
+            raise AppImportError("Failed to parse arguments as literal values: %r" % obj)
     else:
         raise AppImportError("Failed to parse %r as an attribute name or function call." % obj)
     try:
         app = getattr(mod, name)
     except AttributeError:
-        raise AppImportError("Failed to find attribute %r in %r." % (name, module)) from None
+        raise AppImportError("Failed to find attribute %r in %r." % (name, module))
     if args is not None:
         try:
             app = app(*args, **kwargs)
         except TypeError as exc:
             if exc.__traceback__ is not None and exc.__traceback__.tb_next is not None:
                 raise
-            raise AppImportError("".join(map(str, exc.args))) from exc
+            raise AppImportError("".join(traceback.format_exception_only(TypeError, exc)).strip())
+    return check(app, obj)
+
+def load_paste(uri, conf):
+    from paste.deploy import loadapp
+    if ":" not in uri:
+        uri = "config:" + uri
+    return check(loadapp(uri, relative_to=os.getcwd(), global_conf=conf), uri)
+
+def check(app, named):
     if app is None:
-        raise AppImportError("Failed to find application object: %r" % obj)
+        raise AppImportError("Failed to find application object: %r" % named)
     if not callable(app):
         raise AppImportError("Application object must be callable.")
     return app
@@ -95,8 +112,9 @@ pub(super) fn loader(py: Python<'_>) -> PyResult<Bound<'_, PyModule>> {
     PyModule::from_code(py, LOADER, c"trine_wsgi_loader.py", c"trine_wsgi_loader")
 }
 
-/// Imports `module:object` or `module:factory(literals)`; asks the application that started us, if one did.
-pub fn load(gil: Gil<'_>, spec: &str) -> Result<App, LoadError> {
+/// Imports `module:object` or `module:factory(literals)`; with `paste`, loads the application of that PasteDeploy file;
+/// asks the application that started us, if one did.
+pub fn load(gil: Gil<'_>, spec: &str, paste: Option<&Paste>) -> Result<App, LoadError> {
     let py = gil.0;
     if spec == Embedded::SPEC {
         return Embedded::load(gil).map_err(|error| LoadError::Import {
@@ -104,26 +122,37 @@ pub fn load(gil: Gil<'_>, spec: &str) -> Result<App, LoadError> {
             traceback: describe(py, &error),
         });
     }
-    let attempt = || -> PyResult<Result<App, PyErr>> {
+    let attempt = || -> PyResult<Bound<'_, PyAny>> {
         let loader = loader(py)?;
-        match loader.getattr("load")?.call1((spec,)) {
-            Ok(app) => Ok(Ok(App(app.unbind()))),
-            Err(error) => {
-                let unusable = error.is_instance(py, &loader.getattr("AppImportError")?);
-                if unusable { Err(error) } else { Ok(Err(error)) }
+        match paste {
+            None => loader.getattr("load")?.call1((spec,)),
+            Some(paste) => {
+                let conf = PyDict::new(py);
+                for (name, value) in &paste.global_conf {
+                    conf.set_item(name, value)?;
+                }
+                loader.getattr("load_paste")?.call1((spec, conf))
             }
         }
     };
-    match attempt() {
-        Ok(Ok(app)) => Ok(app),
-        Ok(Err(error)) => Err(LoadError::Import {
-            summary: last_line(&error.to_string()),
-            traceback: describe(py, &error),
-        }),
-        Err(error) => Err(LoadError::Unusable {
-            summary: error.value(py).to_string(),
-        }),
-    }
+    attempt().map(|app| App(app.unbind())).map_err(|error| {
+        let traceback = describe(py, &error);
+        let unusable = py.import("gunicorn.errors").and_then(|errors| {
+            error
+                .value(py)
+                .is_instance(&errors.getattr("AppImportError")?)
+        });
+        match unusable {
+            Ok(true) => LoadError::Unusable {
+                summary: error.value(py).to_string(),
+                traceback,
+            },
+            _ => LoadError::Import {
+                summary: last_line(&error.to_string()),
+                traceback,
+            },
+        }
+    })
 }
 
 fn last_line(text: &str) -> String {

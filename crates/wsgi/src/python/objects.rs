@@ -17,6 +17,7 @@ use super::interpreter::Gil;
 pub struct Object {
     object: Arc<Py<PyAny>>,
     text: String,
+    shown: String,
     repr: String,
     /// `module.qualname`, if it is a class.
     class: Option<String>,
@@ -40,11 +41,12 @@ impl Object {
                 .ok()
         };
         let class = object.cast::<pyo3::types::PyType>().is_ok();
-        let text = match name("__qualname__") {
-            Some(name) if object.is_callable() => format!("<{name}()>"),
-            _ => or(object.str()),
-        };
+        let text = or(object.str());
         Self {
+            shown: match name("__qualname__") {
+                Some(name) if object.is_callable() => format!("<{name}()>"),
+                _ => text.clone(),
+            },
             text,
             repr: or(object.repr()),
             class: class.then(|| {
@@ -59,6 +61,12 @@ impl Object {
     }
 
     /// As `--print-config` shows it.
+    #[must_use]
+    pub fn shown(&self) -> &str {
+        &self.shown
+    }
+
+    /// Python's `str()`.
     #[must_use]
     pub fn text(&self) -> &str {
         &self.text

@@ -78,7 +78,7 @@ pub fn run(gil: Gil<'_>, boot: Boot) -> i32 {
     gil.enable_faulthandler();
     let app = match &boot.preloaded {
         Some(app) => app.share(gil),
-        None => match python::load(gil, &boot.settings.app) {
+        None => match python::load(gil, &boot.settings.app, boot.settings.paste.as_ref()) {
             Ok(app) => app,
             Err(error) => return refuse(&boot, &tell(&error), error.exit_code().into()),
         },
@@ -107,7 +107,7 @@ fn tell(error: &python::LoadError) -> String {
             let last = traceback.lines().last().unwrap_or(summary);
             last.to_owned()
         }
-        python::LoadError::Unusable { summary } => {
+        python::LoadError::Unusable { summary, .. } => {
             tracing::error!("{summary}");
             summary.clone()
         }
