@@ -19,6 +19,8 @@ pub struct Place {
 pub(crate) struct Source {
     pub(crate) file: PathBuf,
     pub(crate) positions: HashMap<String, Position>,
+    /// Keys that stand in another file than `file`.
+    pub(crate) elsewhere: HashMap<String, PathBuf>,
 }
 
 /// Line and column from 1; 0 is unknown.
@@ -34,13 +36,34 @@ impl Place {
     pub fn new(file: impl Into<PathBuf>, line: u32, column: u32, key: impl Into<String>) -> Self {
         let source = Source {
             file: file.into(),
-            positions: HashMap::new(),
+            ..Source::default()
         };
         Self {
             source: Arc::new(source),
             key: key.into(),
             line,
             column,
+        }
+    }
+
+    /// A place with keys below it, each with the place of its own that it was found at.
+    #[must_use]
+    pub fn with_keys<'a>(self, keys: impl Iterator<Item = (&'a str, &'a Self)>) -> Self {
+        let mut source = Source {
+            file: self.file().to_owned(),
+            ..Source::default()
+        };
+        for (name, at) in keys {
+            let path = join_key(&self.key, name);
+            if at.file() != self.file() {
+                source.elsewhere.insert(path.clone(), at.file().to_owned());
+            }
+            let (line, column) = (at.line, at.column);
+            source.positions.insert(path, Position { line, column });
+        }
+        Self {
+            source: Arc::new(source),
+            ..self
         }
     }
 
@@ -118,7 +141,10 @@ impl Place {
 
     #[must_use]
     pub fn file(&self) -> &Path {
-        &self.source.file
+        self.source
+            .elsewhere
+            .get(&self.key)
+            .unwrap_or(&self.source.file)
     }
 
     #[must_use]

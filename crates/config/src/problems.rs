@@ -90,6 +90,16 @@ impl Problems {
         result.map_err(|err| self.push(place, err, "")).ok()
     }
 
+    /// Leaves out what was noted more than once.
+    pub fn dedup(&mut self) {
+        let list = std::mem::take(&mut self.list);
+        for problem in list {
+            if !self.list.contains(&problem) {
+                self.list.push(problem);
+            }
+        }
+    }
+
     pub fn append(&mut self, mut others: Self) {
         self.list.append(&mut others.list);
         self.mistyped.append(&mut others.mistyped);

@@ -104,6 +104,7 @@ pub fn parse<Raw: DeserializeOwned>(
     let source = Arc::new(Source {
         file: path.to_owned(),
         positions: tree.positions(),
+        ..Source::default()
     });
     let root = Place::root(source);
     tree.report_duplicates(&root, problems);

@@ -1,7 +1,7 @@
 //! The command line, and which of the two processes this one is to be.
 //! Not here: anything either of them does.
 
-use crate::config::{Overrides, yaml};
+use crate::config::{self, Overrides};
 use crate::error::Error;
 use crate::{brain, holder};
 use clap::Parser;
@@ -73,11 +73,14 @@ fn run(cli: Cli) -> Result<u8, Error> {
         level: cli.log_level,
     };
     if let Some(file) = cli.check {
-        let config = yaml::load(&file, &overrides)?;
+        let loaded = config::load(&file, &overrides)?;
+        for trap in loaded.traps.iter() {
+            eprintln!("warning: {trap}");
+        }
         println!(
             "{}: good, {} processes",
             file.display(),
-            config.processes.len()
+            loaded.config.processes.len()
         );
         return Ok(0);
     }

@@ -21,7 +21,7 @@ pub mod supervisor;
 pub mod upgrade;
 
 use crate::clock;
-use crate::config::{self, Config, Overrides, yaml};
+use crate::config::{self, Config, Overrides};
 use crate::error::Error;
 use crate::holder::main::BRAIN_FD;
 use crate::holder::wire::{BindOrder, Order, Report, TableHead};
@@ -354,7 +354,7 @@ fn configuration(
             })?;
             Ok((config, false))
         }
-        None => Ok((yaml::load(file, overrides)?, true)),
+        None => Ok((config::load(file, overrides)?.config, true)),
     }
 }
 

@@ -3,7 +3,7 @@
 
 use super::start::House;
 use super::supervisor::{CONFIG_KEY, Supervisor};
-use crate::config::{Config, yaml};
+use crate::config::{self, Config};
 use crate::error::Error;
 use crate::holder::wire::Order;
 use trine_control::ReloadReport;
@@ -11,12 +11,12 @@ use trine_control::ReloadReport;
 impl Supervisor {
     /// Reads the file again. A bad one is reported and changes nothing.
     pub fn reload(&mut self, dry_run: bool) -> Result<ReloadReport, Error> {
-        let problems = match yaml::load(&self.config.file, &self.overrides) {
+        let problems = match config::load(&self.config.file, &self.overrides) {
             _ if self.daemon.closing.is_some() => vec!["everything is being stopped".to_owned()],
             Err(Error::Config(problems)) => problems.iter().map(ToString::to_string).collect(),
             Err(other) => vec![trine_service::exit::chain(&other)],
             Ok(_) if dry_run => Vec::new(),
-            Ok(config) => self.change_to(config)?,
+            Ok(loaded) => self.change_to(loaded.config)?,
         };
         let report = ReloadReport {
             ok: problems.is_empty(),

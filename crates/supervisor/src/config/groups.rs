@@ -89,7 +89,7 @@ pub(super) fn form(
 }
 
 impl Process {
-    fn in_group(&self, group: &Group) -> Self {
+    pub(super) fn in_group(&self, group: &Group) -> Self {
         Self {
             group: group.name.clone(),
             group_priority: group.priority,
@@ -110,12 +110,16 @@ pub(super) fn check_name(name: &str, at: &Place, problems: &mut Problems) {
     }
 }
 
-pub(super) fn same_names(processes: &[Process], at: &Place, problems: &mut Problems) {
+/// Where a program or group stands.
+type PlaceOf<'a> = &'a dyn Fn(&str) -> Option<Place>;
+
+pub(super) fn same_names(processes: &[Process], at: PlaceOf<'_>, problems: &mut Problems) {
     for pair in processes.windows(2) {
         let [one, other] = pair else { continue };
         if one.id() == other.id() {
+            let place = at(&one.name).or_else(|| at(&one.group));
             problems.push(
-                at.key(&one.group),
+                place.unwrap_or_else(|| Place::file_only("")),
                 format!("two processes would be called {}", one.id()),
                 "rename one of the programs",
             );
@@ -124,7 +128,11 @@ pub(super) fn same_names(processes: &[Process], at: &Place, problems: &mut Probl
 }
 
 /// Processes of one program may share a file; two programs would mix what nobody can tell apart again.
-pub(super) fn same_logs(programs: &BTreeMap<String, Program>, at: &Place, problems: &mut Problems) {
+pub(super) fn same_logs(
+    programs: &BTreeMap<String, Program>,
+    at: PlaceOf<'_>,
+    problems: &mut Problems,
+) {
     let mut seen: BTreeMap<&Path, (&str, &str)> = BTreeMap::new();
     for (name, program) in programs {
         let files = program.processes.iter().flat_map(Process::log_files);
@@ -132,7 +140,9 @@ pub(super) fn same_logs(programs: &BTreeMap<String, Program>, at: &Place, proble
             match seen.get(path) {
                 Some((other, _)) if other == name => {}
                 Some((other, theirs)) => problems.push(
-                    at.key(name).key(&format!("{channel}_logfile")),
+                    at(name)
+                        .unwrap_or_else(|| Place::file_only(""))
+                        .key(&format!("{channel}_logfile")),
                     format!(
                         "{name}'s {channel} and {other}'s {theirs} would write the same file {}",
                         path.display()

@@ -7,6 +7,7 @@ mod daemon;
 mod endpoints;
 pub mod events;
 mod groups;
+pub mod ini;
 mod process;
 mod program;
 mod raw;
@@ -15,9 +16,11 @@ pub mod yaml;
 
 pub use process::{Destination, HttpPeer, LogFile, Output, Process, Ready, Sink, Socket};
 
+use crate::error::Error;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use trine_config::Problems;
 
 /// What the command line says instead of the file.
 #[derive(Clone, Debug, Default)]
@@ -25,6 +28,38 @@ pub struct Overrides {
     pub control: Option<PathBuf>,
     pub json: Option<bool>,
     pub level: Option<String>,
+}
+
+/// A file that can be used, and what there is to say about it.
+#[derive(Debug)]
+pub struct Loaded {
+    pub config: Config,
+    /// What is hardly meant as it is read.
+    pub traps: Problems,
+    pub infos: Vec<String>,
+}
+
+/// Reads a file of either format: YAML if it is called so, INI if that, otherwise by what it looks like.
+pub fn load(file: &Path, overrides: &Overrides) -> Result<Loaded, Error> {
+    let is_ini = match file.extension().and_then(std::ffi::OsStr::to_str) {
+        Some("yaml" | "yml") => false,
+        Some("conf" | "ini" | "cfg") => true,
+        _ => std::fs::read_to_string(file).is_ok_and(|text| looks_like_ini(&text)),
+    };
+    if is_ini {
+        return ini::load(file, overrides);
+    }
+    Ok(Loaded {
+        config: yaml::load(file, overrides)?,
+        traps: Problems::new(),
+        infos: Vec::new(),
+    })
+}
+
+fn looks_like_ini(text: &str) -> bool {
+    let mut lines = text.lines().map(str::trim);
+    let first = lines.find(|line| !line.is_empty() && !line.starts_with(['#', ';']));
+    first.is_some_and(|line| line.starts_with('[') && line.contains(']'))
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -103,7 +103,11 @@ pub(super) fn check_process(
     }
 }
 
-fn check_listener(raw: &RawProgram, at: &Place, problems: &mut Problems) -> Option<Listener> {
+pub(super) fn check_listener(
+    raw: &RawProgram,
+    at: &Place,
+    problems: &mut Problems,
+) -> Option<Listener> {
     let Some(typed) = &raw.events else {
         if raw.buffer_size.is_some() {
             problems.push(
@@ -379,7 +383,7 @@ fn bytes(size: Option<ByteSize>) -> u64 {
     size.map_or(0, ByteSize::bytes)
 }
 
-pub(super) fn destination(text: &str, base: &Path) -> Destination {
+fn destination(text: &str, base: &Path) -> Destination {
     match text.to_ascii_lowercase().as_str() {
         "none" | "off" => Destination::Nowhere,
         "auto" => Destination::Auto,

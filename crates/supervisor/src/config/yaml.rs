@@ -45,10 +45,11 @@ fn check(
         let program = program::check(&name, &raw, &at.key(&name), &habits, problems);
         programs.insert(name, program);
     }
-    same_logs(&programs, &at, problems);
+    let place_of = |name: &str| Some(at.key(name));
+    same_logs(&programs, &place_of, problems);
     let groups = std::mem::take(&mut raw.groups);
     let (groups, processes) = form(&programs, groups, &root.key("groups"), problems);
-    same_names(&processes, &at, problems);
+    same_names(&processes, &place_of, problems);
     let resolve = |path: String| absolute(folder, &path);
     Config {
         file: file.to_owned(),
