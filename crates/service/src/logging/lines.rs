@@ -39,6 +39,7 @@ where
             LogFormat::Text => self.text(&time, out, event),
             LogFormat::Json => self.json(&time, out, event),
             LogFormat::Gunicorn => gunicorn(out, event),
+            LogFormat::Supervisord => supervisord(out, event),
         }
     }
 }
@@ -54,6 +55,21 @@ fn gunicorn(mut out: Writer<'_>, event: &Event<'_>) -> fmt::Result {
         python_level(*event.metadata().level(), fields.critical),
         fields.text(),
     )
+}
+
+/// As supervisord writes it. A message keeps to its line.
+fn supervisord(mut out: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+    let fields = TextFields::of(event, true);
+    let level = match *event.metadata().level() {
+        Level::ERROR if fields.critical => "CRIT",
+        Level::ERROR => "ERRO",
+        Level::WARN => "WARN",
+        Level::INFO => "INFO",
+        Level::DEBUG => "DEBG",
+        Level::TRACE => "TRAC",
+    };
+    let time = Zoned::now().strftime("%Y-%m-%d %H:%M:%S,%3f").to_string();
+    writeln!(out, "{time} {level} {}", fields.text())
 }
 
 fn python_level(level: Level, critical: bool) -> &'static str {

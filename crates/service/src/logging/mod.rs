@@ -33,6 +33,8 @@ pub enum LogFormat {
     /// `[2026-11-23 10:00:00 +0000] [4711] [INFO] message`: gunicorn's lines, in local time. A message may have
     /// several lines, which stand as they are.
     Gunicorn,
+    /// `2026-11-23 10:00:00,123 INFO message`: supervisord's lines, in local time.
+    Supervisord,
 }
 
 impl FromStr for LogFormat {
@@ -43,21 +45,36 @@ impl FromStr for LogFormat {
             "text" => Ok(Self::Text),
             "json" => Ok(Self::Json),
             "gunicorn" => Ok(Self::Gunicorn),
+            "supervisord" => Ok(Self::Supervisord),
             _ => Err(format!(
-                "unknown log format {text:?}; there are text, json and gunicorn"
+                "unknown log format {text:?}; there are text, json, gunicorn and supervisord"
             )),
         }
     }
 }
 
 /// Where the lines go.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Default)]
 pub enum LogTarget {
     /// Standard error.
     #[default]
     Stderr,
     /// A file, appended to and made (mode 0640) when it is not there.
     File(PathBuf),
+    /// Something of the daemon's own.
+    Own(Arc<dyn LineSink>),
+}
+
+/// Takes finished lines. Must not log itself.
+pub trait LineSink: fmt::Debug + Send + Sync {
+    /// One line with its newline. What cannot be written is dropped.
+    fn line(&self, line: &[u8]);
+
+    /// Opens again by name what is a file.
+    ///
+    /// # Errors
+    /// When it cannot be opened; the lines go on to where they went.
+    fn reopen(&self) -> Result<(), Error>;
 }
 
 /// What [`init`] needs to know.

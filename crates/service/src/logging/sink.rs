@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tracing_subscriber::fmt::MakeWriter;
 
-use super::LogTarget;
+use super::{LineSink, LogTarget};
 use crate::Error;
 
 /// Clones are the same target: reopening one reopens all.
@@ -21,12 +21,14 @@ pub(super) enum Sink {
         path: PathBuf,
         file: Arc<Mutex<Arc<File>>>,
     },
+    Own(Arc<dyn LineSink>),
 }
 
 impl Sink {
     pub(super) fn open(target: &LogTarget) -> Result<Self, Error> {
         match target {
             LogTarget::Stderr => Ok(Self::Stderr),
+            LogTarget::Own(sink) => Ok(Self::Own(Arc::clone(sink))),
             LogTarget::File(path) => {
                 let file = Arc::new(Mutex::new(Arc::new(append_to(path)?)));
                 Ok(Self::File {
@@ -38,9 +40,13 @@ impl Sink {
     }
 
     pub(super) fn reopen(&self) -> Result<(), Error> {
-        if let Self::File { path, file } = self {
-            let fresh = Arc::new(append_to(path)?);
-            *file.lock().unwrap_or_else(PoisonError::into_inner) = fresh;
+        match self {
+            Self::Stderr => {}
+            Self::Own(sink) => sink.reopen()?,
+            Self::File { path, file } => {
+                let fresh = Arc::new(append_to(path)?);
+                *file.lock().unwrap_or_else(PoisonError::into_inner) = fresh;
+            }
         }
         Ok(())
     }
@@ -63,6 +69,7 @@ fn append_to(path: &Path) -> Result<File, Error> {
 pub(super) enum LineWriter {
     Stderr,
     File(Arc<File>),
+    Own(Arc<dyn LineSink>),
 }
 
 impl Write for LineWriter {
@@ -70,6 +77,10 @@ impl Write for LineWriter {
         match self {
             Self::Stderr => io::stderr().lock().write(line),
             Self::File(file) => (&**file).write(line),
+            Self::Own(sink) => {
+                sink.line(line);
+                Ok(line.len())
+            }
         }
     }
 
@@ -84,6 +95,7 @@ impl<'a> MakeWriter<'a> for Sink {
     fn make_writer(&'a self) -> LineWriter {
         match self {
             Self::Stderr => LineWriter::Stderr,
+            Self::Own(sink) => LineWriter::Own(Arc::clone(sink)),
             Self::File { file, .. } => LineWriter::File(Arc::clone(
                 &file.lock().unwrap_or_else(PoisonError::into_inner),
             )),

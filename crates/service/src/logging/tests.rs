@@ -102,6 +102,23 @@ fn relayed() {
 }
 
 #[test]
+fn supervisord() {
+    let text = lines(LogFormat::Supervisord, |_, _| {
+        tracing::info!("spawned: 'web' with pid 7");
+        tracing::error!(critical = true, "two\nlines");
+    });
+    let mut said = text.lines();
+    let line = said.next().unwrap();
+    let (time, rest) = line.split_at("2026-11-23 10:00:00,123 ".len());
+    assert_eq!(rest, "INFO spawned: 'web' with pid 7");
+    assert!(
+        time.ends_with(' ') && time.as_bytes()[19] == b',',
+        "{time:?}"
+    );
+    assert!(said.next().unwrap().ends_with(" CRIT two"), "{text}");
+}
+
+#[test]
 fn json() {
     let text = lines(LogFormat::Json, |_, _| {
         tracing::info!(n = 3, ok = true, time = "forged", "started \"x\"")
