@@ -1,7 +1,7 @@
 //! `%(name)s` in texts, as supervisord's configuration has it: Python's formatting with names.
 //! Not here: which names there are (the caller says).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 /// What a name stands for.
@@ -11,7 +11,7 @@ pub enum Value {
     Number(i64),
 }
 
-/// Names and what they stand for. Clones are cheap enough for one a section.
+/// Names and what they stand for.
 pub type Names = BTreeMap<String, Value>;
 
 /// Why a text cannot be filled in.
@@ -47,11 +47,11 @@ impl fmt::Display for Known {
     }
 }
 
-/// Fills names in.
+/// Fills names in; the first of `layers` that has one counts.
 ///
 /// # Errors
 /// The first thing that is wrong.
-pub fn expand(text: &str, names: &Names) -> Result<String, ExpandError> {
+pub fn expand(text: &str, layers: &[&Names]) -> Result<String, ExpandError> {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find('%') {
@@ -65,9 +65,13 @@ pub fn expand(text: &str, names: &Names) -> Result<String, ExpandError> {
         let spec = Spec::read(rest).ok_or_else(|| ExpandError::Malformed {
             found: rest.chars().take(20).collect(),
         })?;
-        let value = names.get(spec.name).ok_or_else(|| ExpandError::Unknown {
-            name: spec.name.to_owned(),
-            known: Known(names.keys().cloned().collect()),
+        let value = layers.iter().find_map(|names| names.get(spec.name));
+        let value = value.ok_or_else(|| {
+            let known: BTreeSet<&String> = layers.iter().flat_map(|names| names.keys()).collect();
+            ExpandError::Unknown {
+                name: spec.name.to_owned(),
+                known: Known(known.into_iter().cloned().collect()),
+            }
         })?;
         out.push_str(&spec.format(value)?);
         rest = spec.rest;
@@ -200,7 +204,7 @@ mod tests {
             ("n".to_owned(), Value::Number(7)),
             ("m".to_owned(), Value::Number(-300)),
         ]);
-        let got = expand(text, &names).unwrap_or_else(|err| format!("error: {err}"));
+        let got = expand(text, &[&names]).unwrap_or_else(|err| format!("error: {err}"));
         assert_eq!(got, want, "{text:?}");
     }
 
@@ -245,7 +249,7 @@ mod tests {
                 ("here".to_owned(), Value::Text("/".to_owned())),
                 ("n".to_owned(), Value::Number(1)),
             ]);
-            let refused = matches!(expand(bad, &names), Err(ExpandError::Malformed { .. }));
+            let refused = matches!(expand(bad, &[&names]), Err(ExpandError::Malformed { .. }));
             assert!(refused, "{bad:?}");
         }
     }

@@ -12,6 +12,19 @@ use trine_service::exit::{Exit, ExitStatus};
 pub enum Error {
     #[error("the configuration is not usable")]
     Config(#[source] trine_config::Problems),
+    #[error("{told}")]
+    NoConfiguration { told: String },
+    #[error("{told}")]
+    User { told: String },
+    #[error(
+        "{least} {what} are wanted by {key}, and the limit of this environment is {most}; raise the limit, or lower {key}"
+    )]
+    Limit {
+        what: &'static str,
+        key: &'static str,
+        least: u64,
+        most: u64,
+    },
     #[error("{} is not UTF-8; such a path cannot be passed on to programs", path.display())]
     Path { path: PathBuf },
     #[error("cannot {doing}")]
@@ -58,6 +71,8 @@ pub enum Error {
 impl ExitStatus for Error {
     fn exit(&self) -> Exit {
         match self {
+            Self::NoConfiguration { .. } => Exit::Usage,
+            Self::User { .. } | Self::Limit { .. } => Exit::Config,
             Self::Config(_) | Self::Path { .. } | Self::Folder { .. } => Exit::Config,
             Self::Refused { .. }
             | Self::Sockets { .. }

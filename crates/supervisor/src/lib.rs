@@ -9,4 +9,5 @@ pub mod config;
 pub mod error;
 pub mod group;
 pub mod holder;
+pub mod launch;
 pub mod program;

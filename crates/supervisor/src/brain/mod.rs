@@ -7,6 +7,7 @@ pub mod ask;
 pub mod control;
 pub mod link;
 pub mod logs;
+mod main_log;
 pub mod metrics;
 pub mod notify;
 pub mod outputs;
@@ -18,13 +19,15 @@ pub mod shutdown;
 pub mod sockets;
 pub mod start;
 pub mod supervisor;
+mod syslog;
 pub mod upgrade;
 
 use crate::clock;
-use crate::config::{self, Config, Overrides};
+use crate::config::{Config, Habits, Overrides};
 use crate::error::Error;
 use crate::holder::main::BRAIN_FD;
-use crate::holder::wire::{BindOrder, Order, Report, TableHead};
+use crate::holder::wire::{BindOrder, FIRST_KEY, Order, Report, TableHead};
+use crate::launch::{First, leave_terminal};
 use adopt::Row;
 use ask::{Asks, Handle};
 use control::Control;
@@ -40,9 +43,8 @@ use supervisor::{CONFIG_KEY, DAEMON_KEY, Daemon, Supervisor};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use trine_control::server::{self, EventHub};
-use trine_service::exit::ExitStatus;
 use trine_service::listeners::{Listener, Origin};
-use trine_service::logging::{self, LogFormat, LogHandle, LogSettings, LogTarget};
+use trine_service::logging::LogHandle;
 use trine_service::{Phase, PhaseCell};
 use trine_sys::fdpass;
 use upgrade::Upgrades;
@@ -52,7 +54,7 @@ const CONTROL_BACKLOG: u32 = 128;
 const ASKS_WAITING: usize = 256;
 
 /// Runs until everything is stopped, or until an error that only a new brain can mend.
-pub fn run(file: &Path, overrides: &Overrides) -> Result<u8, Error> {
+pub fn run(overrides: &Overrides) -> Result<u8, Error> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -68,12 +70,12 @@ pub fn run(file: &Path, overrides: &Overrides) -> Result<u8, Error> {
     let mut link = Link::new(socket)?;
     let table = read_table(&mut link)?;
     let is_first = !table.head.stored.contains_key(CONFIG_KEY);
-    match runtime.block_on(live(link, table, file, overrides)) {
+    match runtime.block_on(live(link, table, overrides)) {
         Ok(()) => Ok(0),
         // Nothing runs yet, so nothing is lost by giving up: say why and end the holder too.
         Err((err, link)) if is_first => {
             if let Some(mut link) = link {
-                let code = err.exit().code();
+                let code = crate::cli::exit_code(&err);
                 link.send(&[Order::Exit { code }])?;
             }
             Err(err)
@@ -85,12 +87,13 @@ pub fn run(file: &Path, overrides: &Overrides) -> Result<u8, Error> {
 /// An error, and the line to the holder if nobody else has it.
 type Failed = (Error, Option<Link>);
 
-async fn live(link: Link, table: Table, file: &Path, overrides: &Overrides) -> Result<(), Failed> {
-    let (config, is_first) = match configuration(&table.head, file, overrides) {
+async fn live(link: Link, table: Table, overrides: &Overrides) -> Result<(), Failed> {
+    let (config, first) = match configuration(&table.head) {
         Ok(found) => found,
         Err(err) => return Err((err, Some(link))),
     };
-    let log = match set_up_log(&config) {
+    let in_front = !config.daemon.daemonize;
+    let log = match main_log::set_up(&config, in_front) {
         Ok(log) => log,
         Err(err) => return Err((err, Some(link))),
     };
@@ -107,7 +110,7 @@ async fn live(link: Link, table: Table, file: &Path, overrides: &Overrides) -> R
         }
     };
     let mut supervisor = new_supervisor(link, config, overrides, &table, log, pump);
-    match supervisor.begin_and_run(table, is_first).await {
+    match supervisor.begin_and_run(table, first).await {
         Ok(()) => Ok(()),
         Err(err) => {
             tracing::error!("{}", trine_service::exit::chain(&err));
@@ -131,6 +134,7 @@ fn new_supervisor(
         generation: 1,
         ready: false,
         closing: None,
+        restarting: false,
         last_reload: None,
         upgrades: 0,
     };
@@ -161,7 +165,11 @@ fn new_supervisor(
 }
 
 impl Supervisor {
-    async fn begin_and_run(&mut self, mut table: Table, is_first: bool) -> Result<(), Error> {
+    async fn begin_and_run(&mut self, mut table: Table, first: Option<First>) -> Result<(), Error> {
+        let is_first = first.is_some();
+        if let Some(first) = &first {
+            self.tell_of(first);
+        }
         let listener = self.begin(&mut table, is_first)?;
         let notify = table
             .notify
@@ -172,7 +180,11 @@ impl Supervisor {
             source,
         })?;
         if is_first {
-            tracing::info!("trine-supervisor started with pid {}", self.holder_pid);
+            let name = match self.config.habits {
+                Habits::Own => "trine-supervisor",
+                Habits::Supervisord => "supervisord",
+            };
+            tracing::info!("{name} started with pid {}", self.holder_pid);
         } else if self.daemon.upgrades != self.upgrades.done {
             self.daemon.upgrades = self.upgrades.done;
             let store = self.store_daemon();
@@ -223,13 +235,6 @@ impl Supervisor {
     /// What must succeed before any program is started; the control socket, if there is to be one.
     fn begin(&mut self, table: &mut Table, is_first: bool) -> Result<Option<Listener>, Error> {
         let listener = self.control_socket(table)?;
-        if let Some(path) = self.config.pidfile.clone() {
-            make_folder(&path)?;
-            let path = text(&path)?;
-            self.link
-                .call(|ticket| Order::Pidfile { ticket, path })?
-                .map_err(|failure| Error::Refused { failure })?;
-        }
         if is_first {
             let config = self.config.clone();
             let problems = self.bind_all(&config)?;
@@ -238,13 +243,70 @@ impl Supervisor {
                     problems: problems.join("\n"),
                 });
             }
-            let orders = [self.store_config(), self.store_daemon()];
+            let forget = Order::Store {
+                key: FIRST_KEY.to_owned(),
+                value: None,
+            };
+            let orders = [self.store_config(), self.store_daemon(), forget];
             self.link.send(&orders)?;
+        }
+        self.write_pidfile(is_first)?;
+        if is_first {
+            self.link.send(&[Order::Started])?;
+        }
+        if self.config.daemon.daemonize {
+            leave_terminal().map_err(|source| Error::Brain {
+                doing: "leave the terminal",
+                source,
+            })?;
         }
         if self.daemon.ready {
             self.set_phase(Phase::Ready);
         }
         Ok(listener)
+    }
+
+    fn write_pidfile(&mut self, is_first: bool) -> Result<(), Error> {
+        let Some(path) = self.config.pidfile.clone() else {
+            return Ok(());
+        };
+        let of_supervisord = self.config.habits == Habits::Supervisord;
+        if of_supervisord && is_first {
+            // Whoever it names: the sockets have decided that there is nobody else.
+            let _ = std::fs::remove_file(&path);
+        }
+        make_folder(&path)?;
+        let path = text(&path)?;
+        let written = self.link.call(|ticket| Order::Pidfile { ticket, path })?;
+        match written {
+            Err(failure) if of_supervisord => {
+                tracing::error!(critical = true, "could not write pidfile: {}", failure.text);
+                Ok(())
+            }
+            written => written
+                .map(drop)
+                .map_err(|failure| Error::Refused { failure }),
+        }
+    }
+
+    /// What there is to say at the very beginning.
+    fn tell_of(&self, first: &First) {
+        let is_root = trine_sys::privileges::effective_uid() == 0;
+        match &self.config.daemon.user {
+            None if is_root && self.config.habits == Habits::Supervisord => tracing::error!(
+                critical = true,
+                "Supervisor is running as root. Privileges were not dropped because no user is specified in the config \
+                 file. If you intend to run as root, you can set user=root in the config file to avoid this message."
+            ),
+            None => {}
+            Some(user) => tracing::info!("Set uid to user {user} succeeded"),
+        }
+        for trap in &first.traps {
+            tracing::warn!("{trap}");
+        }
+        for info in &first.infos {
+            tracing::info!("{info}");
+        }
     }
 
     /// The control socket, held by the holder like any other, so that clients wait a moment while brains change.
@@ -340,44 +402,21 @@ fn read_table(link: &mut Link) -> Result<Table, Error> {
     }
 }
 
-/// The configuration in force, or at the first start the file's. Says whether this is the first start.
-fn configuration(
-    head: &TableHead,
-    file: &Path,
-    overrides: &Overrides,
-) -> Result<(Config, bool), Error> {
-    match head.stored.get(CONFIG_KEY) {
-        Some(text) => {
-            let config = serde_json::from_str(text).map_err(|source| Error::Stored {
-                key: CONFIG_KEY.to_owned(),
-                source,
-            })?;
-            Ok((config, false))
+/// The configuration in force, or at the first start what the process that was started has read; then with what there
+/// is to say about it.
+fn configuration(head: &TableHead) -> Result<(Config, Option<First>), Error> {
+    let wrong = |key: &'static str| {
+        move |source| Error::Stored {
+            key: key.to_owned(),
+            source,
         }
-        None => Ok((config::load(file, overrides)?.config, true)),
+    };
+    if let Some(text) = head.stored.get(CONFIG_KEY) {
+        return Ok((serde_json::from_str(text).map_err(wrong(CONFIG_KEY))?, None));
     }
-}
-
-fn set_up_log(config: &Config) -> Result<LogHandle, Error> {
-    let target = match &config.log.target {
-        config::LogTarget::File(path) => {
-            make_folder(path)?;
-            LogTarget::File(path.clone())
-        }
-        config::LogTarget::Stderr | config::LogTarget::Syslog => LogTarget::Stderr,
-    };
-    let format = match config.log.format {
-        config::LogFormat::Json => LogFormat::Json,
-        config::LogFormat::Text | config::LogFormat::Supervisord => LogFormat::Text,
-    };
-    let level = config.log.level.tracing();
-    logging::init(&LogSettings {
-        program: "supervisor".to_owned(),
-        format,
-        level,
-        target,
-    })
-    .map_err(Error::Service)
+    let text = head.stored.get(FIRST_KEY).map_or("", String::as_str);
+    let first: First = serde_json::from_str(text).map_err(wrong(FIRST_KEY))?;
+    Ok((first.config.clone(), Some(first)))
 }
 
 fn make_folder(path: &Path) -> Result<(), Error> {

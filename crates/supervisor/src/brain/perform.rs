@@ -53,7 +53,8 @@ impl Supervisor {
                         group: *scope == Scope::Group,
                     });
                     if *signal == SIGKILL {
-                        tracing::info!("killing '{id}' ({}) with SIGKILL", pid.unwrap_or(0));
+                        let name = self.spoken(id);
+                        tracing::warn!("killing '{name}' ({}) with SIGKILL", pid.unwrap_or(0));
                     }
                 }
                 Effect::Announce {
@@ -111,7 +112,7 @@ impl Supervisor {
         let Some(process) = self.processes.get(id) else {
             return;
         };
-        log_change(id, process, to, why);
+        log_change(self.spoken(id), process, to, why);
         let exit = why_exit(why);
         let signal = exit.and_then(|exit| match exit {
             Exit::Signal { signal, .. } => Some(signal),
@@ -194,15 +195,18 @@ fn log_change(id: &str, process: &Process, to: Code, why: Why) {
             tracing::warn!("exited: {id} ({}; not expected)", describe(exit));
         }
         (Code::Stopped, Why::Stopped(Some(exit))) => {
-            tracing::info!("stopped: {id} ({})", describe(exit))
+            if process.record.settings.policy.expects(exit) {
+                tracing::info!("stopped: {id} ({})", describe(exit));
+            } else {
+                tracing::warn!("stopped: {id} ({})", describe(exit));
+            }
         }
+        // supervisord leaves out whose it is; its parsers look for the first word only.
         (Code::Backoff, Why::SpawnFailed) => {
-            tracing::error!("spawnerr: {id}: {}", reason(process, why))
+            tracing::info!("spawnerr: {id}: {}", reason(process, why))
         }
         (Code::Fatal, _) => {
-            tracing::error!(
-                "gave up: {id} entered FATAL state, too many start retries too quickly"
-            );
+            tracing::info!("gave up: {id} entered FATAL state, too many start retries too quickly");
         }
         (Code::Stopping, Why::NotReadyInTime) => {
             tracing::warn!("{id} was not ready in time, stopping it")

@@ -107,6 +107,16 @@ impl Process {
         }
     }
 
+    /// The orders that make the holder forget one that is at rest.
+    #[must_use]
+    pub fn forget(id: &str) -> [Order; 2] {
+        let store = Order::Store {
+            key: format!("{KEY_PREFIX}{id}"),
+            value: None,
+        };
+        [store, Order::Forget { id: id.to_owned() }]
+    }
+
     #[must_use]
     pub fn code(&self) -> Code {
         self.record.life.code()

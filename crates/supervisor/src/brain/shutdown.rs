@@ -1,8 +1,10 @@
 //! The end: signals, stopping everything in reverse order of priority, batch after batch, and the last words.
 //! Not here: how one process is stopped (`program::state`).
 
+use super::process::Process;
 use super::supervisor::Supervisor;
 use crate::clock;
+use crate::config::Hangup;
 use crate::error::Error;
 use crate::group::stop_batch;
 use crate::holder::wire::Order;
@@ -10,6 +12,13 @@ use crate::program::state::{Event, SIGKILL, State, Then};
 use std::time::Duration;
 use trine_service::Phase;
 use trine_sys::process::Signal;
+
+/// What follows when everything is stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Closing {
+    End,
+    Restart,
+}
 
 /// Another signal to end, this long after the first, means: at once. Terminals and wrappers often send the first twice.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
@@ -26,15 +35,26 @@ impl Supervisor {
                 {
                     self.kill_all()?;
                 } else {
-                    self.close(&format!("received {signal} indicating exit request"))?;
+                    tracing::warn!("received {signal} indicating exit request");
+                    self.close(Closing::End)?;
                 }
             }
-            Ok(Signal::SIGHUP) if self.daemon.closing.is_none() => {
-                tracing::info!("received SIGHUP indicating reload request");
-                self.reload(false)?;
+            Ok(Signal::SIGHUP) if self.daemon.closing.is_some() => {
+                tracing::warn!("ignored SIGHUP indicating restart request (shutdown in progress)")
             }
+            Ok(Signal::SIGHUP) => match self.config.hangup {
+                Hangup::Reload => {
+                    tracing::info!("received SIGHUP indicating reload request");
+                    self.reload(false)?;
+                }
+                Hangup::Restart => {
+                    tracing::warn!("received SIGHUP indicating restart request");
+                    self.restart_all()?;
+                }
+            },
             Ok(Signal::SIGUSR2) => {
-                tracing::info!("reopening log files");
+                tracing::info!("received SIGUSR2 indicating log reopen request");
+                tracing::info!("supervisord logreopen");
                 self.pump.reopen();
                 if let Err(err) = self.log.reopen() {
                     tracing::error!("{}", trine_service::exit::chain(&err));
@@ -46,22 +66,60 @@ impl Supervisor {
     }
 
     /// Begins the end. It is carried on by [`Self::stop_next_batch`] and, if need be, by the next brain.
-    pub fn close(&mut self, why: &str) -> Result<(), Error> {
+    pub fn close(&mut self, what: Closing) -> Result<(), Error> {
         if self.daemon.closing.is_some() {
+            self.daemon.restarting &= what == Closing::Restart; // an end wins over a restart
             return Ok(());
         }
-        tracing::info!("{why}");
         self.daemon.closing = Some(clock::now());
+        self.daemon.restarting = what == Closing::Restart;
+        let text = match what {
+            Closing::End => "STOPPING=1",
+            Closing::Restart => "STATUS=restarting everything",
+        };
+        let notify = Order::Notify {
+            text: text.to_owned(),
+        };
         let store = self.store_daemon();
-        self.link.send(&[
-            store,
-            Order::Notify {
-                text: "STOPPING=1".to_owned(),
-            },
-        ])?;
-        let up: Vec<String> = self.unfinished().into_iter().map(|(id, _)| id).collect();
+        self.link.send(&[store, notify])?;
+        let unfinished = self.unfinished();
+        let up: Vec<&str> = unfinished.iter().map(|(id, _)| self.spoken(id)).collect();
         if !up.is_empty() {
             tracing::info!("waiting for {} to die", up.join(", "));
+        }
+        Ok(())
+    }
+
+    /// supervisord's restart: stops everything, reads the configuration again, starts everything. A file that cannot
+    /// be used is told, and nothing is stopped.
+    pub fn restart_all(&mut self) -> Result<(), Error> {
+        let report = self.reload(true)?;
+        if !report.ok {
+            for problem in &report.problems {
+                tracing::error!("not restarted: {problem}");
+            }
+            return Ok(());
+        }
+        self.close(Closing::Restart)
+    }
+
+    /// Everything is stopped, and what was read anew is put into effect.
+    async fn begin_again(&mut self) -> Result<(), Error> {
+        self.daemon.closing = None;
+        self.daemon.restarting = false;
+        self.daemon.generation += 1;
+        for (id, process) in std::mem::take(&mut self.processes) {
+            self.disconnect_all(&id, &process).await;
+            self.link.send(&Process::forget(&id))?;
+        }
+        let store = self.store_daemon();
+        self.link.send(&[store])?;
+        self.clear_auto_logs();
+        tracing::info!("supervisord started with pid {}", self.holder_pid);
+        let report = self.reload(false)?;
+        if !report.ok {
+            // Spoilt since it was looked at: rather the old programs than none.
+            self.reconcile()?;
         }
         Ok(())
     }
@@ -80,12 +138,18 @@ impl Supervisor {
     }
 
     /// Tells those who are next to stop; ends when there is nobody left.
-    pub fn stop_next_batch(&mut self) -> Result<(), Error> {
-        self.set_phase(Phase::Draining);
+    pub async fn stop_next_batch(&mut self) -> Result<(), Error> {
         let unfinished = self.unfinished();
-        if unfinished.is_empty() {
-            self.set_phase(Phase::Gone);
-            return Ok(());
+        if self.daemon.restarting {
+            if unfinished.is_empty() {
+                return self.begin_again().await;
+            }
+        } else {
+            self.set_phase(Phase::Draining);
+            if unfinished.is_empty() {
+                self.set_phase(Phase::Gone);
+                return Ok(());
+            }
         }
         let waiting: Vec<String> = self
             .processes

@@ -8,10 +8,11 @@ use super::logs::pump::Pump;
 use super::notify::NotifySocket;
 use super::probe::Found;
 use super::process::Process;
+use super::shutdown::Closing;
 use super::start::House;
 use super::upgrade::Upgrades;
 use crate::clock;
-use crate::config::{Config, Overrides};
+use crate::config::{Config, Habits, Overrides};
 use crate::error::Error;
 use crate::holder::wire::{Order, Report};
 use crate::program::moment::Moment;
@@ -36,6 +37,9 @@ pub struct Daemon {
     pub ready: bool,
     /// Since when all is being stopped.
     pub closing: Option<Moment>,
+    /// That is to start everything anew afterwards.
+    #[serde(default)]
+    pub restarting: bool,
     pub last_reload: Option<ReloadReport>,
     /// Upgrades that a brain has taken note of.
     #[serde(default)]
@@ -148,7 +152,7 @@ impl Supervisor {
                 process.pid = Some(pid);
                 process.since = Some(at);
                 process.pidfd = fds.into_iter().next();
-                tracing::info!("spawned: '{id}' with pid {pid}");
+                tracing::info!("spawned: '{}' with pid {pid}", self.spoken(&id));
                 self.feed(&id, Event::Spawned)?;
                 self.start_probe(&id);
                 Ok(())
@@ -240,11 +244,23 @@ impl Supervisor {
             }
             Ask::Do { deed } => deed(self)?,
             Ask::Stop { reply } => {
-                self.close("asked to stop")?;
+                tracing::info!("asked to stop");
+                self.close(Closing::End)?;
                 let _ = reply.send(());
             }
         }
         Ok(())
+    }
+
+    /// What the log calls a process: supervisord leaves the group out.
+    #[must_use]
+    pub fn spoken<'a>(&'a self, id: &'a str) -> &'a str {
+        match self.processes.get(id) {
+            Some(process) if self.config.habits == Habits::Supervisord => {
+                &process.record.settings.name
+            }
+            _ => id,
+        }
     }
 
     /// The processes that a name means: an id, a process name that is unique, a group, or `group:*`.
@@ -285,7 +301,7 @@ impl Supervisor {
             self.become_ready()?;
         }
         if self.daemon.closing.is_some() {
-            self.stop_next_batch()?;
+            self.stop_next_batch().await?;
         }
         Ok(())
     }

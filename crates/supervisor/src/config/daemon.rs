@@ -5,20 +5,14 @@ use super::endpoints::octal;
 use super::raw::{RawClient, RawLog, RawServer};
 use super::values::Word;
 use super::yaml::absolute;
-use super::{Client, Credentials, Hangup, HttpServer, Level, Log, LogFormat, LogTarget, Overrides};
+use super::{Client, Credentials, Habits, Hangup, HttpServer, Level, Log, LogFormat, LogTarget};
 use std::collections::BTreeMap;
 use std::path::Path;
 use trine_config::{ByteSize, ListenAddr, Place, Problems};
 
 const SERVER_MODE: u32 = 0o700;
 
-pub(super) fn check_log(
-    raw: RawLog,
-    at: &Place,
-    folder: &Path,
-    overrides: &Overrides,
-    problems: &mut Problems,
-) -> Log {
+pub(super) fn check_log(raw: RawLog, at: &Place, folder: &Path, problems: &mut Problems) -> Log {
     let format = match raw.format.as_deref() {
         None | Some("text") => LogFormat::Text,
         Some("json") => LogFormat::Json,
@@ -39,17 +33,9 @@ pub(super) fn check_log(
         Some("syslog") => LogTarget::Syslog,
         Some(path) => LogTarget::File(absolute(folder, path)),
     };
-    let given = overrides
-        .level
-        .as_deref()
-        .and_then(|text| text.parse().ok());
     Log {
-        format: match overrides.json {
-            None => format,
-            Some(true) => LogFormat::Json,
-            Some(false) => LogFormat::Text,
-        },
-        level: given.or(level).unwrap_or(Level::Info),
+        format,
+        level: level.unwrap_or(Level::Info),
         target,
         max_bytes: raw.maxbytes.unwrap_or(ByteSize::mib(50)).bytes(),
         backups: raw.backups.unwrap_or(10),
@@ -67,6 +53,21 @@ pub(super) fn check_hangup(raw: Option<&Word>, at: &Place, problems: &mut Proble
                 "there are reload and restart",
             );
             Hangup::Reload
+        }
+    }
+}
+
+pub(super) fn check_habits(raw: Option<&Word>, at: &Place, problems: &mut Problems) -> Habits {
+    match raw.map(|word| word.0.as_str()) {
+        None | Some("own") => Habits::Own,
+        Some("supervisord") => Habits::Supervisord,
+        Some(other) => {
+            problems.push(
+                at.clone(),
+                format!("{other:?} is not known here"),
+                "there are own and supervisord",
+            );
+            Habits::Own
         }
     }
 }

@@ -8,12 +8,14 @@ mod endpoints;
 pub mod events;
 mod groups;
 pub mod ini;
+mod overrides;
 mod process;
 mod program;
 mod raw;
 mod values;
 pub mod yaml;
 
+pub use overrides::Overrides;
 pub use process::{Destination, HttpPeer, LogFile, Output, Process, Ready, Sink, Socket};
 
 use crate::error::Error;
@@ -21,14 +23,6 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use trine_config::Problems;
-
-/// What the command line says instead of the file.
-#[derive(Clone, Debug, Default)]
-pub struct Overrides {
-    pub control: Option<PathBuf>,
-    pub json: Option<bool>,
-    pub level: Option<String>,
-}
 
 /// A file that can be used, and what there is to say about it.
 #[derive(Debug)]
@@ -46,14 +40,17 @@ pub fn load(file: &Path, overrides: &Overrides) -> Result<Loaded, Error> {
         Some("conf" | "ini" | "cfg") => true,
         _ => std::fs::read_to_string(file).is_ok_and(|text| looks_like_ini(&text)),
     };
-    if is_ini {
-        return ini::load(file, overrides);
-    }
-    Ok(Loaded {
-        config: yaml::load(file, overrides)?,
-        traps: Problems::new(),
-        infos: Vec::new(),
-    })
+    let mut loaded = if is_ini {
+        ini::load(file, overrides)?
+    } else {
+        Loaded {
+            config: yaml::load(file)?,
+            traps: Problems::new(),
+            infos: Vec::new(),
+        }
+    };
+    overrides.apply(&mut loaded.config);
+    Ok(loaded)
 }
 
 fn looks_like_ini(text: &str) -> bool {
@@ -74,8 +71,9 @@ pub struct Config {
     pub identifier: String,
     pub daemon: Daemon,
     pub child_logs: ChildLogs,
-    /// What SIGHUP, and `reload` of the RPC interface, do.
+    /// What SIGHUP, and `restart` of the RPC interface, do.
     pub hangup: Hangup,
+    pub habits: Habits,
     /// HTTP servers with XML-RPC and the web page, by name.
     pub servers: Vec<HttpServer>,
     /// The namespaces of the RPC interface beside `system`: `supervisor`, unless the file leaves it out.
@@ -180,6 +178,16 @@ impl Level {
     }
 }
 
+impl clap::ValueEnum for Level {
+    fn value_variants<'a>() -> &'a [Self] {
+        &Self::ALL
+    }
+
+    fn to_possible_value(&self) -> Option<clap::builder::PossibleValue> {
+        Some(clap::builder::PossibleValue::new(self.name()))
+    }
+}
+
 impl std::str::FromStr for Level {
     type Err = String;
 
@@ -229,6 +237,15 @@ pub enum Hangup {
     Reload,
     /// supervisord's way: stop everything, read the configuration again, start everything.
     Restart,
+}
+
+/// Whose ways count where nobody says anything and the two differ: how the log calls processes, and what a pid file
+/// that is there already means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Habits {
+    Own,
+    Supervisord,
 }
 
 /// `[unix_http_server]` or `[inet_http_server]`.

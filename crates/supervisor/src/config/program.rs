@@ -20,7 +20,7 @@ const MOST_PROCESSES: u32 = 1000;
 
 /// What the two readers take for granted differently.
 #[derive(Clone, Debug)]
-pub(super) struct Habits {
+pub(super) struct Defaults {
     /// What relative paths count from.
     pub(super) base: PathBuf,
     /// supervisord's defaults: the supervisor's own folder, automatic logs, and `killasgroup` like `stopasgroup`.
@@ -32,7 +32,7 @@ pub(super) fn check(
     name: &str,
     raw: &RawProgram,
     at: &Place,
-    habits: &Habits,
+    defaults: &Defaults,
     problems: &mut Problems,
 ) -> Program {
     check_name(name, at, problems);
@@ -45,7 +45,7 @@ pub(super) fn check(
         );
     }
     let first = raw.numprocs_start.unwrap_or(0);
-    let template = check_process(name, raw, at, habits, problems);
+    let template = check_process(name, raw, at, defaults, problems);
     Program {
         listener: check_listener(raw, at, problems),
         priority: raw.priority,
@@ -60,13 +60,13 @@ pub(super) fn check_process(
     name: &str,
     raw: &RawProgram,
     at: &Place,
-    habits: &Habits,
+    defaults: &Defaults,
     problems: &mut Problems,
 ) -> Process {
-    let folder = habits.base.as_path();
+    let folder = defaults.base.as_path();
     let ready = check_ready(raw.ready.as_ref(), &at.key("ready"), folder, problems);
-    let policy = check_policy(raw, &ready, at, habits, problems);
-    let (stdout, stderr) = check_outputs(raw, at, habits, problems);
+    let policy = check_policy(raw, &ready, at, defaults, problems);
+    let (stdout, stderr) = check_outputs(raw, at, defaults, problems);
     let command_at = at.key("command");
     let (command, command_line) = check_command(raw.command.as_ref(), &command_at, problems);
     let stdin_socket = raw.stdin_socket.clone();
@@ -79,9 +79,9 @@ pub(super) fn check_process(
         command,
         command_line,
         directory: match raw.directory.as_deref() {
-            Some("inherit") if !habits.stock => None,
+            Some("inherit") if !defaults.stock => None,
             Some(path) => Some(absolute(folder, path)),
-            None => Some(folder.to_owned()).filter(|_| !habits.stock),
+            None => Some(folder.to_owned()).filter(|_| !defaults.stock),
         },
         environment: check_environment(&raw.environment, &at.key("environment"), problems),
         user: raw.user.as_ref().map(|word| word.0.clone()),
@@ -239,7 +239,7 @@ fn check_policy(
     raw: &RawProgram,
     ready: &Ready,
     at: &Place,
-    habits: &Habits,
+    defaults: &Defaults,
     problems: &mut Problems,
 ) -> Policy {
     let seconds =
@@ -273,7 +273,7 @@ fn check_policy(
         |signal| signal as i32,
     );
     let stop_as_group = raw.stopasgroup.unwrap_or(false);
-    let kill_as_group = raw.killasgroup.unwrap_or(!habits.stock || stop_as_group);
+    let kill_as_group = raw.killasgroup.unwrap_or(!defaults.stock || stop_as_group);
     if stop_as_group && !kill_as_group {
         problems.push(
             at.key("killasgroup"),
@@ -335,19 +335,19 @@ fn check_exit_codes(
 fn check_outputs(
     raw: &RawProgram,
     at: &Place,
-    habits: &Habits,
+    defaults: &Defaults,
     problems: &mut Problems,
 ) -> (Output, Output) {
     let joined = raw.redirect_stderr.unwrap_or(false);
     let default = |name: &str| {
-        if habits.stock {
+        if defaults.stock {
             Destination::Auto
         } else {
-            Destination::Path(absolute(&habits.base, name))
+            Destination::Path(absolute(&defaults.base, name))
         }
     };
     let to = |typed: Option<&str>, name: &str| {
-        typed.map_or_else(|| default(name), |text| destination(text, &habits.base))
+        typed.map_or_else(|| default(name), |text| destination(text, &defaults.base))
     };
     let stdout = Output {
         to: to(raw.stdout_logfile.as_deref(), "logs/{process}.log"),
@@ -369,7 +369,7 @@ fn check_outputs(
         capture_bytes: bytes(raw.stderr_capture_maxbytes),
         events: raw.stderr_events_enabled.unwrap_or(false),
     };
-    if joined && raw.stderr_logfile.is_some() && !habits.stock {
+    if joined && raw.stderr_logfile.is_some() && !defaults.stock {
         problems.push(
             at.key("stderr_logfile"),
             "nothing would be written there, as redirect_stderr is true",

@@ -42,6 +42,9 @@ pub(super) struct RawConfig {
     pub(super) strip_ansi: Option<bool>,
     /// What SIGHUP does: reload (default), which changes only what changed, or restart, supervisord's way.
     pub(super) hangup: Option<Word>,
+    /// Whose ways count where the two differ: own (default) or supervisord. With supervisord's, the log calls processes
+    /// by their bare names, and a pid file that is there already is overwritten.
+    pub(super) habits: Option<Word>,
     /// HTTP servers with XML-RPC for supervisorctl and its like, and the web page; by name.
     pub(super) servers: BTreeMap<String, RawServer>,
     /// Namespaces of the RPC interface (default [supervisor]).

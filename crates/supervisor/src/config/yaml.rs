@@ -1,19 +1,19 @@
 //! The supervisor's YAML: what was typed becomes what can run, or every problem is told at once.
 //! Not here: YAML itself (`trine_config::yaml`), the shapes of single programs (`program`).
 
-use super::daemon::{check_client, check_hangup, check_log, check_servers};
+use super::daemon::{check_client, check_habits, check_hangup, check_log, check_servers};
 use super::endpoints::octal;
 use super::groups::{form, same_logs, same_names};
-use super::program::{self, Habits, check_environment};
+use super::program::{self, Defaults, check_environment};
 use super::raw::RawConfig;
-use super::{ChildLogs, Config, Daemon, Overrides};
+use super::{ChildLogs, Config, Daemon};
 use crate::error::Error;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use trine_config::{Place, Problems, yaml};
 
 /// Reads and checks a file. Paths in it count from its folder.
-pub fn load(file: &Path, overrides: &Overrides) -> Result<Config, Error> {
+pub fn load(file: &Path) -> Result<Config, Error> {
     let file = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
     if file.to_str().is_none() {
         return Err(Error::Path { path: file });
@@ -22,27 +22,21 @@ pub fn load(file: &Path, overrides: &Overrides) -> Result<Config, Error> {
     let document = yaml::load::<RawConfig>(&file, &mut problems);
     let config = document.map(|document| {
         let root = document.root().clone();
-        check(document.raw, &root, &file, overrides, &mut problems)
+        check(document.raw, &root, &file, &mut problems)
     });
     problems.finish(config).map_err(Error::Config)
 }
 
-fn check(
-    mut raw: RawConfig,
-    root: &Place,
-    file: &Path,
-    overrides: &Overrides,
-    problems: &mut Problems,
-) -> Config {
+fn check(mut raw: RawConfig, root: &Place, file: &Path, problems: &mut Problems) -> Config {
     let folder = file.parent().unwrap_or(Path::new("/"));
-    let habits = Habits {
+    let defaults = Defaults {
         base: folder.to_owned(),
         stock: false,
     };
     let at = root.key("programs");
     let mut programs = BTreeMap::new();
     for (name, raw) in std::mem::take(&mut raw.programs) {
-        let program = program::check(&name, &raw, &at.key(&name), &habits, problems);
+        let program = program::check(&name, &raw, &at.key(&name), &defaults, problems);
         programs.insert(name, program);
     }
     let place_of = |name: &str| Some(at.key(name));
@@ -59,14 +53,11 @@ fn check(
             keep: raw.nocleanup.unwrap_or(false),
             strip_ansi: raw.strip_ansi.unwrap_or(false),
         },
-        control: match &overrides.control {
-            // A path on the command line counts from where the command was given.
-            Some(path) => Some(std::path::absolute(path).unwrap_or_else(|_| path.clone())),
-            None => raw.control.map(resolve),
-        },
+        control: raw.control.map(resolve),
         pidfile: raw.pidfile.map(resolve),
-        log: check_log(raw.log, &root.key("log"), folder, overrides, problems),
+        log: check_log(raw.log, &root.key("log"), folder, problems),
         identifier: raw.identifier.unwrap_or_else(|| "supervisor".to_owned()),
+        habits: check_habits(raw.habits.as_ref(), &root.key("habits"), problems),
         hangup: check_hangup(raw.hangup.as_ref(), &root.key("hangup"), problems),
         servers: check_servers(raw.servers, &root.key("servers"), folder, problems),
         rpc_namespaces: raw

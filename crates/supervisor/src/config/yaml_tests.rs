@@ -9,7 +9,7 @@ fn read(text: &str) -> Result<Config, Error> {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("s.yaml");
     std::fs::write(&file, text).unwrap();
-    let mut config = load(&file, &Overrides::default())?;
+    let mut config = load(&file)?;
     // A folder that is the same in every run.
     let text = serde_json::to_string(&config).unwrap();
     let folder = folder.path().to_str().unwrap();

@@ -80,13 +80,28 @@ struct Holder {
     has_spoken: bool,
     /// How often programs were asked to end without a brain.
     last_resorts: u32,
+    /// Where whoever put us into the background waits.
+    started: Option<OwnedFd>,
     /// The program to go back to while no brain of the present one has taken over.
     previous: Option<OwnedFd>,
 }
 
+/// What the holder begins with.
+#[derive(Debug, Default)]
+pub struct Start {
+    /// For the first brain.
+    pub stored: Option<(String, String)>,
+    /// Where whoever put us into the background waits for a word that all has begun.
+    pub started: Option<OwnedFd>,
+}
+
 /// Runs until a brain orders the end; its code is the result.
-pub fn run() -> Result<u8, Error> {
+pub fn run(start: Start) -> Result<u8, Error> {
     let mut holder = Holder::new()?;
+    if let Some((key, value)) = start.stored {
+        holder.table.store(key, value);
+    }
+    holder.started = start.started;
     holder.take_signals(); // those that came while another holder made way for us
     loop {
         if holder.brain.is_none() && holder.next_brain.is_some_and(|at| at <= clock::now()) {
@@ -146,6 +161,7 @@ impl Holder {
             has_spoken: false,
             last_resorts: 0,
             previous,
+            started: None,
         })
     }
 
@@ -227,6 +243,13 @@ impl Holder {
         let Some(brain) = &mut self.brain else { return };
         let heard = brain.hear(&mut self.table, self.history);
         self.has_spoken |= brain.has_spoken;
+        if self.table.started
+            && let Some(waiting) = self.started.take()
+        {
+            // Whether it waits or not, the terminal is no longer ours.
+            let _ = trine_sys::file::write(&waiting, b"started\n");
+            let _ = crate::launch::leave_terminal();
+        }
         brain.ponged(self.table.pong);
         if brain.has_lived {
             self.previous = None;

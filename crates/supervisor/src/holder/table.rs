@@ -6,7 +6,9 @@ use super::process::{self, Inheritance};
 use super::slot::{Pipe, Slot};
 use super::sockets::Sockets;
 use super::stdin::Stdin;
-use super::wire::{Channel, Failure, Input, Order, Report, SpawnOrder, TableHead, Ticket};
+use super::wire::{
+    Channel, FIRST_KEY, Failure, Input, Order, Report, SpawnOrder, TableHead, Ticket,
+};
 use crate::clock;
 use crate::program::moment::Moment;
 use crate::program::state::Exit;
@@ -43,6 +45,8 @@ pub struct Table {
     stdins: Epoll,
     /// Set by `Order::Exit`.
     pub exit: Option<u8>,
+    /// Set by `Order::Started`.
+    pub started: bool,
     /// Set by `Order::Upgrade`: who asked, and what to execute.
     pub upgrade: Option<(Ticket, Option<String>)>,
     /// The number of the latest `Order::Pong`.
@@ -90,6 +94,7 @@ impl Table {
             upgrades: 0,
             stdins: Epoll::new()?,
             exit: None,
+            started: false,
             upgrade: None,
             pong: 0,
         })
@@ -160,7 +165,12 @@ impl Table {
 
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.slots.is_empty() && self.stored.is_empty()
+        self.slots.is_empty() && self.stored.keys().all(|key| key == FIRST_KEY)
+    }
+
+    /// What brains find as if an earlier one had stored it.
+    pub fn store(&mut self, key: String, value: String) {
+        self.stored.insert(key, value);
     }
 
     /// Everything, for a new brain.
@@ -317,6 +327,10 @@ impl Table {
                 None
             }
             Order::Pidfile { ticket, path } => Some(self.write_pidfile(ticket, path)),
+            Order::Started => {
+                self.started = true;
+                None
+            }
             Order::Notify { text } => {
                 // Whoever supervises us may be gone; that changes nothing for the programs.
                 let _ = self.notifier.send(&text);

@@ -121,6 +121,12 @@ pub(super) fn inherit() -> io::Result<Option<Kept>> {
     read(fdpass::adopt(number)?).map(Some)
 }
 
+/// Whether this process goes on with what an earlier holder held.
+#[must_use]
+pub fn takes_over() -> bool {
+    std::env::var_os(TABLE).is_some()
+}
+
 fn number(variable: &str) -> io::Result<Option<i32>> {
     match std::env::var(variable) {
         Err(_) => Ok(None),

@@ -12,6 +12,8 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 pub const VERSION: u8 = 1;
+/// Stored from the beginning: what the first brain begins with.
+pub const FIRST_KEY: &str = "first";
 /// version, number of descriptors, two zero bytes, length of the body.
 pub const HEAD_BYTES: usize = 8;
 pub const MAX_BODY_BYTES: usize = 64 << 20;
@@ -157,6 +159,8 @@ pub enum Order {
         ticket: Ticket,
         path: String,
     },
+    /// All that may go wrong at the beginning has gone well.
+    Started,
     /// Tell whoever supervises us.
     Notify {
         text: String,

@@ -10,7 +10,6 @@ use crate::config::{
 };
 use std::path::{Path, PathBuf};
 use trine_config::ini::{Ini, Section};
-use trine_config::percent::Value;
 
 const SUPERVISORD: &[&str] = &[
     "logfile",
@@ -58,8 +57,7 @@ pub(super) struct Own {
     pub(super) beyond: RawConfig,
 }
 
-/// Adds the section's variables to the names that others may use.
-pub(super) fn supervisord(section: &Section, here: &mut Here, notes: &mut Notes) -> Own {
+pub(super) fn supervisord(section: &Section, here: &Here, notes: &mut Notes) -> Own {
     let keys = Keys::new(section, &here.names);
     let beyond = keys.beyond(SUPERVISORD, NOT_HERE, notes);
     let directory = keys.parse(
@@ -67,9 +65,7 @@ pub(super) fn supervisord(section: &Section, here: &mut Here, notes: &mut Notes)
         |text| machine::folder(&here.own_base, text),
         notes,
     );
-    if let Some(directory) = &directory {
-        here.base.clone_from(directory);
-    }
+    let base = directory.clone().unwrap_or_else(|| here.own_base.clone());
     let file = |key, default: &str, notes: &mut Notes| {
         let text = keys.text(key, notes).unwrap_or_else(|| default.to_owned());
         path(&here.own_base, &text)
@@ -89,10 +85,6 @@ pub(super) fn supervisord(section: &Section, here: &mut Here, notes: &mut Notes)
     };
     let pidfile = file("pidfile", "supervisord.pid", notes);
     let variables = own_environment(&keys, notes);
-    for (name, value) in &variables {
-        let value = Value::Text(value.clone());
-        here.names.insert(format!("ENV_{name}"), value);
-    }
     let limit = |text: &str| integer(text).map(|number| u64::try_from(number).unwrap_or(0));
     if let Some(entry) = keys.raw("profile_options") {
         let help = "leave it out";
@@ -117,11 +109,7 @@ pub(super) fn supervisord(section: &Section, here: &mut Here, notes: &mut Notes)
             environment: variables.into_iter().collect(),
         },
         child_logs: ChildLogs {
-            folder: keys.parse(
-                "childlogdir",
-                |text| machine::folder(&here.base, text),
-                notes,
-            ),
+            folder: keys.parse("childlogdir", |text| machine::folder(&base, text), notes),
             keep: keys.parse("nocleanup", boolean, notes).unwrap_or(false),
             strip_ansi: keys.parse("strip_ansi", boolean, notes).unwrap_or(false),
         },

@@ -14,15 +14,19 @@ use trine_config::{Place, Problems, field_names, yaml};
 pub(super) struct Keys<'a> {
     pub(super) section: &'a Section,
     pub(super) place: Place,
+    /// Names of this section alone.
     pub(super) names: Names,
+    /// Those that every section has.
+    common: &'a Names,
 }
 
 impl<'a> Keys<'a> {
-    pub(super) fn new(section: &'a Section, names: &Names) -> Self {
+    pub(super) fn new(section: &'a Section, common: &'a Names) -> Self {
         Self {
             section,
             place: section.place(),
-            names: names.clone(),
+            names: Names::new(),
+            common,
         }
     }
 
@@ -32,9 +36,11 @@ impl<'a> Keys<'a> {
     }
 
     pub(super) fn expand(&self, text: &str, entry: &Entry, notes: &mut Notes) -> Option<String> {
-        let mut names = self.names.clone();
-        names.insert("here".to_owned(), Value::Text(here(entry)));
-        let expanded = expand(text, &names);
+        if !text.contains('%') {
+            return Some(text.to_owned());
+        }
+        let here = Names::from([("here".to_owned(), Value::Text(here(entry)))]);
+        let expanded = expand(text, &[&here, &self.names, self.common]);
         notes.problems.keep(entry.at.clone(), expanded)
     }
 

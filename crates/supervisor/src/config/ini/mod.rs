@@ -10,9 +10,9 @@ mod program;
 mod tokens;
 mod values;
 
-use super::daemon::check_hangup;
+use super::daemon::{check_habits, check_hangup};
 use super::values::Word;
-use super::{Config, Hangup, Loaded, LogFormat, Overrides};
+use super::{Config, Loaded, Overrides};
 use crate::error::Error;
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
@@ -114,11 +114,11 @@ fn include(file: &Path, ini: &mut Ini, here: &Here, notes: &mut Notes) {
         return;
     };
     let folder = file.parent().unwrap_or(Path::new("/"));
-    let mut names = here.names.clone();
-    names.insert("here".to_owned(), Value::Text(folder.display().to_string()));
+    let own = Value::Text(folder.display().to_string());
+    let own = Names::from([("here".to_owned(), own)]);
     let Some(patterns) = notes
         .problems
-        .keep(entry.at.clone(), expand(&entry.value, &names))
+        .keep(entry.at.clone(), expand(&entry.value, &[&own, &here.names]))
     else {
         return;
     };
@@ -172,6 +172,18 @@ fn check(
     };
     unknown_sections(ini, notes);
     let own = daemon::supervisord(section, here, notes);
+    // From here on everybody may use its variables, and its folder is the programs'.
+    for (name, value) in &own.daemon.environment {
+        let value = Value::Text(value.clone());
+        here.names.insert(format!("ENV_{name}"), value);
+    }
+    if let Some(folder) = overrides
+        .directory
+        .as_ref()
+        .or(own.daemon.directory.as_ref())
+    {
+        here.base.clone_from(folder);
+    }
     let (groups, processes) = groups::read(ini, here, notes);
     let place = section.place();
     let hangup = own
@@ -179,38 +191,19 @@ fn check(
         .hangup
         .clone()
         .unwrap_or_else(|| Word("restart".to_owned()));
-    let mut log = own.log;
-    if let Some(json) = overrides.json {
-        log.format = if json {
-            LogFormat::Json
-        } else {
-            LogFormat::Text
-        };
-    }
-    if let Some(level) = overrides
-        .level
-        .as_deref()
-        .and_then(|text| text.parse().ok())
-    {
-        log.level = level;
-    }
+    let habits = own.beyond.habits.clone();
+    let habits = habits.unwrap_or_else(|| Word("supervisord".to_owned()));
     let control = own.beyond.control.as_ref();
     Some(Config {
         file: file.to_owned(),
-        control: match &overrides.control {
-            Some(path) => Some(std::path::absolute(path).unwrap_or_else(|_| path.clone())),
-            None => control.map(|text| values::path(&here.own_base, text)),
-        },
+        control: control.map(|text| values::path(&here.own_base, text)),
         pidfile: Some(own.pidfile),
-        log,
+        log: own.log,
         identifier: own.identifier,
         daemon: own.daemon,
         child_logs: own.child_logs,
-        hangup: match notes.problems.len() {
-            // Only a good file gets anywhere.
-            0 => check_hangup(Some(&hangup), &place.key("hangup"), &mut notes.problems),
-            _ => Hangup::Restart,
-        },
+        hangup: check_hangup(Some(&hangup), &place.key("hangup"), &mut notes.problems),
+        habits: check_habits(Some(&habits), &place.key("habits"), &mut notes.problems),
         servers: daemon::servers(ini, here, notes),
         rpc_namespaces: daemon::rpc_namespaces(ini, here, notes),
         client: daemon::client(ini.section("supervisorctl"), here, notes),

@@ -5,7 +5,7 @@ use super::keys::Keys;
 use super::values::{boolean, count, environment, exit_codes, integer, octal, path, size};
 use super::{Here, Notes};
 use crate::config::groups::{Program, check_name};
-use crate::config::program::{Habits, check_listener, check_process};
+use crate::config::program::{Defaults, check_listener, check_process};
 use crate::config::raw::{RawProgram, RawSocket};
 use crate::config::values::{TextOrBlock, TextOrList, Word};
 use std::collections::BTreeMap;
@@ -115,12 +115,12 @@ pub(super) fn read(
         keys.names.insert("numprocs".to_owned(), value(numprocs));
         let mut raw = raw.clone();
         let name = numbered_keys(&mut keys, &mut raw, numprocs, notes);
-        let habits = Habits {
+        let defaults = Defaults {
             base: from.base.clone(),
             stock: true,
         };
         let name = name.unwrap_or_default();
-        let process = check_process(&name, &raw, &keys.place, &habits, &mut notes.problems);
+        let process = check_process(&name, &raw, &keys.place, &defaults, &mut notes.problems);
         processes.push(process);
     }
     Program {

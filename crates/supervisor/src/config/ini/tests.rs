@@ -2,7 +2,7 @@
 //! checked against the real one, in `tests/it/interop`.
 
 use super::*;
-use crate::config::{Destination, LogTarget};
+use crate::config::{Destination, Hangup, LogTarget};
 use crate::program::state::{AutoRestart, Scope};
 
 fn load_in(folder: &Path, text: &str) -> Result<Loaded, String> {
