@@ -53,6 +53,9 @@ pub enum Error {
     Boot { code: u8 },
     #[error("the application cannot be preloaded")]
     Preload,
+    /// A hook failed while the server started.
+    #[error("{text}")]
+    Hook { text: String, code: u8 },
     #[error("Error while loading the application")]
     Check,
 }
@@ -89,8 +92,8 @@ impl ExitStatus for Error {
             Self::Exit { code } => Exit::Other(*code),
             Self::Interpreter(_) => Exit::Config,
             Self::Arbiter(_) => Exit::TryAgain,
-            Self::Boot { code } => Exit::Other(*code),
             Self::Preload | Self::Check => Exit::Other(1),
+            Self::Boot { code } | Self::Hook { code, .. } => Exit::Other(*code),
         }
     }
 }

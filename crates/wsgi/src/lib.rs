@@ -117,14 +117,14 @@ fn serve(gil: Gil<'_>, sources: &Sources, settings: Settings, log: LogHandle) ->
     } else {
         None
     };
-    Arbiter::new(Start {
+    let start = Start {
         sources: sources.clone(),
         settings,
         listeners,
         preloaded,
         log,
-    })?
-    .run(gil)
+    };
+    Arbiter::new(gil, start)?.run(gil)
 }
 
 /// The sockets to accept on: those of the settings, each taken over if it was handed down. Sockets that were handed

@@ -9,6 +9,7 @@ use std::time::Instant;
 use trine_sys::file;
 
 use crate::notice::Notice;
+use crate::python::Worker;
 
 use super::report::Totals;
 use super::state::Pid;
@@ -21,6 +22,8 @@ pub(super) struct Child {
     notice: OwnedFd,
     heard: Vec<u8>,
     pub spawned: Instant,
+    /// It as hooks see it.
+    pub object: Worker,
     /// Why we killed it, if we did.
     pub our_doing: Option<String>,
     /// Why it could not boot, in its own words.
@@ -32,7 +35,13 @@ pub(super) struct Child {
 }
 
 impl Child {
-    pub(super) fn new(slot: usize, generation: u64, pidfd: OwnedFd, notice: OwnedFd) -> Self {
+    pub(super) fn new(
+        slot: usize,
+        generation: u64,
+        pidfd: OwnedFd,
+        notice: OwnedFd,
+        object: Worker,
+    ) -> Self {
         Self {
             slot,
             generation,
@@ -40,6 +49,7 @@ impl Child {
             notice,
             heard: Vec::new(),
             spawned: Instant::now(),
+            object,
             our_doing: None,
             failure: None,
             said: None,

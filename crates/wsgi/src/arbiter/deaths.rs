@@ -51,6 +51,7 @@ impl Arbiter {
                 "cause": cause.word(), "reason": text,
             }),
         );
+        self.child_exit(gil, child.generation, pid, &child.object);
         self.children.last_failure = child.failure.take();
         self.children.keep_totals(self.slots.worker(child.slot));
         self.happen(gil, Event::Exited { pid, code });

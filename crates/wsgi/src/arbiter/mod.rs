@@ -9,6 +9,7 @@ mod cause;
 mod children;
 mod control;
 mod deaths;
+mod hooks;
 mod oom;
 mod perform;
 mod report;
@@ -31,7 +32,7 @@ use trine_sys::file;
 
 use crate::config::{Settings, Sources};
 use crate::error::Error;
-use crate::python::{App, Gil};
+use crate::python::{self, App, Gil, Hook, Server};
 use crate::slots::Slots;
 
 use children::Children;
@@ -92,6 +93,14 @@ pub struct Arbiter {
     last_reload: Option<ReloadReport>,
     started: Instant,
     exit: Option<u8>,
+    /// gunicorn's `server`.
+    server: Server,
+    /// Counts workers, as `worker.age` does.
+    worker_age: i64,
+    /// The number of workers that `nworkers_changed` was told last.
+    workers_told: usize,
+    /// The start is to be called off with this code.
+    halt: Option<u8>,
 }
 
 impl std::fmt::Debug for Arbiter {
@@ -113,7 +122,7 @@ pub struct Start {
 }
 
 impl Arbiter {
-    pub fn new(start: Start) -> Result<Self, Error> {
+    pub fn new(gil: Gil<'_>, start: Start) -> Result<Self, Error> {
         let Start {
             sources,
             settings,
@@ -121,6 +130,9 @@ impl Arbiter {
             preloaded,
             log,
         } = start;
+        let server = hooks::server(gil, &settings)?;
+        // Python's handlers first: ours call those that were there before.
+        python::catch_signals(gil).map_err(|text| Error::Hook { text, code: 1 })?;
         let places = PLACES.max(settings.workers * 3);
         let slots = Slots::new(places, settings.threads.max(1)).map_err(Error::Arbiter)?;
         let epoll = Rc::new(Epoll::new().map_err(Error::Arbiter)?);
@@ -133,7 +145,8 @@ impl Arbiter {
             None => None,
         };
         let (read, write) = file::pipe_cloexec_nonblock().map_err(Error::Arbiter)?;
-        let state = State::new(settings.workers);
+        let workers = settings.workers;
+        let state = State::new(workers);
         Ok(Self {
             sources,
             policy: policy_of(&settings),
@@ -155,12 +168,21 @@ impl Arbiter {
             last_reload: None,
             started: Instant::now(),
             exit: None,
+            server,
+            worker_age: 0,
+            workers_told: workers,
+            halt: None,
         })
     }
 
     /// Runs until everything has ended. Forked workers never return from here.
     pub fn run(mut self, gil: Gil<'_>) -> Result<(), Error> {
+        tracing::info!("Starting trine-wsgi {}", env!("CARGO_PKG_VERSION"));
+        self.first_workers_hook(gil)?;
+        self.starting_hook(gil, Hook::OnStarting)?;
+        self.show_listeners(gil);
         self.announce_start();
+        self.starting_hook(gil, Hook::WhenReady)?;
         self.happen(gil, Event::Start);
         let mut ready = [Ready::EMPTY; 64];
         while self.exit.is_none() {
@@ -174,13 +196,19 @@ impl Arbiter {
             for event in ready.iter().take(count) {
                 self.dispatch(gil, event);
             }
-            gil.run_signal_handlers();
+            if gil.run_signal_handlers().is_some() {
+                // A handler that a configuration set wants the end; gunicorn's master leaves as well.
+                self.happen(gil, Event::Stop);
+            }
             self.look_for_hung(gil);
             self.happen(gil, Event::Tick);
             self.beat();
         }
         self.phase.set(Phase::Gone);
         tracing::info!("Shutting down: Master");
+        if let Err(error) = self.server_hook(gil, Hook::OnExit) {
+            tracing::error!("{error}");
+        }
         match self.exit {
             None | Some(0) => Ok(()),
             Some(code) => {

@@ -18,8 +18,9 @@ use trine_sys::{file, process, signals};
 
 use crate::config::Settings;
 use crate::notice::Notice;
-use crate::python::{Forked, Gil, Site, fork};
-use crate::worker::{self, Boot, io::Listening};
+use crate::python::{Arg, Forked, Gil, Hook, Site, Worker, fork};
+use crate::worker::recycle::limit_of_requests;
+use crate::worker::{self, Boot, Hooked, io::Listening};
 
 use super::children::Child;
 use super::state::{Effect, Event, Pid};
@@ -61,12 +62,17 @@ impl Arbiter {
                 self.set_phase(Phase::Ready);
                 let _ = self.notifier.ready_with(&self.status_text());
             }
-            Effect::Promoted { generation } => self.promoted(generation),
-            Effect::Rejected { generation, .. } => self.rejected(generation),
+            Effect::Promoted { generation } => self.promoted(gil, generation),
+            Effect::Rejected { generation, .. } => self.rejected(gil, generation),
             Effect::Drain => self.drain(),
+            Effect::TellStopping => {
+                self.set_phase(Phase::Draining);
+                let _ = self.notifier.stopping();
+            }
             Effect::BackOff(wait) => tracing::warn!("the next worker is started in {wait:?}"),
             Effect::Resized(target) => {
                 tracing::info!("{target} workers from now on");
+                self.workers_changed(gil);
                 self.tell_status();
             }
             Effect::Exit { code } => self.exit = Some(code),
@@ -79,7 +85,13 @@ impl Arbiter {
             Ok(pid) => Event::Spawned { pid, generation },
             Err(error) => {
                 tracing::error!("cannot fork a worker: {error}");
-                Event::SpawnFailed
+                match self.halt.take() {
+                    Some(code) => Event::Halt { code },
+                    None => {
+                        self.children.last_failure = Some(error.to_string());
+                        Event::SpawnFailed { generation }
+                    }
+                }
             }
         }
     }
@@ -91,6 +103,10 @@ impl Arbiter {
             .free_slot(self.slots.count())
             .ok_or_else(full)?;
         let settings = self.settings_of(generation);
+        let object = self
+            .new_worker(gil, &settings)
+            .map_err(std::io::Error::other)?;
+        self.pre_fork(gil, &settings, &object)?;
         let (notice, say) = file::pipe_cloexec_nonblock()?;
         self.slots.reset(slot);
         let arbiter = process::getpid();
@@ -99,13 +115,19 @@ impl Arbiter {
         match fork(gil) {
             Ok(Forked::Child) => {
                 drop(notice);
-                let boot = self.become_worker(settings, slot, generation, say, arbiter, mask);
+                let hooked = Hooked {
+                    server: self.server.share(gil),
+                    worker: object,
+                };
+                let boot =
+                    self.become_worker(settings, slot, generation, say, (arbiter, mask), hooked);
                 let code = worker::run(gil, boot);
                 process::exit_now(code)
             }
             Ok(Forked::Parent(pid)) => {
                 signals::restore(&mask)?;
-                self.adopt(pid, slot, generation, notice)?;
+                self.server.adopt(gil, pid.as_raw(), &object);
+                self.adopt(pid, slot, generation, notice, object)?;
                 Ok(pid.as_raw())
             }
             Err(error) => {
@@ -122,8 +144,8 @@ impl Arbiter {
         slot: usize,
         generation: u64,
         say: OwnedFd,
-        arbiter: process::Pid,
-        mask: signals::Mask,
+        (arbiter, mask): (process::Pid, signals::Mask),
+        hooked: Hooked,
     ) -> Boot {
         self.signals = None;
         self.control = None;
@@ -147,7 +169,10 @@ impl Arbiter {
             arbiter,
             mask,
             log: self.log.clone(),
+            // Drawn in the worker, so that each has another.
+            max_requests: limit_of_requests(&settings),
             settings,
+            hooked,
         }
     }
 
@@ -157,6 +182,7 @@ impl Arbiter {
         slot: usize,
         generation: u64,
         notice: OwnedFd,
+        object: Worker,
     ) -> std::io::Result<()> {
         let number = pid.as_raw();
         let pidfd = process::pidfd_open(pid)?;
@@ -171,7 +197,7 @@ impl Arbiter {
             Interest::EPOLLIN,
         )?;
         self.children
-            .insert(number, Child::new(slot, generation, pidfd, notice));
+            .insert(number, Child::new(slot, generation, pidfd, notice, object));
         self.event(
             "worker.started",
             json!({ "pid": number, "generation": generation }),
@@ -228,14 +254,16 @@ impl Arbiter {
             .unwrap_or_else(|| unreachable!("the settings in force are never removed"))
     }
 
-    fn promoted(&mut self, generation: u64) {
+    fn promoted(&mut self, gil: Gil<'_>, generation: u64) {
         self.settings.retain(|other, _| *other >= generation);
         self.policy = policy_of(&self.settings_of(generation));
         tracing::info!("generation {generation} is ready; the old workers leave");
+        self.workers_changed(gil);
         self.reload_ended(true, Vec::new());
     }
 
-    fn rejected(&mut self, generation: u64) {
+    fn rejected(&mut self, gil: Gil<'_>, generation: u64) {
+        self.show_settings(gil, &self.settings_of(self.state.generation()));
         self.settings.remove(&generation);
         let why = self
             .children
@@ -269,6 +297,16 @@ impl Arbiter {
             tracing::info!("the application was preloaded: its code is not imported again");
         }
         self.reopen_logs();
+        self.show_settings(gil, &settings);
+        let called = settings
+            .hooks
+            .call(gil, Hook::OnReload, &[Arg::Server(&self.server)]);
+        if let Err(error) = called {
+            tracing::error!("the reload failed, the old workers serve on: {error}");
+            self.show_settings(gil, &self.settings_of(self.state.generation()));
+            self.reload_ended(false, vec![error.to_string()]);
+            return;
+        }
         let workers = settings.workers;
         self.settings
             .insert(self.state.next_generation(), Arc::new(settings));
@@ -297,8 +335,6 @@ impl Arbiter {
 
     fn drain(&mut self) {
         self.slots.set_stopping();
-        self.set_phase(Phase::Draining);
-        let _ = self.notifier.stopping();
         // Ours end with us: from now on nobody else is let in. The workers take what waits already.
         self.listeners
             .retain(|listener| listener.origin == Origin::Inherited);

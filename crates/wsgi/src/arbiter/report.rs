@@ -54,7 +54,6 @@ impl Children {
 
 impl Arbiter {
     pub(super) fn announce_start(&mut self) {
-        tracing::info!("Starting trine-wsgi {}", env!("CARGO_PKG_VERSION"));
         let pid = process::getpid();
         for listener in &self.listeners {
             let scheme = if matches!(listener.addr, SockAddr::Tcp(_)) {
@@ -65,12 +64,7 @@ impl Arbiter {
             tracing::info!("Listening at: {scheme}{} ({pid})", listener.addr);
         }
         let settings = self.settings_of(self.state.generation());
-        let kind = if settings.threads > 1 {
-            "threads"
-        } else {
-            "inline"
-        };
-        tracing::info!("Using worker: {kind}");
+        tracing::info!("Using worker: {}", settings.worker_class.name());
         self.event("phase", json!({ "phase": Phase::Starting }));
     }
 

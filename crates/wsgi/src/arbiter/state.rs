@@ -27,6 +27,8 @@ pub struct State {
     retry_at: Option<Instant>,
     /// Spawns asked for, not yet told of.
     spawning: usize,
+    /// Exit was told.
+    ended: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -55,6 +57,7 @@ impl State {
             failures: 0,
             retry_at: None,
             spawning: 0,
+            ended: false,
         }
     }
 
@@ -76,6 +79,12 @@ impl State {
     #[must_use]
     pub fn is_stopping(&self) -> bool {
         matches!(self.mode, Mode::Stopping { .. })
+    }
+
+    /// No worker was ever ready.
+    #[must_use]
+    pub fn is_starting(&self) -> bool {
+        self.mode == Mode::Starting
     }
 
     /// A reload is under way.
@@ -120,9 +129,18 @@ impl State {
                 };
                 self.workers.insert(pid, worker);
             }
-            Event::SpawnFailed => {
+            Event::SpawnFailed { generation } => {
                 self.spawning = self.spawning.saturating_sub(1);
-                self.back_off(now, &mut effects);
+                match self.candidate.filter(|one| one.generation == generation) {
+                    Some(_) => {
+                        self.candidate = None;
+                        effects.push(Effect::Rejected {
+                            generation,
+                            code: None,
+                        });
+                    }
+                    None => self.back_off(now, &mut effects),
+                }
             }
             Event::Ready { pid } => self.ready(pid, now, policy, &mut effects),
             Event::Exited { pid, code } => self.exited(pid, code, now, policy, &mut effects),
@@ -133,7 +151,10 @@ impl State {
                     worker.retiring = true;
                 }
             }
-            Event::Halt { code } => self.stop(code, true, now, policy, &mut effects),
+            Event::Halt { code } => {
+                self.spawning = self.spawning.saturating_sub(1);
+                self.stop(code, true, now, policy, &mut effects);
+            }
             Event::Stop => self.stop(0, false, now, policy, &mut effects),
             Event::QuickStop => self.stop(0, true, now, policy, &mut effects),
             Event::Reload { workers } => self.reload(workers, now, policy, &mut effects),
@@ -230,10 +251,7 @@ impl State {
         let Some(worker) = self.workers.remove(&pid) else {
             return;
         };
-        if let Mode::Stopping { code } = self.mode {
-            if self.workers.is_empty() && self.spawning == 0 {
-                effects.push(Effect::Exit { code });
-            }
+        if self.is_stopping() {
             return;
         }
         let failed_boot = match worker.stage {
@@ -317,8 +335,11 @@ impl State {
         self.retry_at = None;
         effects.push(Effect::Drain);
         for (pid, worker) in &mut self.workers {
-            if worker.stage != Stage::Killed {
-                worker.stage = Stage::Leaving { kill_at };
+            match &mut worker.stage {
+                Stage::Killed => {}
+                // One that hangs already gets no more time.
+                Stage::Leaving { kill_at: at } => *at = (*at).min(kill_at),
+                stage => *stage = Stage::Leaving { kill_at },
             }
             effects.push(if quick {
                 Effect::Quit(*pid)
@@ -326,9 +347,7 @@ impl State {
                 Effect::Terminate(*pid)
             });
         }
-        if self.workers.is_empty() && self.spawning == 0 {
-            effects.push(Effect::Exit { code });
-        }
+        effects.push(Effect::TellStopping);
     }
 
     fn reload(&mut self, workers: usize, now: Instant, policy: &Policy, effects: &mut Vec<Effect>) {
@@ -401,9 +420,13 @@ impl State {
         }
     }
 
-    /// As many workers of the generation in force as there should be.
+    /// As many workers of the generation in force as there should be; at the end, the end.
     fn fill(&mut self, now: Instant, policy: &Policy, effects: &mut Vec<Effect>) {
-        if self.is_stopping() {
+        if let Mode::Stopping { code } = self.mode {
+            if self.workers.is_empty() && self.spawning == 0 && !self.ended {
+                self.ended = true;
+                effects.push(Effect::Exit { code });
+            }
             return;
         }
         if self.mode == Mode::Running {

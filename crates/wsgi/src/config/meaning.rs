@@ -9,13 +9,14 @@ use trine_http1::Limits;
 use trine_service::logging::{self, LogFormat};
 
 use crate::access_log::Format;
+use crate::python::{Hook, Hooks};
 use crate::worker::trust::{SchemeHeaders, TrustedPeers};
 
 use super::address;
 use super::origin::Origin;
 use super::refuse;
 use super::settings::{
-    ClientCertificates, HeaderMap, HeaderPolicy, Hooks, LoggerClass, Logging, Paste, Protocol,
+    ClientCertificates, HeaderMap, HeaderPolicy, LoggerClass, Logging, Paste, Protocol,
     ProxyProtocol, ReloadEngine, Settings, Statsd, StatsdAddress, Syslog, Tls, WorkerClass,
 };
 use super::validate::network;
@@ -125,6 +126,7 @@ pub(super) fn settings(
         control: control(values),
         control_mode: u32::try_from(values.int("control_socket_mode")).unwrap_or(0o600),
         hooks: hooks(values),
+        shown: None,
         warnings,
     })
 }
@@ -410,22 +412,6 @@ fn control(values: &Values) -> Option<PathBuf> {
 }
 
 fn hooks(values: &Values) -> Hooks {
-    let hook = |name| values.object(name).cloned();
-    Hooks {
-        on_starting: hook("on_starting"),
-        on_reload: hook("on_reload"),
-        when_ready: hook("when_ready"),
-        pre_fork: hook("pre_fork"),
-        post_fork: hook("post_fork"),
-        post_worker_init: hook("post_worker_init"),
-        worker_int: hook("worker_int"),
-        worker_abort: hook("worker_abort"),
-        pre_exec: hook("pre_exec"),
-        pre_request: hook("pre_request"),
-        post_request: hook("post_request"),
-        child_exit: hook("child_exit"),
-        worker_exit: hook("worker_exit"),
-        nworkers_changed: hook("nworkers_changed"),
-        on_exit: hook("on_exit"),
-    }
+    let given = |hook: Hook| Some((hook, values.object(hook.name())?.clone()));
+    Hooks::new(Hook::ALL.into_iter().filter_map(given).collect())
 }

@@ -10,7 +10,7 @@ use trine_http1::{Limits, Policy};
 use trine_service::logging::{LogFormat, LogSettings, LogTarget};
 
 use crate::access_log::Format;
-use crate::python::Object;
+use crate::python::{Config, Hooks, Object};
 use crate::worker::io::{Deadlines, Rules};
 use crate::worker::trust::{SchemeHeaders, TrustedPeers};
 
@@ -83,7 +83,10 @@ pub struct Settings {
     pub proc_name: String,
     pub control: Option<PathBuf>,
     pub control_mode: u32,
+    /// Those that somebody gave; their parameters are counted.
     pub hooks: Hooks,
+    /// All of it as hooks see it; `None` where there is no Python.
+    pub shown: Option<Config>,
     /// What should be told once, at start and with every reload.
     pub warnings: Vec<String>,
 }
@@ -229,27 +232,6 @@ pub struct Statsd {
 pub enum StatsdAddress {
     Udp(String, u16),
     Unix(PathBuf),
-}
-
-/// Those that somebody gave; their parameters are counted.
-#[derive(Debug, Clone, Default)]
-pub struct Hooks {
-    pub on_starting: Option<Object>,
-    pub on_reload: Option<Object>,
-    pub when_ready: Option<Object>,
-    pub pre_fork: Option<Object>,
-    pub post_fork: Option<Object>,
-    pub post_worker_init: Option<Object>,
-    pub worker_int: Option<Object>,
-    pub worker_abort: Option<Object>,
-    pub pre_exec: Option<Object>,
-    pub pre_request: Option<Object>,
-    /// Takes two, three or four; `python::post_request_arity` says how many.
-    pub post_request: Option<Object>,
-    pub child_exit: Option<Object>,
-    pub worker_exit: Option<Object>,
-    pub nworkers_changed: Option<Object>,
-    pub on_exit: Option<Object>,
 }
 
 impl Settings {

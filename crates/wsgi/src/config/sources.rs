@@ -10,7 +10,7 @@ use trine_config::{Problems, suggest};
 use crate::cli::{Line, Program};
 use crate::error::Error;
 use crate::python::{
-    ConfigError, Embedded, Gil, Names, change_folder, import_module, is_hosted, run_file,
+    Config, ConfigError, Embedded, Gil, Names, change_folder, import_module, is_hosted, run_file,
 };
 
 use super::meaning;
@@ -153,6 +153,7 @@ impl Sources {
         let app = app.filter(|_| values.text("paste").is_none());
         let mut settings = meaning::settings(&values, app, &self.origin).map_err(Error::Setting)?;
         settings.warnings.splice(0..0, warnings);
+        settings.shown = Config::new(gil, &values);
         go(gil, &settings.chdir)?;
         Ok(Read { values, settings })
     }

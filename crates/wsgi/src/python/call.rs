@@ -28,6 +28,7 @@ use super::input::Input;
 use super::interpreter::{Gil, describe};
 use super::interrupt::RequestTimeout;
 use super::load::App;
+use super::request_hooks::{RequestHooks, Seen};
 use super::start_response::Callables;
 
 /// What is the same for all requests that come in by one listener.
@@ -61,6 +62,7 @@ pub struct Caller {
     callables: Callables,
     reply: Reply,
     scratch: Vec<u8>,
+    hooks: Option<Box<RequestHooks>>,
 }
 
 impl Caller {
@@ -73,6 +75,7 @@ impl Caller {
             callables: Callables::new(py)?,
             reply: Reply::default(),
             scratch: Vec::new(),
+            hooks: None,
         };
         for site in sites {
             caller
@@ -81,6 +84,11 @@ impl Caller {
         }
         caller.hand_out_hints(py)?;
         Ok(caller)
+    }
+
+    /// Has hooks called around each request; `None`: there are none.
+    pub fn set_hooks(&mut self, hooks: Option<Box<RequestHooks>>) {
+        self.hooks = hooks;
     }
 
     fn hand_out_hints(&self, py: Python<'_>) -> PyResult<()> {
@@ -140,6 +148,19 @@ impl Caller {
             Ok(Err(refused)) => return refuse(&mut self.reply, sink, demand, refused),
             Err(error) => return fail(py, &mut self.reply, sink, exchange, &error),
         };
+        let seen = match self
+            .hooks
+            .as_ref()
+            .map(|hooks| hooks.before(py, exchange, &environ))
+        {
+            None => None,
+            Some(Ok(seen)) => Some(seen),
+            Some(Err((seen, error))) => {
+                let verdict = fail(py, &mut self.reply, sink, exchange, &error);
+                self.after_request(py, seen);
+                return verdict;
+            }
+        };
         let mut active = Active {
             reply: &mut self.reply,
             sink,
@@ -154,6 +175,7 @@ impl Caller {
         // SAFETY: the callables let go of it; it lives on this stack.
         let active = unsafe { &mut *active };
         let verdict = conclude(py, active, exchange, result);
+        self.after_request(py, seen);
         if !reusable && let Ok(fresh) = Callables::new(py) {
             self.callables = fresh;
             if let Err(error) = self.hand_out_hints(py) {
@@ -161,6 +183,12 @@ impl Caller {
             }
         }
         verdict
+    }
+
+    fn after_request(&self, py: Python<'_>, seen: Option<Seen>) {
+        if let (Some(hooks), Some(seen)) = (&self.hooks, seen) {
+            hooks.after(py, seen, &self.reply);
+        }
     }
 
     fn environ<'py>(

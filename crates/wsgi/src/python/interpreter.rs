@@ -9,10 +9,11 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::{fs, ptr};
 
-use pyo3::exceptions::PyException;
+use pyo3::exceptions::{PyException, PySystemExit};
 use pyo3::prelude::*;
 use pyo3::{PyErr, ffi};
 
+use super::hooks::exit_code;
 use super::standin;
 
 /// What the interpreter is started with.
@@ -85,14 +86,19 @@ impl Gil<'_> {
         }
     }
 
-    /// Lets Python's own signal handlers run, which the application may have set.
-    pub fn run_signal_handlers(self) {
-        if let Err(error) = self.0.check_signals() {
-            tracing::error!(
-                "a signal handler of the application failed: {}",
-                describe(self.0, &error)
-            );
+    /// Lets Python's own signal handlers run, ours and those which the application may have set. `Some`: one wants
+    /// the process to end with this code.
+    #[must_use = "the process is to end"]
+    pub fn run_signal_handlers(self) -> Option<u8> {
+        let error = self.0.check_signals().err()?;
+        if error.is_instance_of::<PySystemExit>(self.0) {
+            return Some(exit_code(self.0, &error));
         }
+        tracing::error!(
+            "a signal handler of the application failed: {}",
+            describe(self.0, &error)
+        );
+        None
     }
 
     /// Runs exit handlers and waits for the application's threads: the end of a worker that drained.

@@ -17,11 +17,13 @@ mod errors;
 mod extension;
 mod file_wrapper;
 mod fork;
+mod hooks;
 mod input;
 mod interpreter;
 mod interrupt;
 mod load;
 mod objects;
+mod request_hooks;
 mod standin;
 mod start_response;
 mod text;
@@ -34,8 +36,13 @@ pub use config_file::{
 };
 pub use embedding::Embedded;
 pub use fork::{Forked, fork};
+pub use hooks::{
+    Arg, Config, Fact, Hook, HookError, Hooks, ListenerFacts, Server, Worker, catch_signals,
+    is_aborted,
+};
 pub use interpreter::{Gil, InterpreterError, Setup, is_hosted, start};
 pub use interrupt::{Interrupt, call_off, interrupt_main, interrupt_threads, thread_number};
 pub use load::{App, LoadError, freeze, load};
 pub use objects::{Object, prepare};
+pub use request_hooks::RequestHooks;
 pub use threads::{CallerThread, spawn_thread};

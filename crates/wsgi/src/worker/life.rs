@@ -5,6 +5,7 @@
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use trine_service::logging::LogHandle;
@@ -14,12 +15,15 @@ use trine_sys::{file, process, signals};
 use crate::access_log::{AccessLog, Record};
 use crate::config::Settings;
 use crate::notice::Notice;
-use crate::python::{self, App, Caller, Gil, Site, Verdict};
+use crate::python::{
+    self, App, Arg, Caller, Fact, Gil, Hook, HookError, RequestHooks, Server, Site, Verdict,
+};
 use crate::slots::{Slots, Stage};
 
 use super::exchange::Exchange;
 use super::inline::Inline;
 use super::io::{Io, Listening};
+use super::recycle::Recycling;
 use super::threads::{Shared, Threads};
 use super::watch::{self, Watch};
 
@@ -41,6 +45,16 @@ pub struct Boot {
     /// The signals to let through again.
     pub mask: signals::Mask,
     pub log: LogHandle,
+    pub hooked: Hooked,
+    /// `max_requests`, with this worker's jitter.
+    pub max_requests: Option<u64>,
+}
+
+/// What hooks get.
+#[derive(Debug)]
+pub struct Hooked {
+    pub server: Server,
+    pub worker: python::Worker,
 }
 
 impl Boot {
@@ -49,10 +63,50 @@ impl Boot {
         // If the arbiter is gone, the end of its lifeline says so.
         let _ = file::write(&self.say, &notice.encode());
     }
+
+    /// Calls a hook with `server`, where it wants one, and `worker`.
+    fn hook(&self, gil: Gil<'_>, hook: Hook) -> Result<(), HookError> {
+        let Hooked { server, worker } = &self.hooked;
+        let both = [Arg::Server(server), Arg::Worker(worker)];
+        let args = if hook == Hook::PostWorkerInit {
+            &both[1..]
+        } else {
+            &both
+        };
+        self.settings.hooks.call(gil, hook, args)
+    }
+
+    /// As [`Self::hook`]; what it raises means that there is no worker.
+    fn booting_hook(&self, gil: Gil<'_>, hook: Hook) -> Result<(), String> {
+        self.hook(gil, hook).map_err(|error| {
+            tracing::error!("Exception in worker process\n{}", error.traceback);
+            error.to_string()
+        })
+    }
+
+    fn become_worker(&self, gil: Gil<'_>) {
+        let (slots, slot) = (Arc::clone(&self.slots), self.slot);
+        let count = move || slots.worker(slot).requests.load(Relaxed);
+        let pid = Fact::Number(process::getpid().as_raw().into());
+        let limit = self
+            .max_requests
+            .and_then(|limit| i64::try_from(limit).ok());
+        let limit = Fact::Number(limit.unwrap_or(i64::MAX));
+        self.hooked
+            .worker
+            .set(gil, &[("pid", pid), ("max_requests", limit)]);
+        self.hooked
+            .worker
+            .become_this_process(gil, &self.settings.hooks, count);
+    }
 }
 
 /// gunicorn's code for a worker that cannot boot.
 const BOOT_FAILED: i32 = 3;
+/// gunicorn's code for an exception that nobody caught.
+const CRASHED: i32 = 255;
+/// Its code after ABRT.
+const ABORTED: i32 = 1;
 /// How long Python may take to run exit handlers and join the application's threads.
 const FINALIZE_SECONDS: u32 = 10;
 
@@ -75,7 +129,11 @@ pub fn run(gil: Gil<'_>, boot: Boot) -> i32 {
     let _ = signals::restore(&boot.mask);
     let _ = process::set_parent_death_signal(Some(Signal::SIGTERM));
     tracing::info!("Booting worker with pid: {}", process::getpid());
+    boot.become_worker(gil);
     gil.enable_faulthandler();
+    if let Err(why) = boot.booting_hook(gil, Hook::PostFork) {
+        return refuse(&boot, &why, BOOT_FAILED);
+    }
     let app = match &boot.preloaded {
         Some(app) => app.share(gil),
         None => match python::load(gil, &boot.settings.app, boot.settings.paste.as_ref()) {
@@ -83,14 +141,22 @@ pub fn run(gil: Gil<'_>, boot: Boot) -> i32 {
             Err(error) => return refuse(&boot, &tell(&error), error.exit_code().into()),
         },
     };
+    let hooked = boot.hooked.share(gil);
+    let hooks = boot.settings.hooks.clone();
     let (code, finalize) = match Worker::new(gil, &app, boot) {
-        Ok(mut worker) => {
-            let clean = worker.serve(gil, &mut pipe);
-            (0, clean)
-        }
+        Ok(mut worker) => match worker.serve(gil, &mut pipe) {
+            End::Finished => (0, true),
+            End::Cut { code } => (code, false),
+        },
         Err(NotBooted) => (BOOT_FAILED, false),
     };
     tracing::info!("Worker exiting (pid: {})", process::getpid());
+    let args = [Arg::Server(&hooked.server), Arg::Worker(&hooked.worker)];
+    if let Err(error) = hooks.call(gil, Hook::WorkerExit, &args) {
+        tracing::warn!("Exception during worker exit:\n{}", error.traceback);
+    }
+    // Nothing of Python's may be let go after its end.
+    drop((app, hooks, hooked));
     if finalize {
         // The alarm's default action ends the process, should an exit handler or a thread not come to its end.
         nix::unistd::alarm::set(FINALIZE_SECONDS);
@@ -119,13 +185,31 @@ fn refuse(boot: &Boot, why: &str, code: i32) -> i32 {
     code
 }
 
+impl Hooked {
+    fn share(&self, gil: Gil<'_>) -> Self {
+        Self {
+            server: self.server.share(gil),
+            worker: self.worker.share(gil),
+        }
+    }
+}
+
 /// The reason was told already.
 struct NotBooted;
+
+/// How serving ended.
+enum End {
+    /// Everything was finished.
+    Finished,
+    /// There may be requests that were not; the exit code.
+    Cut { code: i32 },
+}
 
 struct Worker {
     io: Io,
     mode: Mode,
     boot: Boot,
+    recycling: Arc<Recycling>,
 }
 
 /// Who calls the application.
@@ -160,10 +244,22 @@ impl Worker {
                 ));
             }
         };
+        let recycling = match boot.say.try_clone() {
+            Ok(say) => Arc::new(Recycling::new(
+                say,
+                boot.max_requests,
+                boot.settings.max_worker_memory,
+            )),
+            Err(error) => return Err(failed(&boot, error.to_string())),
+        };
         let threads = boot.settings.threads;
         let limit = watch::limit(&boot.settings);
         let mode = if threads > 1 {
+            let around = boot.hooked.worker.share(gil);
             let shared = Shared {
+                hooks: boot.settings.hooks.clone(),
+                worker: around,
+                recycling: Arc::clone(&recycling),
                 slots: Arc::clone(&boot.slots),
                 slot: boot.slot,
                 access,
@@ -174,19 +270,35 @@ impl Worker {
         } else {
             let slots = Arc::clone(&boot.slots);
             let watch = limit.map(|limit| Watch::new(limit, 1, slots, boot.slot));
-            Caller::new(gil, app, &boot.sites)
+            let ended = Arc::clone(&recycling);
+            let ended = move || ended.ask("a hook has set worker.alive to False");
+            let hooks = RequestHooks::new(gil, &boot.settings.hooks, &boot.hooked.worker, ended);
+            hooks
+                .and_then(|hooks| Ok((hooks, Caller::new(gil, app, &boot.sites)?)))
+                .map(|(hooks, mut caller)| {
+                    caller.set_hooks(hooks);
+                    caller
+                })
                 .map_err(std::io::Error::other)
                 .and_then(|caller| Inline::new(gil, caller, watch))
                 .map(|inline| Mode::Inline(Box::new(inline), access))
         };
-        match mode {
-            Ok(mode) => Ok(Self { io, mode, boot }),
-            Err(error) => Err(failed(&boot, error.to_string())),
+        let mode = mode.map_err(|error| failed(&boot, error.to_string()))?;
+        if let Err(why) = boot.booting_hook(gil, Hook::PostWorkerInit) {
+            let _ = refuse(&boot, &why, BOOT_FAILED);
+            return Err(NotBooted);
         }
+        boot.hooked.worker.has_app(gil, app);
+        Ok(Self {
+            io,
+            mode,
+            boot,
+            recycling,
+        })
     }
 
-    /// Serves until it is told to end, or the arbiter is gone. `true`: everything was finished.
-    fn serve(&mut self, gil: Gil<'_>, pipe: &mut SignalPipe) -> bool {
+    /// Serves until it is told to end, or the arbiter is gone.
+    fn serve(&mut self, gil: Gil<'_>, pipe: &mut SignalPipe) -> End {
         let watched =
             self.io
                 .watch(pipe.as_fd(), SIGNALS)
@@ -196,7 +308,7 @@ impl Worker {
                 });
         if let Err(error) = watched {
             tracing::error!("Exception in worker process: {error}");
-            return false;
+            return End::Cut { code: CRASHED };
         }
         self.io.shown = Some((Arc::clone(&self.boot.slots), self.boot.slot));
         self.boot
@@ -211,9 +323,14 @@ impl Worker {
             let turned = self.turn(gil);
             if let Err(error) = turned {
                 tracing::error!("Exception in worker process: {error}");
-                return false;
+                return End::Cut { code: CRASHED };
             }
-            gil.run_signal_handlers();
+            if let Some(code) = gil.run_signal_handlers() {
+                for came in pipe.drain_with_senders() {
+                    self.mind_sender(came);
+                }
+                return End::Cut { code: code.into() };
+            }
             if self.io.take_notice(SIGNALS) {
                 for came in pipe.drain_with_senders() {
                     self.mind_sender(came);
@@ -228,7 +345,7 @@ impl Worker {
                             self.boot
                                 .say(&Notice::Recycle("it was sent SIGHUP".to_owned()));
                         }
-                        _ => return false,
+                        _ => return End::Cut { code: 0 },
                     }
                 }
             }
@@ -236,10 +353,18 @@ impl Worker {
                 self.arbiter_gone();
             }
             self.serve_inline(gil);
+            if python::is_aborted() {
+                return End::Cut { code: ABORTED };
+            }
             if self.io.is_drained() {
-                return match &mut self.mode {
+                let ended = match &mut self.mode {
                     Mode::Inline(..) => true,
                     Mode::Threads(threads) => threads.end(gil),
+                };
+                return if ended {
+                    End::Finished
+                } else {
+                    End::Cut { code: 0 }
                 };
             }
         }
@@ -274,14 +399,21 @@ impl Worker {
     }
 
     fn serve_inline(&mut self, gil: Gil<'_>) {
-        let Self { io, mode, boot } = self;
+        let Self {
+            io,
+            mode,
+            boot,
+            recycling,
+        } = self;
         let Mode::Inline(inline, access) = mode else {
             return;
         };
         let slots = &*boot.slots;
         let slot = slots.worker(boot.slot);
         let running = slots.running(boot.slot).first();
+        let started_at = std::cell::Cell::new(Instant::now());
         let started = |exchange: &Exchange, now: Instant| {
+            started_at.set(now);
             if let Some(running) = running {
                 let request = exchange.request();
                 running.begin(slots.at(now), request.method(), request.target());
@@ -292,6 +424,7 @@ impl Worker {
                 running.end();
             }
             slot.count(verdict.status, took.as_micros() as u64);
+            recycling.after_request(slot, started_at.get() + took);
             if let Some(access) = access.as_mut() {
                 access.log(&Record {
                     request: exchange.request(),

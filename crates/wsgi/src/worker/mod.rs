@@ -18,9 +18,10 @@ pub mod inline;
 pub mod io;
 mod life;
 pub mod outbox;
+pub mod recycle;
 pub mod reply;
 pub mod threads;
 pub mod trust;
 pub mod watch;
 
-pub use life::{Boot, run};
+pub use life::{Boot, Hooked, run};

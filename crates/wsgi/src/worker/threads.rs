@@ -16,15 +16,16 @@ use std::time::{Duration, Instant};
 use trine_sys::epoll;
 
 use crate::access_log::AccessLog;
-use crate::python::{self, App, Caller, CallerThread, Gil, Site};
+use crate::python::{self, App, Caller, CallerThread, Gil, Hooks, RequestHooks, Site, Worker};
 use crate::slots::Slots;
 
 use super::conn::State;
 use super::io::{Io, Token};
 use super::outbox::Sent;
+use super::recycle::Recycling;
 use super::watch::{Watch, Watcher};
 
-use answer::serve;
+use answer::{Desk, serve};
 use hall::{Finished, Hall, Job, Link};
 
 /// The notice of the threads' wake-up in the loop.
@@ -53,6 +54,10 @@ pub struct Shared {
     pub polite: bool,
     /// Requests that take longer are interrupted.
     pub limit: Option<Duration>,
+    /// The hooks around requests, and the `worker` that they get.
+    pub hooks: Hooks,
+    pub worker: Worker,
+    pub recycling: Arc<Recycling>,
 }
 
 impl Threads {
@@ -71,6 +76,9 @@ impl Threads {
             access,
             polite,
             limit,
+            hooks,
+            worker,
+            recycling,
         } = shared;
         let watch = limit.map(|limit| Arc::new(Watch::new(limit, count, Arc::clone(&slots), slot)));
         let watcher = match &watch {
@@ -85,11 +93,25 @@ impl Threads {
         io.hands_over = true;
         let mut threads = Vec::new();
         for index in 0..count {
-            let caller = Caller::new(gil, app, sites).map_err(io::Error::other)?;
+            let mut caller = Caller::new(gil, app, sites).map_err(io::Error::other)?;
+            let ended = Arc::clone(&recycling);
+            let ended = move || ended.ask("a hook has set worker.alive to False");
+            let around = RequestHooks::new(gil, &hooks, &worker, ended);
+            caller.set_hooks(around.map_err(io::Error::other)?);
+            let recycling = Arc::clone(&recycling);
             let (hall, slots) = (Arc::clone(&hall), Arc::clone(&slots));
             let watch = watch.clone();
             let work = move |gil: Gil<'_>| {
-                serve(gil, caller, &hall, &slots, slot, index, watch.as_deref());
+                let watch = watch.as_deref();
+                let desk = Desk {
+                    hall: &hall,
+                    slots: &slots,
+                    slot,
+                    index,
+                    watch,
+                    recycling: &recycling,
+                };
+                serve(gil, caller, &desk);
             };
             let name = format!("trine-wsgi-{index}");
             threads.push(python::spawn_thread(gil, &name, work).map_err(io::Error::other)?);

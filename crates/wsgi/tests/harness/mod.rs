@@ -39,6 +39,16 @@ impl Server {
         Self::launch(command, dir)
     }
 
+    /// As [`Self::spawn`], with arguments that depend on the folder.
+    pub fn spawn_in(args: impl FnOnce(&Path) -> Vec<String>) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let bind = format!("unix:{}", dir.path().join("app.sock").display());
+        let mut command = Command::new(env!("CARGO_BIN_EXE_trine-wsgi"));
+        command.arg("--chdir").arg(apps()).arg("-b").arg(bind);
+        command.args(args(dir.path()));
+        Self::launch(command, dir)
+    }
+
     pub fn launch(mut command: Command, dir: tempfile::TempDir) -> Self {
         let notify = UnixDatagram::bind(dir.path().join("notify")).unwrap();
         notify.set_read_timeout(Some(PATIENCE)).unwrap();

@@ -65,7 +65,9 @@ pub enum Event {
         pid: Pid,
         generation: u64,
     },
-    SpawnFailed,
+    SpawnFailed {
+        generation: u64,
+    },
     Ready {
         pid: Pid,
     },
@@ -84,7 +86,7 @@ pub enum Event {
     },
     Stop,
     QuickStop,
-    /// The server cannot start, for a reason outside of the workers.
+    /// A spawn failed in a way that calls the start off.
     Halt {
         code: u8,
     },
@@ -122,6 +124,8 @@ pub enum Effect {
     },
     /// No new connections; workers finish what they have.
     Drain,
+    /// All workers know that it is the end.
+    TellStopping,
     /// A worker is not started again before a while.
     BackOff(Duration),
     /// The number of workers is another.

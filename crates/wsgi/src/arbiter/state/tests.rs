@@ -40,7 +40,10 @@ impl World {
                     && self.fork_fails
                 {
                     shown.push("fork fails".to_owned());
-                    queue.push_back(Event::SpawnFailed);
+                    let Effect::Spawn { generation } = effect else {
+                        continue;
+                    };
+                    queue.push_back(Event::SpawnFailed { generation });
                 } else if let Effect::Spawn { generation } = effect {
                     shown.push(format!("spawn {} of {generation}", self.next));
                     queue.push_back(Event::Spawned {
@@ -110,6 +113,7 @@ impl World {
                 | Effect::BecameReady
                 | Effect::Promoted { .. }
                 | Effect::Drain
+                | Effect::TellStopping
                 | Effect::BackOff(_)
                 | Effect::Resized(_) => {}
             }
@@ -149,6 +153,7 @@ fn render(effect: &Effect) -> String {
         Effect::Promoted { generation } => format!("promoted {generation}"),
         Effect::Rejected { generation, code } => format!("rejected {generation} {code:?}"),
         Effect::Drain => "drain".to_owned(),
+        Effect::TellStopping => "told".to_owned(),
         Effect::BackOff(wait) => format!("back off {wait:?}"),
         Effect::Resized(target) => format!("resized {target}"),
         Effect::Exit { code } => format!("exit {code}"),
@@ -188,7 +193,7 @@ fn running() -> World {
 #[test]
 fn a_graceful_stop() {
     let mut world = running();
-    check(&mut world, Event::Stop, "drain, term 1, term 2");
+    check(&mut world, Event::Stop, "drain, term 1, term 2, told");
     check(&mut world, Event::Stop, "");
     check(&mut world, exited(1, 0), "");
     assert_eq!(world.after(31.0), "kill 2");
@@ -198,7 +203,7 @@ fn a_graceful_stop() {
 #[test]
 fn a_quick_stop_cuts_a_graceful_one_short() {
     let mut world = running();
-    check(&mut world, Event::Stop, "drain, term 1, term 2");
+    check(&mut world, Event::Stop, "drain, term 1, term 2, told");
     check(&mut world, Event::QuickStop, "quit 1, quit 2");
     assert_eq!(world.after(1.0), "");
     assert_eq!(world.after(1.1), "kill 1, kill 2");
@@ -211,7 +216,7 @@ fn an_application_that_cannot_be_imported_at_the_start_ends_everything() {
     for code in [3, 4] {
         let mut world = World::new(2);
         check(&mut world, Event::Start, "spawn 1 of 1, spawn 2 of 1");
-        check(&mut world, exited(1, code), "drain, quit 2");
+        check(&mut world, exited(1, code), "drain, quit 2, told");
         check(&mut world, exited(2, 0), &format!("exit {code}"));
     }
 }
@@ -262,6 +267,18 @@ fn a_reload_that_fails_changes_nothing() {
 }
 
 #[test]
+fn a_reload_whose_worker_cannot_be_forked_changes_nothing() {
+    let mut world = running();
+    world.fork_fails = true;
+    check(
+        &mut world,
+        Event::Reload { workers: 2 },
+        "fork fails, rejected 2 None",
+    );
+    assert!(!world.state.is_reloading());
+}
+
+#[test]
 fn an_import_that_hangs_is_ended_and_the_old_generation_serves() {
     let mut world = running();
     check(&mut world, Event::Reload { workers: 2 }, "spawn 3 of 2");
@@ -299,6 +316,18 @@ fn a_hung_worker_is_aborted_killed_and_replaced() {
     check(&mut world, Event::Hung { pid: 1 }, "");
     assert_eq!(world.after(1.0), "kill 1");
     check(&mut world, killed(1), "");
+}
+
+#[test]
+fn a_stop_gives_a_hung_worker_no_more_time() {
+    let mut world = running();
+    check(&mut world, Event::Hung { pid: 1 }, "abort 1, spawn 3 of 1");
+    check(
+        &mut world,
+        Event::Stop,
+        "drain, term 1, term 2, term 3, told",
+    );
+    assert_eq!(world.after(1.0), "kill 1");
 }
 
 #[test]
@@ -358,9 +387,21 @@ fn an_empty_arbiter_stays_and_a_reload_fills_it_again() {
 #[test]
 fn a_start_that_is_called_off_ends_with_its_code() {
     let mut world = World::new(1);
-    check(&mut world, Event::Start, "spawn 1 of 1");
-    check(&mut world, Event::Halt { code: 1 }, "drain, quit 1");
-    check(&mut world, exited(1, 0), "exit 1");
+    let effects = world.state.step(Event::Start, world.now, &POLICY);
+    assert_eq!(effects, [Effect::Spawn { generation: 1 }]);
+    check(
+        &mut world,
+        Event::Halt { code: 255 },
+        "drain, told, exit 255",
+    );
+    let mut world = running();
+    check(
+        &mut world,
+        Event::Halt { code: 1 },
+        "drain, quit 1, quit 2, told",
+    );
+    check(&mut world, exited(1, 0), "");
+    check(&mut world, exited(2, 0), "exit 1");
 }
 
 #[test]
@@ -368,7 +409,11 @@ fn a_failing_fork_is_tried_again() {
     let mut world = World::new(1);
     let effects = world.state.step(Event::Start, world.now, &POLICY);
     assert_eq!(effects, [Effect::Spawn { generation: 1 }]);
-    check(&mut world, Event::SpawnFailed, "back off 500ms");
+    check(
+        &mut world,
+        Event::SpawnFailed { generation: 1 },
+        "back off 500ms",
+    );
     assert_eq!(world.after(0.5), "spawn 1 of 1");
 }
 
@@ -431,6 +476,7 @@ fn play(seed: u64) {
             };
         }
     }
+    assert!(!world.state.is_reloading(), "{:?}", world.state);
     let (generation, target) = (world.state.generation(), world.state.target());
     let good = |worker: &Worker| {
         worker.generation == generation && matches!(worker.stage, Stage::Ready { .. })

@@ -13,6 +13,7 @@ use crate::python::{self, Caller, Gil, Gone, Sink};
 use crate::slots::Slots;
 use crate::worker::date::DateCache;
 use crate::worker::outbox::{FileSpan, Outbox, Sent};
+use crate::worker::recycle::Recycling;
 use crate::worker::watch::Watch;
 
 use super::hall::{Finished, Hall, Job, Link};
@@ -20,16 +21,28 @@ use super::hall::{Finished, Hall, Job, Link};
 /// After a call that took longer, answers go out before the application cleans up.
 const SHORT: Duration = Duration::from_millis(1);
 
+/// Where a thread works.
+pub(super) struct Desk<'a> {
+    pub hall: &'a Hall,
+    pub slots: &'a Slots,
+    /// The worker's.
+    pub slot: usize,
+    /// Its own among the worker's threads.
+    pub index: usize,
+    pub watch: Option<&'a Watch>,
+    pub recycling: &'a Recycling,
+}
+
 /// The life of one thread.
-pub(super) fn serve(
-    gil: Gil<'_>,
-    mut caller: Caller,
-    hall: &Hall,
-    slots: &Slots,
-    slot: usize,
-    index: usize,
-    watch: Option<&Watch>,
-) {
+pub(super) fn serve(gil: Gil<'_>, mut caller: Caller, desk: &Desk<'_>) {
+    let Desk {
+        hall,
+        slots,
+        slot,
+        index,
+        watch,
+        recycling,
+    } = *desk;
     if let Some(watch) = watch {
         match python::thread_number(gil) {
             Ok(number) => watch.seat(index).thread.store(number, Relaxed),
@@ -89,6 +102,7 @@ pub(super) fn serve(
             running.end();
         }
         worker.count(verdict.status, took.as_micros() as u64);
+        recycling.after_request(worker, at);
         hall.with_access(|access| {
             access.log(&Record {
                 request: exchange.request(),
