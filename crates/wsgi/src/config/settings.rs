@@ -85,7 +85,7 @@ pub struct Settings {
     pub control_mode: u32,
     /// Those that somebody gave; their parameters are counted.
     pub hooks: Hooks,
-    /// All of it as hooks see it; `None` where there is no Python.
+    /// All of it as hooks see it; `None` where there are none.
     pub shown: Option<Config>,
     /// What should be told once, at start and with every reload.
     pub warnings: Vec<String>,

@@ -153,7 +153,9 @@ impl Sources {
         let app = app.filter(|_| values.text("paste").is_none());
         let mut settings = meaning::settings(&values, app, &self.origin).map_err(Error::Setting)?;
         settings.warnings.splice(0..0, warnings);
-        settings.shown = Config::new(gil, &values);
+        if !settings.hooks.is_empty() {
+            settings.shown = Config::new(gil, &values);
+        }
         go(gil, &settings.chdir)?;
         Ok(Read { values, settings })
     }

@@ -69,25 +69,6 @@ class Log:
         """All descriptors are."""
 
 
-class Config:
-    """The settings under gunicorn's names."""
-
-    def __init__(self, values):
-        self.__dict__.update(values)
-
-    @property
-    def uid(self):
-        return self.user
-
-    @property
-    def gid(self):
-        return self.group
-
-    @property
-    def env(self):
-        return dict(pair.split("=", 1) for pair in self.raw_env or ())
-
-
 class Listener:
     """A listening socket. `sock` is a socket object of its own each time, on the same socket."""
 

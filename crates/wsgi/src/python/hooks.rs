@@ -97,8 +97,8 @@ impl Hooks {
     }
 
     #[must_use]
-    pub fn has(&self, hook: Hook) -> bool {
-        self.0.contains_key(&hook)
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     pub(super) fn get<'py>(&self, py: Python<'py>, hook: Hook) -> Option<&Bound<'py, PyAny>> {
@@ -212,11 +212,14 @@ impl Config {
     pub fn new(gil: Gil<'_>, values: &Values) -> Option<Self> {
         let py = gil.0;
         let make = || -> PyResult<Self> {
-            let all = PyDict::new(py);
+            let (all, mut given) = (PyDict::new(py), Vec::new());
             for setting in table::all() {
                 all.set_item(setting.name, from_value(py, values.get(setting.name))?)?;
+                given.extend(values.is_given(setting.name).then_some(setting.name));
             }
-            let config = module(py)?.getattr("Config")?.call1((all,))?;
+            let config = py
+                .import("trine_wsgi.config")?
+                .call_method1("_of_server", (all, given))?;
             Ok(Self(Arc::new(config.unbind())))
         };
         make()
