@@ -320,6 +320,17 @@ impl Worker {
             self.arbiter_gone();
         }
         loop {
+            if self.io.is_drained() {
+                let ended = match &mut self.mode {
+                    Mode::Inline(..) => true,
+                    Mode::Threads(threads) => threads.end(gil),
+                };
+                return if ended {
+                    End::Finished
+                } else {
+                    End::Cut { code: 0 }
+                };
+            }
             let turned = self.turn(gil);
             if let Err(error) = turned {
                 tracing::error!("Exception in worker process: {error}");
@@ -355,17 +366,6 @@ impl Worker {
             self.serve_inline(gil);
             if python::is_aborted() {
                 return End::Cut { code: ABORTED };
-            }
-            if self.io.is_drained() {
-                let ended = match &mut self.mode {
-                    Mode::Inline(..) => true,
-                    Mode::Threads(threads) => threads.end(gil),
-                };
-                return if ended {
-                    End::Finished
-                } else {
-                    End::Cut { code: 0 }
-                };
             }
         }
     }
@@ -457,6 +457,9 @@ impl Worker {
         if let Some(lifeline) = self.boot.lifeline.take() {
             self.io.unwatch(lifeline.as_fd());
             tracing::warn!("Parent changed, shutting down: the arbiter is gone");
+            // Nobody is left to end us, should a request never end: the alarm's default action does.
+            let seconds = self.boot.settings.graceful_timeout.as_secs().max(1);
+            nix::unistd::alarm::set(u32::try_from(seconds).unwrap_or(u32::MAX));
         }
         self.boot.slots.set_stopping();
         self.drain();

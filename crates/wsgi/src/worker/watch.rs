@@ -184,8 +184,13 @@ impl Watch {
                 Some(next) => thread::park_timeout(next.saturating_duration_since(now)),
                 None => {
                     self.asleep.store(true, SeqCst);
-                    // Who began in between has not seen that we sleep.
-                    if self.seats.iter().all(|seat| seat.lock().began.is_none()) {
+                    // Who began in between has not seen that we sleep. With one that was told and does not react there
+                    // is nothing left to do.
+                    let settled = |(seat, told): (&Seat, &u64)| {
+                        let inner = seat.lock();
+                        inner.began.is_none() || inner.number == *told
+                    };
+                    if self.seats.iter().zip(&told).all(settled) {
                         thread::park();
                     }
                     self.asleep.store(false, SeqCst);
