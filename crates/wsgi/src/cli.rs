@@ -431,3 +431,6 @@ fn typed(setting: &Setting, value: Option<String>) -> Result<Value, String> {
         }
     })
 }
+
+#[cfg(test)]
+mod tests;

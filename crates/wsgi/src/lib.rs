@@ -44,6 +44,13 @@ pub fn program(args: impl IntoIterator<Item = OsString>) -> u8 {
         .map(|word| word.to_string_lossy().into_owned())
         .collect();
     let program = Program::called(words.first().map(String::as_str));
+    if let [_, flag, name] = words.as_slice()
+        && flag == "--generate"
+        && let Some(document) = generate::document(name)
+    {
+        print!("{document}");
+        return 0;
+    }
     let sources = match sources(&program, words.get(1..).unwrap_or_default()) {
         Ok(sources) => sources,
         Err(stop) => return stop.tell(&program),

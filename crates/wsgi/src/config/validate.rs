@@ -237,7 +237,8 @@ pub(crate) fn network(text: &str) -> Result<String, String> {
         (_, IpAddr::V4(_)) => netmask(prefix).ok_or_else(wrong)?,
         _ => return Err(wrong()),
     };
-    if prefix < width && bits & ((1 << (width - prefix)) - 1) != 0 {
+    let host = bits.checked_shl(128 - width + prefix).unwrap_or(0);
+    if host != 0 {
         return Err(format!("{text} has host bits set"));
     }
     Ok(format!("{named}/{prefix}"))
@@ -414,3 +415,6 @@ fn http2_cleartext(value: Value) -> Result<Value, String> {
         ),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,7 +15,9 @@ const WIDTH: usize = 80;
 #[must_use]
 pub fn help(program: &Program) -> String {
     let mut text = program.usage();
-    text.push_str("\nServes a Python WSGI application. APP_MODULE is MODULE, MODULE:NAME or MODULE:FACTORY(literals).\n");
+    text.push_str(
+        "\nServes a WSGI application: MODULE, MODULE:NAME or MODULE:FACTORY(literals).\n",
+    );
     text.push_str("\noptions:\n");
     option(&mut text, "-h, --help", "Show this text and end.");
     option(&mut text, "-v, --version", "Show the version and end.");
@@ -40,7 +42,7 @@ pub fn help(program: &Program) -> String {
 
 /// `-w INT, --workers INT`
 #[must_use]
-fn flags(setting: &Setting) -> String {
+pub(super) fn flags(setting: &Setting) -> String {
     let value = match setting.action {
         Action::On | Action::Off => String::new(),
         Action::Maybe(_) => format!(" [{}]", setting.metavar),

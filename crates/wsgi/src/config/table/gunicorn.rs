@@ -43,7 +43,7 @@ pub(super) static SETTINGS: &[Setting] = settings! {
     max_requests_jitter WorkerProcesses ["--max-requests-jitter"] "INT" Number, Count, Int(0), None, Identical,
         "Up to so many more, at random for each worker.";
     timeout WorkerProcesses ["-t" "--timeout"] "INT" Number, Seconds, Int(30), None,
-        Mapped("a limit for each request in both worker classes, see request_timeout; 500ms and 2m are understood"),
+        Mapped("a request of sync that takes longer is ended and answered 504, and the worker lives; times may have a unit"),
         "A worker that does not react for so long is ended and replaced; 0 is never.";
     graceful_timeout WorkerProcesses ["--graceful-timeout"] "INT" Number, Seconds, Int(30), None, Identical,
         "How long workers may finish what they have when asked to stop.";
