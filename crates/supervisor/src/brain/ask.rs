@@ -75,6 +75,35 @@ pub struct Waiter {
     pub reply: Option<oneshot::Sender<Option<Vec<ProgramStatus>>>>,
 }
 
+/// Something that is owed once the processes have come that far.
+#[derive(Default)]
+pub struct Watches(Vec<Watch>);
+
+/// Whether it is done with.
+type Watch = Box<dyn FnMut(&Supervisor) -> bool + Send>;
+
+impl std::fmt::Debug for Watches {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Watches({})", self.0.len())
+    }
+}
+
+impl Supervisor {
+    /// Asks after each event, beginning with this one, until `is_done` says so.
+    pub fn watch(&mut self, is_done: impl FnMut(&Self) -> bool + Send + 'static) {
+        self.watches.0.push(Box::new(is_done));
+    }
+
+    pub fn look_at_watches(&mut self) {
+        if self.watches.0.is_empty() {
+            return;
+        }
+        let mut watches = std::mem::take(&mut self.watches.0);
+        watches.retain_mut(|is_done| !is_done(self));
+        self.watches.0 = watches;
+    }
+}
+
 /// Asks the owner. Clones ask the same one.
 #[derive(Clone, Debug)]
 pub struct Handle {

@@ -1,6 +1,7 @@
 //! The supervisor's answers on its control socket. Not here: HTTP itself (`trine_control`), or doing what is asked.
 
 use super::ask::{Act, Ending, Handle};
+use super::http::Site;
 use super::logs::tail::Tail;
 use super::logs::tap::Tap;
 use super::metrics;
@@ -19,6 +20,8 @@ use trine_service::Phase;
 pub struct Control {
     pub handle: Handle,
     pub hub: EventHub,
+    /// supervisord's interface, for its clients.
+    pub site: Site,
 }
 
 impl Handler for Control {
@@ -59,6 +62,9 @@ impl Handler for Control {
     }
 
     async fn other(&self, _role: Role, request: Request) -> Result<Response, ProblemDocument> {
+        if let Some(response) = self.site.answer_supervisord(&request).await {
+            return Ok(response);
+        }
         let path = request.uri().path().to_owned();
         let query = Query::parse(request.uri().query().unwrap_or(""));
         let parts: Vec<String> = path

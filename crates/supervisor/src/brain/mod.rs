@@ -5,6 +5,8 @@
 pub mod adopt;
 pub mod ask;
 pub mod control;
+pub mod events;
+pub mod http;
 pub mod link;
 pub mod logs;
 mod main_log;
@@ -15,13 +17,17 @@ pub mod perform;
 pub mod probe;
 pub mod process;
 pub mod reload;
+pub mod rpc;
+mod servers;
 pub mod shutdown;
 pub mod sockets;
 pub mod start;
 pub mod supervisor;
 mod syslog;
 pub mod upgrade;
+pub mod web;
 
+use self::http::Site;
 use crate::clock;
 use crate::config::{Config, Habits, Overrides};
 use crate::error::Error;
@@ -29,11 +35,13 @@ use crate::holder::main::BRAIN_FD;
 use crate::holder::wire::{BindOrder, FIRST_KEY, Order, Report, TableHead};
 use crate::launch::{First, leave_terminal};
 use adopt::Row;
-use ask::{Asks, Handle};
+use ask::{Asks, Handle, Watches};
 use control::Control;
 use link::Link;
 use logs::pump::Pump;
 use notify::NotifySocket;
+use rpc::Rpc;
+use servers::SERVER_PREFIX;
 use start::House;
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
@@ -161,6 +169,8 @@ fn new_supervisor(
         sockets_may_be_unnamed: true,
         probes: JoinSet::new(),
         waiters: Vec::new(),
+        watches: Watches::default(),
+        reread: None,
     }
 }
 
@@ -171,6 +181,7 @@ impl Supervisor {
             self.tell_of(first);
         }
         let listener = self.begin(&mut table, is_first)?;
+        let http_servers = self.http_servers(&mut table.servers)?;
         let notify = table
             .notify
             .take()
@@ -202,16 +213,27 @@ impl Supervisor {
         if is_first {
             self.clear_auto_logs();
         }
+        self.adopt_reread(&table.head.stored);
         self.adopt(&table.head.stored, table.rows)?;
         self.reconcile()?;
 
         let (handle, mut asks) = Handle::new(ASKS_WAITING);
         let stop = CancellationToken::new();
         let mut servers = JoinSet::new();
+        let namespaces = &self.config.rpc_namespaces;
+        let rpc = Rpc::new(
+            handle.clone(),
+            namespaces.iter().any(|name| name == "supervisor"),
+        );
+        let site = Site::new(handle.clone(), rpc, self.hub.clone(), false);
+        for socket in http_servers {
+            servers.spawn(http::serve(socket, site.clone(), stop.clone()));
+        }
         if let Some(listener) = listener {
             let control = Arc::new(Control {
                 handle,
                 hub: self.hub.clone(),
+                site,
             });
             servers.spawn(server::serve(listener, control, stop.clone()));
         }
@@ -357,6 +379,8 @@ struct Table {
     head: TableHead,
     notify: Option<OwnedFd>,
     control: Option<OwnedFd>,
+    /// The sockets of our HTTP servers, by the holder's keys.
+    servers: BTreeMap<String, OwnedFd>,
     rows: Vec<Row>,
     sockets: BTreeMap<String, String>,
 }
@@ -374,6 +398,7 @@ fn read_table(link: &mut Link) -> Result<Table, Error> {
         head,
         notify,
         control: None,
+        servers: BTreeMap::new(),
         rows: Vec::new(),
         sockets: BTreeMap::new(),
     };
@@ -394,6 +419,11 @@ fn read_table(link: &mut Link) -> Result<Table, Error> {
             }),
             Report::Socket { key, .. } if key == CONTROL_KEY => {
                 table.control = fds.into_iter().next()
+            }
+            Report::Socket { key, .. } if key.starts_with(SERVER_PREFIX) => {
+                table
+                    .servers
+                    .extend(fds.into_iter().next().map(|fd| (key, fd)));
             }
             Report::Socket { key, address, .. } => drop(table.sockets.insert(key, address)),
             Report::TableEnd => return Ok(table),

@@ -97,6 +97,7 @@ impl Supervisor {
         }
         process.record.generation += 1;
         process.record.spawn_error = None;
+        process.record.started = Some(jiff::Timestamp::now());
         process.record.leaving = false;
         process.record.status_text = None;
         let settings = process.record.settings.clone();

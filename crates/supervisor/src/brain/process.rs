@@ -35,6 +35,9 @@ pub struct Record {
     /// When it was last seen to end.
     #[serde(default)]
     pub ended: Option<Timestamp>,
+    /// When it was last started.
+    #[serde(default)]
+    pub started: Option<Timestamp>,
     /// It said that it is going (STOPPING=1) since it was ready.
     #[serde(default)]
     pub leaving: bool,
@@ -56,6 +59,7 @@ impl Record {
             restarts: 0,
             spawn_error: None,
             ended: None,
+            started: None,
             leaving: false,
             status_text: None,
             auto_logs: BTreeMap::new(),

@@ -11,12 +11,11 @@ use trine_control::ReloadReport;
 impl Supervisor {
     /// Reads the file again. A bad one is reported and changes nothing.
     pub fn reload(&mut self, dry_run: bool) -> Result<ReloadReport, Error> {
-        let problems = match config::load(&self.config.file, &self.overrides) {
+        let problems = match self.read_config() {
             _ if self.daemon.closing.is_some() => vec!["everything is being stopped".to_owned()],
-            Err(Error::Config(problems)) => problems.iter().map(ToString::to_string).collect(),
-            Err(other) => vec![trine_service::exit::chain(&other)],
+            Err(problems) => problems,
             Ok(_) if dry_run => Vec::new(),
-            Ok(loaded) => self.change_to(loaded.config)?,
+            Ok(config) => self.change_to(config)?,
         };
         let report = ReloadReport {
             ok: problems.is_empty(),
@@ -39,6 +38,15 @@ impl Supervisor {
         Ok(report)
     }
 
+    /// The file as it is now, or what is wrong with it, a line each.
+    pub fn read_config(&self) -> Result<Config, Vec<String>> {
+        match config::load(&self.config.file, &self.overrides) {
+            Ok(loaded) => Ok(loaded.config),
+            Err(Error::Config(problems)) => Err(problems.iter().map(ToString::to_string).collect()),
+            Err(other) => Err(vec![trine_service::exit::chain(&other)]),
+        }
+    }
+
     fn change_to(&mut self, config: Config) -> Result<Vec<String>, Error> {
         let problems = self.bind_all(&config)?;
         if !problems.is_empty() {
@@ -59,7 +67,11 @@ impl Supervisor {
         self.house = House::new(&config, std::mem::take(&mut self.house.notify_socket));
         self.config = config;
         self.daemon.generation += 1;
-        let orders = [self.store_config(), self.store_daemon()];
+        let orders = [
+            self.store_config(),
+            self.store_daemon(),
+            self.forget_reread(),
+        ];
         self.link.send(&orders)?;
         tracing::info!("reloaded {}", self.config.file.display());
         self.reconcile()?;

@@ -100,6 +100,34 @@ fn output(wanted: &config::Output, channel: Channel) -> Output {
     }
 }
 
+/// Why a command cannot be run, in supervisord's words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotRunnable {
+    /// There is no such file.
+    Missing(String),
+    /// There is one that cannot be executed.
+    Refused(String),
+}
+
+/// Whether there is something to execute, as far as can be seen before trying.
+pub fn check_command(settings: &Process, house: &House) -> Result<(), NotRunnable> {
+    let name = settings.command.first().map_or("", String::as_str);
+    let missing = || NotRunnable::Missing(format!("can't find command '{name}'"));
+    let path = find(name, settings, house).ok_or_else(missing)?;
+    let found = std::fs::metadata(&path).map_err(|_| missing())?;
+    if found.is_dir() {
+        return Err(NotRunnable::Refused(format!(
+            "command at '{name}' is a directory"
+        )));
+    }
+    if nix::unistd::access(&path, nix::unistd::AccessFlags::X_OK).is_err() {
+        return Err(NotRunnable::Refused(format!(
+            "command at '{name}' is not executable"
+        )));
+    }
+    Ok(())
+}
+
 /// As a shell finds it; a path with a slash is relative to the configuration file. Last of all beside ourselves, where
 /// the other daemons of the house lie.
 fn find(name: &str, settings: &Process, house: &House) -> Option<PathBuf> {

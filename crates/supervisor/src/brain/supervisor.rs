@@ -2,7 +2,7 @@
 //! an event of a process. Not here: what an event does to a life (`program::state`), how effects are carried out
 //! (`perform`), how the first table is read (`adopt`).
 
-use super::ask::{Act, Ask, Asks, Waiter};
+use super::ask::{Act, Ask, Asks, Waiter, Watches};
 use super::link::Link;
 use super::logs::pump::Pump;
 use super::notify::NotifySocket;
@@ -70,6 +70,9 @@ pub struct Supervisor {
     pub sockets_may_be_unnamed: bool,
     pub probes: JoinSet<Found>,
     pub waiters: Vec<Waiter>,
+    pub watches: Watches,
+    /// Read by `reloadConfig`, and not all of it in force.
+    pub reread: Option<Config>,
 }
 
 impl Supervisor {
@@ -297,6 +300,7 @@ impl Supervisor {
         self.retire().await?;
         self.release_unnamed()?;
         self.answer_waiters();
+        self.look_at_watches();
         if self.phase.get() == Phase::Starting && self.processes.values().all(Process::is_settled) {
             self.become_ready()?;
         }

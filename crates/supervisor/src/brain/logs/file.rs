@@ -61,6 +61,14 @@ impl LogWriter {
         Ok(())
     }
 
+    /// Throws away what is in it; older parts stay.
+    pub(super) fn clear(&mut self) -> io::Result<()> {
+        if self.regular {
+            self.file.set_len(0)?;
+        }
+        Ok(())
+    }
+
     /// Moves what waits in `pipe` (of `capacity` bytes) into the file, up to a budget or the file's size.
     pub(super) fn step(
         &mut self,

@@ -81,6 +81,15 @@ impl Tail {
         })
     }
 
+    /// The last bytes of the newest file.
+    pub fn open_bytes(tap: Arc<Tap>, bytes: u64) -> io::Result<Self> {
+        let mut tail = Self::open(tap, Some(0))?;
+        let end = tail.follower.at;
+        let file = tail.follower.file.try_clone()?;
+        tail.pieces.push((file, end.saturating_sub(bytes), end));
+        Ok(tail)
+    }
+
     /// The next bytes of what there was; `None` at the end of it.
     pub fn next_piece(&mut self) -> io::Result<Option<Vec<u8>>> {
         while let Some((file, at, end)) = self.pieces.first_mut() {

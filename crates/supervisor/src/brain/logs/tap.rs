@@ -95,6 +95,14 @@ impl Tap {
         Ok(())
     }
 
+    /// Empties the log file; what is not one has nothing to empty.
+    pub fn clear(&self) -> io::Result<()> {
+        match &mut *self.outlet() {
+            Outlet::File(log) => log.clear(),
+            Outlet::Unopened(_) | Outlet::Plain(_) => Ok(()),
+        }
+    }
+
     /// Opens the file again by its path: somebody may have moved it away.
     pub(super) fn reopen_path(&self) -> io::Result<()> {
         match &mut *self.outlet() {

@@ -1,0 +1,223 @@
+//! The structs that tell about processes and the configuration. Not here: finding the processes.
+
+use crate::brain::process::Process;
+use crate::brain::supervisor::Supervisor;
+use crate::config::{self, Destination, Output};
+use crate::holder::wire::Channel;
+use crate::program::state::{Code, Exit, Scope};
+use std::path::{Path, PathBuf};
+use trine_control::xmlrpc::Value;
+
+/// While it answers at all it is running: everything else is fault 6.
+pub(super) fn daemon_state() -> Value {
+    Value::members([
+        ("statecode", Value::Int(1)),
+        ("statename", "RUNNING".into()),
+    ])
+}
+
+/// Why it is not up, in supervisord's words; empty when there is nothing to say.
+pub(in crate::brain) fn spawn_error(process: &Process) -> String {
+    let record = &process.record;
+    match (process.code(), &record.spawn_error, record.life.last_exit) {
+        (Code::Backoff | Code::Fatal, Some(error), _) => error.clone(),
+        (Code::Backoff | Code::Fatal, None, Some(_)) => {
+            "Exited too quickly (process log may have details)".to_owned()
+        }
+        (Code::Exited, _, Some(exit)) if !record.settings.policy.expects(exit) => {
+            format!("Bad exit code {}", exit.status())
+        }
+        _ => String::new(),
+    }
+}
+
+/// What supervisorctl shows behind the state.
+pub(in crate::brain) fn description(process: &Process, now: jiff::Timestamp) -> String {
+    let record = &process.record;
+    match process.code() {
+        Code::Running => {
+            let lived = record.started.map_or(0, |started| {
+                now.as_second().saturating_sub(started.as_second()).max(0)
+            });
+            let (days, rest) = (lived / 86400, lived % 86400);
+            let days = match days {
+                0 => String::new(),
+                1 => "1 day, ".to_owned(),
+                days => format!("{days} days, "),
+            };
+            let (hours, minutes, seconds) = (rest / 3600, rest / 60 % 60, rest % 60);
+            let pid = process.pid.unwrap_or_default();
+            format!("pid {pid}, uptime {days}{hours}:{minutes:02}:{seconds:02}")
+        }
+        Code::Fatal | Code::Backoff => match spawn_error(process) {
+            error if error.is_empty() => {
+                format!("unknown error (try \"tail {}\")", record.settings.name)
+            }
+            error => error,
+        },
+        Code::Stopped | Code::Exited => match (record.started, record.ended) {
+            (Some(_), Some(ended)) => ended
+                .to_zoned(jiff::tz::TimeZone::system())
+                .strftime("%b %d %I:%M %p")
+                .to_string(),
+            _ => "Not started".to_owned(),
+        },
+        Code::Starting | Code::Stopping => String::new(),
+    }
+}
+
+/// Seconds since the epoch, as far as 32 bits go.
+fn seconds(time: Option<jiff::Timestamp>) -> Value {
+    let seconds = time.map_or(0, |time| time.as_second());
+    Value::Int(i32::try_from(seconds).unwrap_or(i32::MAX))
+}
+
+/// Where a channel's log lies, if it is a file.
+pub(super) fn log_path(process: &Process, channel: Channel) -> Option<PathBuf> {
+    let settings = &process.record.settings;
+    let output = match channel {
+        Channel::Stdout => &settings.stdout,
+        Channel::Stderr if settings.redirect_stderr => return None,
+        Channel::Stderr => &settings.stderr,
+    };
+    match &output.to {
+        Destination::Nowhere => None,
+        Destination::Auto => process.record.auto_logs.get(&channel).cloned(),
+        Destination::Path(path) => Some(path.clone()),
+    }
+}
+
+fn text(path: Option<&Path>) -> Value {
+    Value::from(path.map_or_else(String::new, |path| path.display().to_string()))
+}
+
+pub(super) fn of(process: &Process) -> Value {
+    at(process, jiff::Timestamp::now())
+}
+
+fn at(process: &Process, now: jiff::Timestamp) -> Value {
+    let (record, code) = (&process.record, process.code());
+    let exit_status = match code {
+        Code::Stopped | Code::Exited => record.life.last_exit.map_or(0, Exit::status),
+        _ => 0,
+    };
+    let stdout = log_path(process, Channel::Stdout);
+    let stderr = log_path(process, Channel::Stderr);
+    Value::members([
+        ("name", record.settings.name.as_str().into()),
+        ("group", record.settings.group.as_str().into()),
+        ("start", seconds(record.started)),
+        ("stop", seconds(record.ended)),
+        ("now", seconds(Some(now))),
+        ("state", Value::Int(code as i32)),
+        ("statename", code.name().into()),
+        ("spawnerr", spawn_error(process).into()),
+        ("exitstatus", Value::Int(exit_status)),
+        ("logfile", text(stdout.as_deref())),
+        ("stdout_logfile", text(stdout.as_deref())),
+        ("stderr_logfile", text(stderr.as_deref())),
+        ("pid", Value::Int(process.pid.unwrap_or_default())),
+        ("description", description(process, now).into()),
+    ])
+}
+
+/// By group, then by name.
+pub(super) fn of_all(supervisor: &Supervisor) -> Value {
+    let mut all: Vec<&Process> = supervisor.processes.values().collect();
+    let key = |process: &&Process| {
+        let settings = &process.record.settings;
+        (settings.group.clone(), settings.name.clone())
+    };
+    all.sort_by_key(key);
+    let now = jiff::Timestamp::now();
+    Value::Array(all.into_iter().map(|process| at(process, now)).collect())
+}
+
+/// Every process of the configuration that was read last, sorted by name.
+pub(super) fn configured(supervisor: &Supervisor) -> Value {
+    let known = supervisor.known_config();
+    let mut processes: Vec<&config::Process> = known.processes.iter().collect();
+    processes.sort_by(|a, b| a.name.cmp(&b.name));
+    let in_use = |process: &config::Process| supervisor.config.group(&process.group).is_some();
+    let rows = processes
+        .into_iter()
+        .map(|process| one_configured(process, in_use(process)));
+    Value::Array(rows.collect())
+}
+
+fn number(number: u64) -> Value {
+    Value::Int(i32::try_from(number).unwrap_or(i32::MAX))
+}
+
+fn one_configured(process: &config::Process, in_use: bool) -> Value {
+    let policy = &process.policy;
+    let codes = policy.exit_codes.iter().map(|code| Value::Int(*code));
+    let uid = process.user.as_deref().and_then(|user| {
+        let user = user.split(':').next().unwrap_or(user);
+        trine_sys::privileges::find_user(user).ok().flatten()
+    });
+    let mut members = vec![
+        ("autostart".to_owned(), process.autostart.into()),
+        (
+            "directory".to_owned(),
+            process
+                .directory
+                .as_ref()
+                .map_or_else(|| "none".into(), |path| path.display().to_string().into()),
+        ),
+        (
+            "uid".to_owned(),
+            uid.map_or_else(|| "none".into(), |user| number(u64::from(user.uid))),
+        ),
+        ("command".to_owned(), process.command_line.as_str().into()),
+        ("exitcodes".to_owned(), Value::Array(codes.collect())),
+        ("group".to_owned(), process.group.as_str().into()),
+        ("group_prio".to_owned(), process.group_priority.into()),
+        ("inuse".to_owned(), in_use.into()),
+        (
+            "killasgroup".to_owned(),
+            (policy.kill_scope == Scope::Group).into(),
+        ),
+        ("name".to_owned(), process.name.as_str().into()),
+        ("process_prio".to_owned(), process.priority.into()),
+        ("redirect_stderr".to_owned(), process.redirect_stderr.into()),
+        (
+            "startretries".to_owned(),
+            number(u64::from(policy.start_retries)),
+        ),
+        ("startsecs".to_owned(), number(policy.start_secs.as_secs())),
+        ("stopsignal".to_owned(), policy.stop_signal.into()),
+        (
+            "stopwaitsecs".to_owned(),
+            number(policy.stop_wait.as_secs()),
+        ),
+        (
+            "serverurl".to_owned(),
+            process.server_url.as_deref().unwrap_or("auto").into(),
+        ),
+    ];
+    channel(&mut members, "stdout", &process.stdout, false);
+    channel(
+        &mut members,
+        "stderr",
+        &process.stderr,
+        process.redirect_stderr,
+    );
+    Value::Struct(members)
+}
+
+fn channel(members: &mut Vec<(String, Value)>, name: &str, output: &Output, is_joined: bool) {
+    let file: Value = match &output.to {
+        _ if is_joined => "none".into(),
+        Destination::Nowhere => "none".into(),
+        Destination::Auto => "auto".into(),
+        Destination::Path(path) => path.display().to_string().into(),
+    };
+    let mut push = |key: &str, value| members.push((format!("{name}_{key}"), value));
+    push("capture_maxbytes", number(output.capture_bytes));
+    push("events_enabled", output.events.into());
+    push("logfile", file);
+    push("logfile_backups", number(u64::from(output.backups)));
+    push("logfile_maxbytes", number(output.max_bytes));
+    push("syslog", output.syslog.into());
+}
