@@ -40,10 +40,10 @@ pub(crate) async fn answer(
         request.version(),
         request.body(),
     );
-    let status = if reply.status == 200 {
-        record.status_for(200)
-    } else {
-        reply.status
+    // A page of our own tells of the error at hand; any other answer of the error that led to it.
+    let status = match &reply.body {
+        Some(_) => record.status_for(reply.status),
+        None => reply.status,
     };
     record.status = status;
     let rules = generation.config.rules(record.visit.rules);

@@ -62,6 +62,7 @@ impl<'g> Stage<'_, 'g> {
         }
         if let BodyLength::Known(length) = self.request.body()
             && length > rules.max_body
+            && record.visit.hops <= 1
         {
             return Step::Reply(Reply::status(413));
         }
@@ -136,12 +137,16 @@ impl<'g> Stage<'_, 'g> {
             Content::Files(files) => Some(files),
             _ => rules.fallback_files.as_ref(),
         };
-        for template in &tries.paths {
-            let path = template.value(&scene(self.conn, config, Some(self.request), record));
+        for (template, wants_folder) in &tries.paths {
+            let mut path = template.value(&scene(self.conn, config, Some(self.request), record));
+            if path.is_empty() {
+                path.push(b'/');
+            }
             let before = std::mem::replace(&mut record.visit.path, path[..].into());
             let found = files.is_some_and(|files| {
                 files::exists(
                     files,
+                    *wants_folder,
                     rules,
                     &scene(self.conn, config, Some(self.request), record),
                 )
@@ -193,7 +198,7 @@ pub(super) fn fixed<'g>(redirect: &Return, rules: &Rules, scene: &Scene<'_>) -> 
     Step::Reply(match &redirect.body {
         ReturnBody::None => Reply::status(redirect.status),
         ReturnBody::Text(text) => {
-            let kind = rules.kinds.with_charset(&rules.kinds.default);
+            let kind = rules.kinds.of(&scene.record.visit.path);
             Reply::text(redirect.status, kind, text.value(scene))
         }
         ReturnBody::Location(url) => {

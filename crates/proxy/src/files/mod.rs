@@ -109,8 +109,10 @@ pub(crate) fn find(files: &Files, rules: &Rules, scene: &Scene<'_>) -> Found {
     let path = &scene.record.visit.path[..];
     let as_get = scene.record.visit.as_get;
     let method = if as_get { "GET" } else { request.method() };
-    if !matches!(method, "GET" | "HEAD") {
-        return Found::Reply(Reply::with(405, "Allow", "GET, HEAD"));
+    let refusal = || Found::Reply(Reply::with(405, "Allow", "GET, HEAD"));
+    // nginx tells a form that there is no such file before it tells it that files take no forms.
+    if !matches!(method, "GET" | "HEAD" | "POST") {
+        return refusal();
     }
     if files.hides && is_hidden(path) || scene.record.visit.hidden_separator {
         return Found::Reply(Reply::status(404));
@@ -158,27 +160,32 @@ pub(crate) fn find(files: &Files, rules: &Rules, scene: &Scene<'_>) -> Found {
             return Found::Reply(Reply::status(if is_shortage(&error) { 503 } else { 500 }));
         }
     };
+    if method == "POST" {
+        return refusal();
+    }
     match judge(&entry, method, &request, scene.record.visit.error.is_some()) {
         Ok(plan) => Found::File(entry, plan),
         Err(reply) => Found::Reply(reply),
     }
 }
 
-/// Whether there is a file, or with a final slash a folder, at `path` (for `try_files`).
-pub(crate) fn exists(files: &Files, rules: &Rules, scene: &Scene<'_>) -> bool {
-    let wants_folder = scene.record.visit.path.ends_with(b"/");
-    let (root, mut rest) = place(&files.folder, scene);
-    if wants_folder {
-        while rest.last() == Some(&b'/') {
-            rest.pop();
-        }
-        if rest.is_empty() {
-            return root.is_dir();
-        }
-    }
+/// Whether there is a file, or a folder, at the path (for `try_files`).
+pub(crate) fn exists(files: &Files, wants_folder: bool, rules: &Rules, scene: &Scene<'_>) -> bool {
+    let (root, rest) = place(&files.folder, scene);
+    let end = rest.iter().rposition(|&byte| byte != b'/');
+    let Some(end) = end else {
+        return wants_folder && root.is_dir();
+    };
+    let is_folder = rest.ends_with(b"/");
     let cache = &scene.conn.engine.files;
-    match cache.look(&root, &rest, &[], &rules.kinds, scene.record.started) {
-        Look::File(_) => !wants_folder,
+    match cache.look(
+        &root,
+        &rest[..=end],
+        &[],
+        &rules.kinds,
+        scene.record.started,
+    ) {
+        Look::File(_) => !wants_folder && !is_folder,
         Look::Folder => wants_folder,
         _ => false,
     }

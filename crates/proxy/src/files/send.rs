@@ -93,7 +93,11 @@ pub(crate) async fn send(
         }
         Plan::Whole | Plan::Parts(Ranges::Whole | Ranges::Unsatisfiable) => {
             reply::start_head(out, &conn.engine.time, status);
-            out.extend_from_slice(&entry.fields);
+            out.extend_from_slice(if status == 200 {
+                &entry.fields
+            } else {
+                &entry.page
+            });
             out.extend_from_slice(&added);
             job.end_head(out);
             job.part(out, 0..entry.size, record).await

@@ -195,7 +195,12 @@ impl Variable {
             Self::Cookie(name) => {
                 return put(out, request.and_then(|request| cookie(&request, name)));
             }
-            Self::RequestField(name) => return request_field(out, request, name),
+            Self::RequestField(name) => {
+                let servers = &config.servers;
+                let server = servers.get(record.visit.server);
+                let underscores = server.is_some_and(|server| server.underscores);
+                return request_field(out, request, name, underscores);
+            }
             Self::SentField(name) => return put(out, sent_field(scene.sent, name)),
             Self::UpstreamField(name) => {
                 return put(out, scene.answer.and_then(|answer| answer.get(name)));
@@ -359,14 +364,25 @@ impl Scene<'_> {
     }
 }
 
-/// All fields of the name, joined as nginx joins them.
-fn request_field(out: &mut Vec<u8>, request: Option<Request<'_>>, name: &str) -> bool {
+/// All fields of the name, joined as nginx joins them. Underscores in their names count as dashes where they may be.
+fn request_field(
+    out: &mut Vec<u8>,
+    request: Option<Request<'_>>,
+    name: &str,
+    underscores: bool,
+) -> bool {
     let Some(request) = request else {
         return false;
     };
     let separator: &[u8] = if name == "cookie" { b"; " } else { b", " };
     let mut found = false;
-    for value in request.get_all(name) {
+    let fits = |field: &[u8]| {
+        field.len() == name.len()
+            && field.iter().zip(name.bytes()).all(|(&have, want)| {
+                have.eq_ignore_ascii_case(&want) || (underscores && have == b'_' && want == b'-')
+            })
+    };
+    for (_, value) in request.headers().filter(|(field, _)| fits(field)) {
         if found {
             out.extend_from_slice(separator);
         }

@@ -110,8 +110,8 @@ pub(crate) enum Folder {
 /// Files that are looked for one after another.
 #[derive(Debug, Clone)]
 pub(crate) struct TryFiles {
-    /// A final slash looks for a folder.
-    pub(crate) paths: Vec<Template>,
+    /// Each with whether it is a folder that is looked for: it was written with a slash at its end.
+    pub(crate) paths: Vec<(Template, bool)>,
     pub(crate) last: TryLast,
 }
 

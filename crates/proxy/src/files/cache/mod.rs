@@ -52,9 +52,11 @@ pub(crate) struct Entry {
     pub(crate) modified: SystemTime,
     pub(crate) etag: Vec<u8>,
     pub(crate) content_type: String,
-    /// Last-Modified, ETag and Accept-Ranges: what a 304 also tells.
+    /// ETag and Last-Modified: what a 304 and a 206 also tell.
     pub(crate) validators: Vec<u8>,
-    /// Content-Type, Content-Length and the validators: what a 200 has.
+    /// Content-Type, Content-Length and ETag: what an error page has.
+    pub(crate) page: Vec<u8>,
+    /// The same with Last-Modified and Accept-Ranges: what a 200 has.
     pub(crate) fields: Vec<u8>,
     /// All of a small file, once it has been read.
     body: RefCell<Option<Rc<[u8]>>>,
@@ -268,17 +270,16 @@ impl Entry {
         // Writing to a String cannot fail. The form is nginx's.
         let _ = write!(etag, "\"{seconds:x}-{:x}\"", meta.size());
         let mut validators = Vec::new();
-        write_header(
-            &mut validators,
-            b"Last-Modified",
-            httpdate::fmt_http_date(modified).as_bytes(),
-        );
         write_header(&mut validators, b"ETag", etag.as_bytes());
-        validators.extend_from_slice(b"Accept-Ranges: bytes\r\n");
-        let mut fields = Vec::new();
-        write_header(&mut fields, b"Content-Type", content_type.as_bytes());
-        write_number(&mut fields, b"Content-Length", meta.size());
-        fields.extend_from_slice(&validators);
+        let mut page = Vec::new();
+        write_header(&mut page, b"Content-Type", content_type.as_bytes());
+        write_number(&mut page, b"Content-Length", meta.size());
+        page.extend_from_slice(&validators);
+        let date = httpdate::fmt_http_date(modified);
+        write_header(&mut validators, b"Last-Modified", date.as_bytes());
+        let mut fields = page.clone();
+        write_header(&mut fields, b"Last-Modified", date.as_bytes());
+        fields.extend_from_slice(b"Accept-Ranges: bytes\r\n");
         Self {
             fd: file.into(),
             size: meta.size(),
@@ -286,6 +287,7 @@ impl Entry {
             etag: etag.into_bytes(),
             content_type,
             validators,
+            page,
             fields,
             body: RefCell::new(None),
             identity: Identity::of(meta),

@@ -248,7 +248,10 @@ impl Builder<'_> {
         let paths: Vec<String> = paths.collect();
         let paths = paths
             .iter()
-            .map(|path| self.template(directive, path))
+            .map(|path| match path.strip_suffix('/') {
+                Some(folder) => (self.template(directive, folder), true),
+                None => (self.template(directive, path), false),
+            })
             .collect();
         let last = if let Some(name) = last.text.strip_prefix('@') {
             TryLast::Named(name.to_owned())

@@ -200,9 +200,13 @@ impl Builder<'_> {
         });
         let redirects = self.redirects(level, default);
         let mut pass = self.pass(level, ProxyTarget::Group(index), rebase, redirects);
-        pass.host = target.to_owned();
-        if let Some((_, port)) = target.rsplit_once(':') {
-            pass.port = port.parse().unwrap_or(80);
+        if target.starts_with("unix:") {
+            "localhost".clone_into(&mut pass.host);
+        } else {
+            target.clone_into(&mut pass.host);
+            if let Some((_, port)) = target.rsplit_once(':') {
+                pass.port = port.parse().unwrap_or(80);
+            }
         }
         Some(pass)
     }
