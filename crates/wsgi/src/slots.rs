@@ -25,6 +25,10 @@ pub struct WorkerSlot {
     pub statuses: [AtomicU64; 5],
     pub accepted: AtomicU64,
     pub connections: AtomicU32,
+    /// Threads that call the application.
+    pub seats: AtomicU32,
+    /// Others that are just giving it a connection.
+    pub giving: AtomicU32,
     /// Microseconds spent in the application, all threads.
     pub busy_us: AtomicU64,
     /// When the loop's turn began; 0 while it waits. In milliseconds of [`Slots::now`].
@@ -75,6 +79,8 @@ impl WorkerSlot {
             counter.store(0, Relaxed);
         }
         self.connections.store(0, Relaxed);
+        self.seats.store(0, Relaxed);
+        self.giving.store(0, Relaxed);
     }
 }
 
@@ -116,6 +122,12 @@ impl Running {
 
     pub fn end(&self) {
         self.since.store(0, Release);
+    }
+
+    /// When the request began that runs, in milliseconds of [`Slots::now`].
+    #[must_use]
+    pub fn since(&self) -> Option<u64> {
+        Some(self.since.load(Acquire)).filter(|since| *since > 0)
     }
 
     /// Forgets the last request too.
@@ -204,6 +216,22 @@ impl Slots {
         self.running
             .get(worker * self.threads..(worker + 1) * self.threads)
             .unwrap_or_default()
+    }
+
+    /// How many requests a worker could take at once now.
+    #[must_use]
+    pub fn free(&self, index: usize) -> usize {
+        let worker = self.worker(index);
+        let seats = worker.seats.load(Relaxed) as usize;
+        match worker.stage() {
+            Stage::Booting | Stage::Draining => 0,
+            // The loop itself calls the application: while it waits, it is free.
+            Stage::Serving if seats == 1 => usize::from(self.turn_since(index).is_none()),
+            Stage::Serving => {
+                let threads = self.running(index).iter().take(seats);
+                threads.filter(|thread| thread.since().is_none()).count()
+            }
+        }
     }
 
     /// Makes a slot ready for a new worker.

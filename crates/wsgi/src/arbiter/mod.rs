@@ -34,6 +34,7 @@ use crate::config::{Settings, Sources};
 use crate::error::Error;
 use crate::python::{self, App, Gil, Hook, Server};
 use crate::slots::Slots;
+use crate::worker::share::Channels;
 
 use children::Children;
 use control::Control;
@@ -48,6 +49,8 @@ const ABORT: Duration = Duration::from_secs(1);
 const EVENTS: usize = 1024;
 /// Places for workers, at least; TTIN and reloads need more than there are workers.
 const PLACES: usize = 64;
+/// Channels between workers, at least.
+const CHANNELS: usize = 8;
 
 const CAUGHT: [Signal; 8] = [
     Signal::SIGTERM,
@@ -75,6 +78,8 @@ pub struct Arbiter {
     settings: BTreeMap<u64, Arc<Settings>>,
     listeners: Vec<Listener>,
     slots: Arc<Slots>,
+    /// By which workers give each other connections.
+    channels: Arc<Channels>,
     epoll: Rc<Epoll>,
     /// `None` in a forked worker, on its way to its own life.
     signals: Option<SignalPipe>,
@@ -135,6 +140,8 @@ impl Arbiter {
         python::catch_signals(gil).map_err(|text| Error::Hook { text, code: 1 })?;
         let places = PLACES.max(settings.workers * 3);
         let slots = Slots::new(places, settings.threads.max(1)).map_err(Error::Arbiter)?;
+        // A reload has twice the workers for a while; who comes beyond that only gives.
+        let channels = Channels::new(CHANNELS.max(settings.workers * 2)).map_err(Error::Arbiter)?;
         let epoll = Rc::new(Epoll::new().map_err(Error::Arbiter)?);
         let signals = SignalPipe::new(&CAUGHT)?;
         epoll
@@ -153,6 +160,7 @@ impl Arbiter {
             settings: BTreeMap::from([(state.generation(), Arc::new(settings))]),
             listeners,
             slots: Arc::new(slots),
+            channels: Arc::new(channels),
             epoll,
             signals: Some(signals),
             lifeline: (read, Some(write)),

@@ -162,6 +162,7 @@ impl Arbiter {
             listeners: listeners.into_iter().map(listening).collect(),
             preloaded: self.preloaded.take(),
             slots: Arc::clone(&self.slots),
+            channels: Arc::clone(&self.channels),
             slot,
             generation,
             say,

@@ -26,7 +26,7 @@ impl Io {
         self.draining = true;
         let _ = self.accept_more(false);
         for index in 0..self.listeners.len() {
-            while empty_queues && self.listeners[index].own && self.accept_one(index) {}
+            while empty_queues && self.listeners[index].own && self.accept_one(index).is_some() {}
         }
         for token in self.tokens() {
             self.drain_one(token);

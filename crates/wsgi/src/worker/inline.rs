@@ -8,7 +8,7 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::python::{self, Caller, Gil, Gone, Sink, Verdict};
@@ -16,6 +16,7 @@ use crate::python::{self, Caller, Gil, Gone, Sink, Verdict};
 use super::exchange::Exchange;
 use super::io::{Io, Token};
 use super::outbox::{FileSpan, Sent};
+use super::share::{Sharer, lock};
 use super::watch::{Watch, Watcher};
 
 /// The oldest answer of a batch waits no longer than this for the calls after it.
@@ -28,6 +29,10 @@ const SHORT: Duration = Duration::from_millis(1);
 pub struct Inline {
     pub caller: Caller,
     watch: Option<(Arc<Watch>, Watcher)>,
+    /// Gives away what waits behind a long call, if there is anybody to give it to.
+    sharer: Option<Sharer>,
+    /// Memory for the next answer.
+    memory: Vec<u8>,
     /// How long calls took of late: each new one counts for an eighth.
     usual: Duration,
     batch_began: Option<Instant>,
@@ -35,7 +40,12 @@ pub struct Inline {
 
 impl Inline {
     /// `watch` has one seat.
-    pub fn new(gil: Gil<'_>, caller: Caller, watch: Option<Watch>) -> io::Result<Self> {
+    pub fn new(
+        gil: Gil<'_>,
+        caller: Caller,
+        watch: Option<Watch>,
+        sharer: Option<Sharer>,
+    ) -> io::Result<Self> {
         let watch = match watch {
             Some(watch) => {
                 let watch = Arc::new(watch);
@@ -49,6 +59,8 @@ impl Inline {
         Ok(Self {
             caller,
             watch,
+            sharer,
+            memory: Vec::new(),
             usual: Duration::ZERO,
             batch_began: None,
         })
@@ -58,11 +70,12 @@ impl Inline {
     pub fn serve_ready(
         &mut self,
         gil: Gil<'_>,
-        io: &mut Io,
+        shared: &Mutex<Io>,
         started: impl Fn(&Exchange, Instant),
         mut done: impl FnMut(&Exchange, &Verdict, &Caller, Duration),
     ) {
         let mut clock = Instant::now();
+        let mut io = lock(shared);
         while let Some(token) = io.next_ready() {
             let Some(mut exchange) = io.take(token) else {
                 continue;
@@ -74,13 +87,24 @@ impl Inline {
                 watch.begin(0, clock, io.clear_socket(token));
             }
             let mut sink = InlineSink {
-                io,
+                date: *io.date(),
+                io: shared,
                 token,
+                out: std::mem::take(&mut self.memory),
                 gil,
                 watch,
                 eager: self.usual > SHORT,
             };
+            // During the call the loop is anybody's.
+            drop(io);
+            if let Some(sharer) = &self.sharer {
+                sharer.begin();
+            }
             let mut verdict = self.caller.call(gil, &mut exchange, keep_alive, &mut sink);
+            io = lock(shared);
+            io.take_back();
+            io.add_out(token, &mut sink.out);
+            self.memory = sink.out;
             if watch.is_some_and(|watch| watch.seat(0).end().answered) {
                 io.forget_out(token);
                 (verdict.keep, verdict.status) = (false, 504);
@@ -105,8 +129,10 @@ impl Inline {
 
 /// Where the inline worker's answers go: the connection's outbox.
 struct InlineSink<'a, 'py> {
-    io: &'a mut Io,
+    io: &'a Mutex<Io>,
     token: Token,
+    out: Vec<u8>,
+    date: [u8; 29],
     gil: Gil<'py>,
     watch: Option<&'a Watch>,
     eager: bool,
@@ -115,13 +141,15 @@ struct InlineSink<'a, 'py> {
 impl InlineSink<'_, '_> {
     /// Waits for the client, who may take as long as the request may, and is cut off then.
     fn wait_until_sent(&mut self) -> bool {
-        let (io, token, watch) = (&mut *self.io, self.token, self.watch);
+        let (io, token, watch) = (self.io, self.token, self.watch);
         let Some(watch) = watch else {
-            return self.gil.detached(|| io.drive_until_sent(token, None));
+            return self.gil.detached(|| lock(io).drive_until_sent(token, None));
         };
         watch.seat(0).set_waits(true);
         let until = watch.deadline(0);
-        let sent = self.gil.detached(|| io.drive_until_sent(token, until));
+        let sent = self
+            .gil
+            .detached(|| lock(io).drive_until_sent(token, until));
         watch.seat(0).set_waits(false);
         if !sent {
             watch.seat(0).start_over();
@@ -132,14 +160,19 @@ impl InlineSink<'_, '_> {
 
 impl Sink for InlineSink<'_, '_> {
     fn out(&mut self) -> &mut Vec<u8> {
-        self.io.out(self.token)
+        &mut self.out
     }
 
     fn push(&mut self, data: &[u8], tail: &'static [u8], wait: bool) -> Result<(), Gone> {
         if self.watch.is_some_and(|watch| !watch.seat(0).speak()) {
             return Err(Gone);
         }
-        match self.io.write(self.token, data, tail) {
+        let sent = {
+            let mut io = lock(self.io);
+            io.add_out(self.token, &mut self.out);
+            io.write(self.token, data, tail)
+        };
+        match sent {
             Ok(Sent::All) => Ok(()),
             Ok(Sent::Blocked) if !wait => Ok(()),
             Ok(Sent::Blocked) => self.wait_until_sent().then_some(()).ok_or(Gone),
@@ -149,7 +182,9 @@ impl Sink for InlineSink<'_, '_> {
 
     fn file(&mut self, file: OwnedFd, offset: u64, len: u64) -> Result<(), Gone> {
         let offset = i64::try_from(offset).map_err(|_| Gone)?;
-        self.io.set_file(
+        let mut io = lock(self.io);
+        io.add_out(self.token, &mut self.out);
+        io.set_file(
             self.token,
             FileSpan {
                 file,
@@ -161,7 +196,7 @@ impl Sink for InlineSink<'_, '_> {
     }
 
     fn date(&mut self) -> [u8; 29] {
-        *self.io.date()
+        self.date
     }
 
     fn eager(&self) -> bool {

@@ -9,6 +9,7 @@ mod handover;
 mod places;
 mod rules;
 mod sending;
+mod share;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -30,6 +31,8 @@ use super::gateway::Door;
 
 pub use places::Token;
 pub use rules::{Deadlines, Listening, Rules};
+pub use share::Sharing;
+pub(in crate::worker) use share::To;
 
 use places::{Place, place};
 
@@ -69,6 +72,10 @@ pub struct Io {
     pub(super) draining: bool,
     /// Connections accepted, ever.
     accepted: u64,
+    /// The other workers, if there are any to share with.
+    pub sharing: Option<Sharing>,
+    /// Somebody else works on this loop while the application is being called.
+    lent: bool,
     /// Where the arbiter sees how many connections there are.
     pub shown: Option<(Arc<Slots>, usize)>,
 }
@@ -101,6 +108,8 @@ impl Io {
             scratch: Vec::new(),
             draining: false,
             accepted: 0,
+            sharing: None,
+            lent: false,
             shown: None,
         };
         io.accept_more(true)?;
@@ -225,7 +234,10 @@ impl Io {
         if token >= FIRST_NOTICE {
             // Noted when it came in.
         } else if token >= FIRST_LISTENER {
-            self.accept((token - FIRST_LISTENER) as usize);
+            // The door may have been closed since, and then nothing was left before it.
+            if self.accepting {
+                self.accept((token - FIRST_LISTENER) as usize);
+            }
         } else {
             self.connection_event(Token::from_u64(token), event);
         }
@@ -258,20 +270,19 @@ impl Io {
     pub(super) fn accept(&mut self, index: usize) {
         for _ in 0..self.rules.accepts_per_turn {
             if self.open >= self.rules.max_connections {
-                let _ = self.accept_more(false);
+                let _ = self.close_door();
                 return;
             }
-            if !self.accept_one(index) {
+            let Some(token) = self.accept_one(index) else {
                 return;
-            }
+            };
+            self.balance(token);
         }
     }
 
-    /// `false`: there is none.
-    pub(super) fn accept_one(&mut self, index: usize) -> bool {
-        let Some(listener) = self.listeners.get(index) else {
-            return false;
-        };
+    /// `None`: there is none.
+    pub(super) fn accept_one(&mut self, index: usize) -> Option<Token> {
+        let listener = self.listeners.get(index)?;
         let (fd, addr) = match net::accept4(&listener.fd) {
             Ok(accepted) => accepted,
             Err(err) => {
@@ -283,7 +294,7 @@ impl Io {
                 ) {
                     tracing::warn!("cannot accept a connection: {err}");
                 }
-                return false;
+                return None;
             }
         };
         let unix = listener.unix;
@@ -298,10 +309,10 @@ impl Io {
         if forbidden {
             self.refuse(token, &Refusal::forbidden());
             self.flush_dirty();
-            return true;
+            return Some(token);
         }
         self.advance(token);
-        true
+        Some(token)
     }
 
     /// Has a connection speak what the listeners speak. `true`: its peer may not.
@@ -455,7 +466,8 @@ impl Io {
         if let Some(exchange) = conn.and_then(|mut conn| conn.exchange.take()) {
             self.pool.give(exchange);
         }
-        if !self.accepting && !self.draining && self.open < self.rules.max_connections {
+        if !self.accepting && !self.draining && !self.lent && self.open < self.rules.max_connections
+        {
             let _ = self.accept_more(true);
         }
     }

@@ -4,8 +4,8 @@
 
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use trine_service::logging::LogHandle;
@@ -22,8 +22,9 @@ use crate::slots::{Slots, Stage};
 
 use super::exchange::Exchange;
 use super::inline::Inline;
-use super::io::{Io, Listening};
+use super::io::{Io, Listening, Sharing};
 use super::recycle::Recycling;
+use super::share::{Channels, SharedIo, Sharer, lock};
 use super::threads::{Shared, Threads};
 use super::watch::{self, Watch};
 
@@ -36,6 +37,8 @@ pub struct Boot {
     pub preloaded: Option<App>,
     pub slots: Arc<Slots>,
     pub slot: usize,
+    /// To give and take connections by.
+    pub channels: Arc<Channels>,
     pub generation: u64,
     /// Where it says that it serves, or why it does not.
     pub say: OwnedFd,
@@ -58,6 +61,19 @@ pub struct Hooked {
 }
 
 impl Boot {
+    /// The other workers, if there can be any and connections can be given.
+    fn sharing(&self) -> Option<Sharing> {
+        self.channels
+            .of(self.slot)
+            .filter(|_| self.settings.workers > 1)?;
+        Some(Sharing {
+            slots: Arc::clone(&self.slots),
+            slot: self.slot,
+            channels: Arc::clone(&self.channels),
+            next: self.slot + 1,
+        })
+    }
+
     /// Tells the arbiter.
     fn say(&self, notice: &Notice) {
         // If the arbiter is gone, the end of its lifeline says so.
@@ -112,6 +128,8 @@ const FINALIZE_SECONDS: u32 = 10;
 
 const SIGNALS: u8 = 0;
 const LIFELINE: u8 = 1;
+/// Another worker gave a connection; `threads` has 7.
+pub(super) const GIVEN: u8 = 6;
 
 /// The worker's whole life; returns its exit code.
 pub fn run(gil: Gil<'_>, boot: Boot) -> i32 {
@@ -206,7 +224,7 @@ enum End {
 }
 
 struct Worker {
-    io: Io,
+    io: SharedIo,
     mode: Mode,
     boot: Boot,
     recycling: Arc<Recycling>,
@@ -252,7 +270,13 @@ impl Worker {
             )),
             Err(error) => return Err(failed(&boot, error.to_string())),
         };
+        io.sharing = boot.sharing();
+        let has_siblings = io.sharing.is_some();
+        let io = Arc::new(Mutex::new(io));
         let threads = boot.settings.threads;
+        let seats = u32::try_from(threads).unwrap_or(u32::MAX);
+        let slot = boot.slots.worker(boot.slot);
+        slot.seats.store(seats, Relaxed);
         let limit = watch::limit(&boot.settings);
         let mode = if threads > 1 {
             let around = boot.hooked.worker.share(gil);
@@ -266,9 +290,13 @@ impl Worker {
                 polite: boot.settings.workers > 1,
                 limit,
             };
-            Threads::start(gil, &mut io, app, &boot.sites, threads, shared).map(Mode::Threads)
+            Threads::start(gil, &mut lock(&io), app, &boot.sites, threads, shared)
+                .map(Mode::Threads)
         } else {
             let slots = Arc::clone(&boot.slots);
+            let sharer = has_siblings
+                .then(|| Sharer::start(&io, Arc::clone(&slots), boot.slot))
+                .transpose();
             let watch = limit.map(|limit| Watch::new(limit, 1, slots, boot.slot));
             let ended = Arc::clone(&recycling);
             let ended = move || ended.ask("a hook has set worker.alive to False");
@@ -280,7 +308,7 @@ impl Worker {
                     caller
                 })
                 .map_err(std::io::Error::other)
-                .and_then(|caller| Inline::new(gil, caller, watch))
+                .and_then(|caller| Inline::new(gil, caller, watch, sharer?))
                 .map(|inline| Mode::Inline(Box::new(inline), access))
         };
         let mode = mode.map_err(|error| failed(&boot, error.to_string()))?;
@@ -297,20 +325,29 @@ impl Worker {
         })
     }
 
+    fn io(&self) -> MutexGuard<'_, Io> {
+        lock(&self.io)
+    }
+
     /// Serves until it is told to end, or the arbiter is gone.
     fn serve(&mut self, gil: Gil<'_>, pipe: &mut SignalPipe) -> End {
-        let watched =
-            self.io
-                .watch(pipe.as_fd(), SIGNALS)
+        let watched = {
+            let mut io = self.io();
+            io.watch(pipe.as_fd(), SIGNALS)
                 .and_then(|()| match &self.boot.lifeline {
-                    Some(lifeline) => self.io.watch(lifeline, LIFELINE),
+                    Some(lifeline) => io.watch(lifeline, LIFELINE),
                     None => Ok(()),
-                });
+                })
+                .and_then(|()| match self.boot.channels.of(self.boot.slot) {
+                    Some(channel) => io.watch(&channel.take, GIVEN),
+                    None => Ok(()),
+                })
+        };
         if let Err(error) = watched {
             tracing::error!("Exception in worker process: {error}");
             return End::Cut { code: CRASHED };
         }
-        self.io.shown = Some((Arc::clone(&self.boot.slots), self.boot.slot));
+        self.io().shown = Some((Arc::clone(&self.boot.slots), self.boot.slot));
         self.boot
             .slots
             .worker(self.boot.slot)
@@ -320,7 +357,7 @@ impl Worker {
             self.arbiter_gone();
         }
         loop {
-            if self.io.is_drained() {
+            if self.is_drained() {
                 let ended = match &mut self.mode {
                     Mode::Inline(..) => true,
                     Mode::Threads(threads) => threads.end(gil),
@@ -342,7 +379,8 @@ impl Worker {
                 }
                 return End::Cut { code: code.into() };
             }
-            if self.io.take_notice(SIGNALS) {
+            let signalled = self.io().take_notice(SIGNALS);
+            if signalled {
                 for came in pipe.drain_with_senders() {
                     self.mind_sender(came);
                     match came.signal {
@@ -360,14 +398,40 @@ impl Worker {
                     }
                 }
             }
-            if self.io.take_notice(LIFELINE) {
+            let gone = self.io().take_notice(LIFELINE);
+            if gone {
                 self.arbiter_gone();
             }
+            self.take_given();
             self.serve_inline(gil);
             if python::is_aborted() {
                 return End::Cut { code: ABORTED };
             }
         }
+    }
+
+    /// Takes connections that other workers gave.
+    fn take_given(&self) {
+        let mut io = self.io();
+        if io.take_notice(GIVEN) || io.draining {
+            io.adopt_given();
+        }
+    }
+
+    /// Every request is answered, and nobody is about to give another.
+    fn is_drained(&self) -> bool {
+        let mut io = self.io();
+        if !io.is_drained() {
+            return false;
+        }
+        // They are at it for a few instructions, unless they have just died.
+        let until = Instant::now() + Duration::from_millis(100);
+        let giving = &self.boot.slots.worker(self.boot.slot).giving;
+        while giving.load(SeqCst) > 0 && Instant::now() < until {
+            std::thread::yield_now();
+        }
+        io.adopt_given();
+        io.is_drained()
     }
 
     /// A signal from somebody else than the arbiter is told to it, who would wonder about our end.
@@ -385,16 +449,16 @@ impl Worker {
 
     /// Sleeps until there is something to do. With threads, does it too, unless it is ours.
     fn turn(&mut self, gil: Gil<'_>) -> std::io::Result<()> {
-        let io = &mut self.io;
+        let io = &self.io;
         match &mut self.mode {
             Mode::Inline(..) => {
                 let (slots, slot) = (&self.boot.slots, self.boot.slot);
                 slots.set_turn(slot, None);
-                gil.detached(|| io.wait(None))?;
+                gil.detached(|| lock(io).wait(None))?;
                 slots.set_turn(slot, Some(Instant::now()));
                 Ok(())
             }
-            Mode::Threads(threads) => gil.detached(|| threads.turn(io)),
+            Mode::Threads(threads) => gil.detached(|| threads.turn(&mut lock(io))),
         }
     }
 
@@ -448,14 +512,15 @@ impl Worker {
             .worker(self.boot.slot)
             .set_stage(Stage::Draining);
         if let Mode::Threads(threads) = &mut self.mode {
-            threads.recall(&mut self.io);
+            threads.recall(&mut lock(&self.io));
         }
-        self.io.start_drain(self.boot.slots.stopping());
+        let stopping = self.boot.slots.stopping();
+        self.io().start_drain(stopping);
     }
 
     fn arbiter_gone(&mut self) {
         if let Some(lifeline) = self.boot.lifeline.take() {
-            self.io.unwatch(lifeline.as_fd());
+            self.io().unwatch(lifeline.as_fd());
             tracing::warn!("Parent changed, shutting down: the arbiter is gone");
             // Nobody is left to end us, should a request never end: the alarm's default action does.
             let seconds = self.boot.settings.graceful_timeout.as_secs().max(1);

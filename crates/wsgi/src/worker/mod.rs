@@ -1,7 +1,7 @@
 //! A worker process: it loads the application, takes requests from the listeners and answers them.
 //!
 //! `io` is the loop, `inline` calls the application on the loop's own thread, `threads` hands requests to others.
-//! `gateway` lets in what is not HTTP. `watch` sees to requests that take too long. `reply`, `environ`, `trust` and
+//! `gateway` lets in what is not HTTP. `watch` sees to requests that take too long, `share` to those that wait behind them. `reply`, `environ`, `trust` and
 //! `outbox` are the pure parts.
 //! Invariants: nothing of the arbiter runs here, and the process never returns into the arbiter's code; when the
 //! arbiter is gone, the worker finishes what it has and ends.
@@ -20,6 +20,7 @@ mod life;
 pub mod outbox;
 pub mod recycle;
 pub mod reply;
+pub mod share;
 pub mod threads;
 pub mod trust;
 pub mod watch;

@@ -20,9 +20,11 @@ use crate::python::{self, App, Caller, CallerThread, Gil, Hooks, RequestHooks, S
 use crate::slots::Slots;
 
 use super::conn::State;
-use super::io::{Io, Token};
+use super::io::{Io, To, Token};
+use super::life::GIVEN;
 use super::outbox::Sent;
 use super::recycle::Recycling;
+use super::share::LONG;
 use super::watch::{Watch, Watcher};
 
 use answer::{Desk, serve};
@@ -129,7 +131,9 @@ impl Threads {
     /// Turns the loop until something comes that is the worker's business. Call it detached from Python.
     pub fn turn(&mut self, io: &mut Io) -> io::Result<()> {
         loop {
-            let quiet = io.wait(None)? == 0;
+            // While requests wait for a thread, somebody else may become free.
+            let limit = self.has_waiting(io).then_some(LONG);
+            let quiet = io.wait(limit)? == 0 && limit.is_none();
             self.serve_ready(io);
             if quiet || io.has_notice() || io.is_drained() {
                 return Ok(());
@@ -145,6 +149,9 @@ impl Threads {
             if io.take_notice(WAKE) {
                 let _ = epoll::eventfd_take(self.hall.wake_fd());
             }
+            if io.take_notice(GIVEN) {
+                io.adopt_given();
+            }
             let told = self.hall.told();
             let touched = io.take_touched();
             if told.is_empty() && touched.is_empty() {
@@ -158,7 +165,44 @@ impl Threads {
             }
         }
         io.flush_dirty();
+        self.relieve(io);
         self.mind_the_door(io);
+    }
+
+    fn has_waiting(&self, io: &Io) -> bool {
+        io.sharing.is_some() && !io.draining && self.hall.waiting() > 0
+    }
+
+    /// Gives requests that wait for a thread to workers that have one, once all of ours are at long calls.
+    fn relieve(&mut self, io: &mut Io) {
+        if !self.has_waiting(io) || !self.are_all_long(io) {
+            return;
+        }
+        while let Some(job) = self.hall.take_last() {
+            let Job {
+                token,
+                exchange,
+                link,
+                ..
+            } = job;
+            io.put_out(token, link.rest());
+            io.put_back(token, exchange);
+            if !io.give(token, To::Free) {
+                self.dispatch(io, token);
+                break;
+            }
+        }
+    }
+
+    fn are_all_long(&self, io: &Io) -> bool {
+        let Some(sharing) = &io.sharing else {
+            return false;
+        };
+        let slots = &sharing.slots;
+        let before = slots.now().saturating_sub(LONG.as_millis() as u64);
+        let running = slots.running(sharing.slot);
+        let mut threads = running.iter().take(self.count);
+        threads.all(|thread| thread.since().is_some_and(|since| since <= before))
     }
 
     fn dispatch(&mut self, io: &mut Io, token: Token) {
@@ -265,7 +309,11 @@ impl Threads {
             // Told before looking again, so that a thread that becomes free in between wakes us.
             self.hall.want_free(!free);
             let free = self.hall.busy() < self.count;
-            let _ = io.accept_more(free);
+            let _ = if free {
+                io.accept_more(true)
+            } else {
+                io.close_door()
+            };
         }
     }
 

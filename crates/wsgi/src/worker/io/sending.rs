@@ -162,18 +162,6 @@ impl Io {
         }
     }
 
-    /// Where the answer of the request that `token` is at is gathered.
-    pub fn out(&mut self, token: Token) -> &mut Vec<u8> {
-        match place(&mut self.places, token) {
-            Some(conn) => conn.out.bytes(),
-            None => {
-                // Only when a caller goes on after its connection is gone, which `finish` alone does.
-                self.scratch.clear();
-                &mut self.scratch
-            }
-        }
-    }
-
     /// Sends now what is gathered, then `data` and `tail`.
     pub fn write(&mut self, token: Token, data: &[u8], tail: &[u8]) -> io::Result<Sent> {
         let deadline = self.now_ms() + ms(self.rules.deadlines.send);
@@ -202,6 +190,21 @@ impl Io {
     pub(in crate::worker) fn clear_socket(&self, token: Token) -> Option<Arc<OwnedFd>> {
         let conn = self.get(token).filter(|conn| conn.out.is_empty())?;
         Some(Arc::clone(&conn.fd))
+    }
+
+    /// Puts `bytes` behind what waits to be sent; what they leave behind is memory to use again.
+    pub(in crate::worker) fn add_out(&mut self, token: Token, bytes: &mut Vec<u8>) {
+        if bytes.is_empty() {
+            return;
+        }
+        if let Some(conn) = place(&mut self.places, token) {
+            if conn.out.is_empty() {
+                std::mem::swap(conn.out.bytes(), bytes);
+            } else {
+                conn.out.bytes().extend_from_slice(bytes);
+            }
+        }
+        bytes.clear();
     }
 
     /// Throws away what waits to be sent: the client has got another answer.
@@ -235,6 +238,7 @@ impl Io {
                 Err(_) => return false,
             }
             self.absorb();
+            self.give_waiting();
         }
     }
 }

@@ -90,6 +90,20 @@ impl Hall {
         lock(&self.queue).jobs.pop_front()
     }
 
+    /// Requests that no thread has taken.
+    pub(super) fn waiting(&self) -> usize {
+        lock(&self.queue).jobs.len()
+    }
+
+    /// Takes back the request that came last, if no thread has taken it.
+    pub(super) fn take_last(&self) -> Option<Job> {
+        let job = lock(&self.queue).jobs.pop_back();
+        if job.is_some() {
+            self.busy.fetch_sub(1, SeqCst);
+        }
+        job
+    }
+
     /// Waits for the next request; `None`: there will be none.
     pub(super) fn next(&self) -> Option<Job> {
         let mut queue = lock(&self.queue);

@@ -1,0 +1,289 @@
+//! Giving connections to other workers, and taking those that they give.
+//!
+//! A connection can be given when nothing of it is in this process but bytes that were received and belong to a request
+//! that was not begun: they go along. Whoever takes it reads them as if it had received them.
+//! Not here: when that is done (`worker::share`).
+
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::time::{Duration, Instant};
+
+use trine_sys::fdpass;
+
+use super::{Io, Token, ms};
+use crate::slots::{Slots, Stage};
+use crate::worker::body::Body;
+use crate::worker::conn::{Conn, State};
+use crate::worker::exchange::{Exchange, Peer};
+use crate::worker::share::Channels;
+
+/// What was received of a request that is given away has at most so many bytes.
+const MOST: usize = 32 * 1024;
+/// In front of it: listener, age of the request, flags, and the peer.
+const FRONT: usize = 2 + 8 + 1;
+const TRUSTED: u8 = 1;
+
+/// The other workers, as this one sees them.
+#[derive(Debug)]
+pub struct Sharing {
+    pub slots: Arc<Slots>,
+    pub slot: usize,
+    pub channels: Arc<Channels>,
+    /// Where the next look for a free one begins.
+    pub next: usize,
+}
+
+/// To whom.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::worker) enum To {
+    /// Who could serve it at once.
+    Free,
+    LeastConnected,
+}
+
+impl Sharing {
+    fn free_sibling(&mut self) -> Option<usize> {
+        let count = self.channels.count();
+        let found = (0..count)
+            .map(|offset| (self.next + offset) % count)
+            .find(|&slot| slot != self.slot && self.slots.free(slot) > 0)?;
+        self.next = found + 1;
+        Some(found)
+    }
+
+    /// Who serves and has the fewest connections, and how many.
+    fn least_connected(&self) -> Option<(usize, usize)> {
+        let others = (0..self.channels.count()).filter(|slot| *slot != self.slot);
+        others
+            .map(|slot| (slot, self.slots.worker(slot)))
+            .filter(|(_, worker)| worker.stage() == Stage::Serving)
+            .map(|(slot, worker)| (slot, worker.connections.load(Relaxed) as usize))
+            .min_by_key(|(_, connections)| *connections)
+    }
+
+    /// Gives to a sibling that serves. One that begins to leave waits for what is under way to it.
+    fn give(&self, to: usize, message: &[u8], fd: BorrowedFd<'_>) -> bool {
+        let worker = self.slots.worker(to);
+        let giving = &worker.giving;
+        giving.fetch_add(1, SeqCst);
+        let sent = worker.stage() == Stage::Serving
+            && self
+                .channels
+                .of(to)
+                .is_some_and(|channel| fdpass::send_fds(&channel.give, message, &[fd]).is_ok());
+        giving.fetch_sub(1, SeqCst);
+        sent
+    }
+}
+
+impl Io {
+    pub(in crate::worker) fn epoll_fd(&self) -> BorrowedFd<'_> {
+        self.epoll.as_fd()
+    }
+
+    /// Does what the loop would do, were the application not at a call, and gives away what waits for it. Whether
+    /// something still waits.
+    pub(in crate::worker) fn lend(&mut self) -> std::io::Result<bool> {
+        // Others shall take new connections. The loop opens the door again when the call is over.
+        self.lent = true;
+        self.close_door()?;
+        self.absorb();
+        let count = self.epoll.wait(&mut self.events, 0)?;
+        self.took_in(count);
+        self.absorb();
+        self.adopt_given();
+        // Answers from before the call.
+        self.flush_dirty();
+        self.give_waiting();
+        Ok(!self.ready.is_empty())
+    }
+
+    /// Leaves new connections to others. The kernel may have told only us of those that wait already, so they are taken
+    /// and given to somebody who is free, if there is one.
+    pub(in crate::worker) fn close_door(&mut self) -> std::io::Result<()> {
+        if !self.accepting {
+            return Ok(());
+        }
+        self.accept_more(false)?;
+        if self.sharing.is_none() {
+            return Ok(());
+        }
+        for index in 0..self.listeners.len() {
+            while let Some(token) = self.accept_one(index) {
+                let full = self.open > self.rules.max_connections;
+                if !self.give(token, To::Free) && full && !self.give(token, To::LeastConnected) {
+                    // Nobody can take more.
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets somebody have a new connection who has far fewer of them: the kernel wakes the same worker again and again.
+    pub(in crate::worker) fn balance(&mut self, token: Token) {
+        let least = self.sharing.as_ref().and_then(Sharing::least_connected);
+        if least.is_some_and(|(_, connections)| self.open >= 2 * connections + 4) {
+            let _ = self.give(token, To::LeastConnected);
+        }
+    }
+
+    /// The call is over.
+    pub(in crate::worker) fn take_back(&mut self) {
+        if std::mem::take(&mut self.lent)
+            && !self.draining
+            && self.open < self.rules.max_connections
+        {
+            let _ = self.accept_more(true);
+        }
+    }
+
+    /// Gives away requests that are complete and wait, as long as there is somebody free.
+    pub(in crate::worker) fn give_waiting(&mut self) {
+        if self.sharing.is_none() || self.draining {
+            return;
+        }
+        for _ in 0..self.ready.len() {
+            let Some(token) = self.ready.pop_front() else {
+                break;
+            };
+            if !self.give(token, To::Free) {
+                self.ready.push_front(token);
+                break;
+            }
+        }
+    }
+
+    /// Gives one connection away. `false`: it stays, and so would others.
+    pub(in crate::worker) fn give(&mut self, token: Token, to: To) -> bool {
+        let to = self.sharing.as_mut().and_then(|sharing| match to {
+            To::Free => sharing.free_sibling(),
+            To::LeastConnected => sharing.least_connected().map(|(slot, _)| slot),
+        });
+        let (Some(to), Some(sharing)) = (to, &self.sharing) else {
+            return false;
+        };
+        let given = self.get(token).is_none_or(|conn| {
+            conn.message()
+                .is_some_and(|message| sharing.give(to, &message, conn.fd.as_fd()))
+        });
+        if given {
+            self.let_go(token);
+        }
+        given
+    }
+
+    /// Forgets a connection that lives on elsewhere.
+    fn let_go(&mut self, token: Token) {
+        let Some(mut conn) = self.remove(token) else {
+            return;
+        };
+        self.open -= 1;
+        // The socket stays open, so the kernel would go on telling us of it.
+        let _ = self.epoll.delete(&*conn.fd);
+        if let Some(exchange) = conn.exchange.take() {
+            self.pool.give(exchange);
+        }
+    }
+
+    /// Takes what others have given.
+    pub(in crate::worker) fn adopt_given(&mut self) {
+        let mut buf = vec![0; FRONT + 2 * 256 + MOST];
+        loop {
+            let received = self.sharing.as_ref().and_then(|sharing| {
+                let channel = sharing.channels.of(sharing.slot)?;
+                fdpass::recv_fds(&channel.take, &mut buf, 1).ok()
+            });
+            let Some((len, mut fds)) = received else {
+                return;
+            };
+            if let (Some(fd), Some(message)) = (fds.pop(), buf.get(..len)) {
+                self.adopt(fd, message);
+            } else {
+                return;
+            }
+        }
+    }
+
+    fn adopt(&mut self, fd: OwnedFd, message: &[u8]) {
+        let Some((listener, age, peer, received)) = read(message) else {
+            tracing::error!("another worker gave a connection in words that are not ours");
+            return;
+        };
+        let listener = if listener < self.listeners.len() {
+            listener
+        } else {
+            0
+        };
+        let unix = peer.addr.is_empty();
+        let mut conn = Conn::new(fd, peer, listener, unix);
+        conn.deadline = self.now_ms() + ms(self.rules.deadlines.head);
+        if !received.is_empty() {
+            let mut exchange = self.pool.take(&conn.peer, listener);
+            exchange.buf.extend_from_slice(received);
+            exchange.began = Instant::now().checked_sub(age).unwrap_or_else(Instant::now);
+            conn.exchange = Some(exchange);
+        }
+        let token = self.insert(conn);
+        self.advance(token);
+    }
+
+    /// A job that no thread has begun waits in line again.
+    pub(in crate::worker) fn put_back(&mut self, token: Token, exchange: Box<Exchange>) {
+        if let Some(conn) = self.get_mut(token) {
+            conn.state = State::Ready;
+            conn.exchange = Some(exchange);
+            conn.deadline = u64::MAX;
+        }
+    }
+}
+
+impl Conn {
+    /// What has to go along with the socket; `None` when it can not be given.
+    fn message(&self) -> Option<Vec<u8>> {
+        let whole = self.door.is_none() && self.out.is_empty() && !self.dirty && !self.broken;
+        if !whole || !matches!(self.state, State::Ready | State::Idle) {
+            return None;
+        }
+        let exchange = self.exchange.as_deref();
+        let received = exchange.map_or(&[][..], Exchange::pending);
+        let bodyless = exchange.is_none_or(|exchange| {
+            matches!(exchange.body, Body::Empty) && exchange.chunked_length.is_none()
+        });
+        if !bodyless || received.len() > MOST {
+            return None;
+        }
+        let age = exchange.map_or(Duration::ZERO, |exchange| exchange.began.elapsed());
+        let mut message = Vec::with_capacity(FRONT + 64 + received.len());
+        message.extend_from_slice(&u16::try_from(self.listener).ok()?.to_le_bytes());
+        message.extend_from_slice(&(age.as_micros() as u64).to_le_bytes());
+        message.push(if self.peer.trusted { TRUSTED } else { 0 });
+        for text in [&self.peer.addr, &self.peer.port] {
+            message.push(u8::try_from(text.len()).ok()?);
+            message.extend_from_slice(text.as_bytes());
+        }
+        message.extend_from_slice(received);
+        Some(message)
+    }
+}
+
+/// Reads what [`Conn::message`] wrote.
+fn read(message: &[u8]) -> Option<(usize, Duration, Peer, &[u8])> {
+    let (listener, rest) = message.split_first_chunk::<2>()?;
+    let (age, rest) = rest.split_first_chunk::<8>()?;
+    let (&flags, mut rest) = rest.split_first()?;
+    let mut text = || {
+        let (&len, after) = rest.split_first()?;
+        let (text, after) = after.split_at_checked(len.into())?;
+        rest = after;
+        std::str::from_utf8(text).ok().map(str::to_owned)
+    };
+    let peer = Peer {
+        addr: text()?,
+        port: text()?,
+        trusted: flags & TRUSTED != 0,
+    };
+    let age = Duration::from_micros(u64::from_le_bytes(*age));
+    Some((u16::from_le_bytes(*listener).into(), age, peer, rest))
+}

@@ -1,0 +1,147 @@
+//! Fairness: requests on kept connections never wait for a slow one while another worker could take them. Nothing here
+//! is measured: the slow request ends only after all fast ones were answered.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on ends")]
+
+mod harness;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+
+use harness::{Server, wait_for};
+
+/// Sends a request on a kept connection.
+fn send(stream: &mut UnixStream, path: &str) {
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: h\r\n\r\n").unwrap();
+}
+
+/// Reads one answer: the pid of the worker that gave it.
+#[track_caller]
+fn pid(stream: &mut UnixStream) -> i32 {
+    let mut answer = Vec::new();
+    let mut part = [0; 1024];
+    loop {
+        let count = stream.read(&mut part).unwrap();
+        assert!(count > 0, "closed after {}", answer.escape_ascii());
+        answer.extend_from_slice(&part[..count]);
+        let text = String::from_utf8_lossy(&answer);
+        let Some((head, body)) = text.split_once("\r\n\r\n") else {
+            continue;
+        };
+        let length = head
+            .lines()
+            .find_map(|line| line.strip_prefix("Content-Length: "))
+            .unwrap();
+        if body.len() == length.parse::<usize>().unwrap() {
+            return body.parse().unwrap();
+        }
+    }
+}
+
+/// Kept connections by the worker that has them; at least `each` for both workers.
+fn kept(server: &Server, each: usize) -> BTreeMap<i32, Vec<UnixStream>> {
+    let mut by_pid: BTreeMap<i32, Vec<UnixStream>> = BTreeMap::new();
+    wait_for("both workers to have connections", || {
+        let mut stream = server.connect();
+        send(&mut stream, "/");
+        let worker = pid(&mut stream);
+        by_pid.entry(worker).or_default().push(stream);
+        (by_pid.len() == 2 && by_pid.values().all(|kept| kept.len() >= each)).then_some(())
+    });
+    by_pid
+}
+
+/// What a worker is at.
+fn running(server: &Server, worker: i32) -> usize {
+    let status = server.status();
+    let workers = status["detail"]["workers"].as_array().unwrap().clone();
+    let found = workers.iter().find(|one| one["pid"] == worker);
+    let found = found.unwrap_or_else(|| panic!("no {worker} in {status}\n{}", server.log()));
+    found["running"].as_array().unwrap().len()
+}
+
+/// All seats of one worker are taken by requests that do not end; all connections it has kept are asked.
+fn check(threads: usize, rounds: usize) {
+    let count = threads.to_string();
+    let args = [
+        "-w",
+        "2",
+        "--threads",
+        &count,
+        "--keep-alive",
+        "60",
+        "slow:application",
+    ];
+    let server = Server::start(&args);
+    server.wait_ready(2);
+    let go = server.dir.path().join("go");
+    for _ in 0..rounds {
+        let mut by_pid = kept(&server, threads + 6);
+        let (&busy, _) = by_pid.first_key_value().unwrap();
+        let mut mine = by_pid.remove(&busy).unwrap();
+        let mut slow: Vec<_> = mine.drain(..threads).collect();
+        slow.iter_mut().for_each(|stream| send(stream, "/wait"));
+        wait_for("the slow requests to be inside", || {
+            (running(&server, busy) == threads).then_some(())
+        });
+        // Several times over, all at once: the first of each connection moves it.
+        for _ in 0..3 {
+            mine.iter_mut().for_each(|stream| send(stream, "/"));
+            for stream in &mut mine {
+                assert_ne!(pid(stream), busy);
+            }
+        }
+        // New connections are none of the busy worker's either.
+        for _ in 0..10 {
+            let mut stream = server.connect();
+            send(&mut stream, "/");
+            assert_ne!(pid(&mut stream), busy);
+        }
+        assert_eq!(running(&server, busy), threads, "{}", server.log());
+        fs::write(&go, "").unwrap();
+        for stream in &mut slow {
+            assert_eq!(pid(stream), busy);
+        }
+        fs::remove_file(&go).unwrap();
+        // Their own connections are of use to both afterwards.
+        for stream in slow.iter_mut().chain(&mut mine) {
+            send(stream, "/");
+            pid(stream);
+        }
+    }
+    server.stop();
+}
+
+#[test]
+fn no_request_waits_for_a_slow_one_with_one_thread() {
+    check(1, 5);
+}
+
+#[test]
+fn no_request_waits_for_slow_ones_with_threads() {
+    check(2, 5);
+}
+
+#[test]
+fn a_worker_that_leaves_still_answers_what_it_was_given() {
+    let server = Server::start(&["-w", "2", "--keep-alive", "60", "slow:application"]);
+    server.wait_ready(2);
+    let mut by_pid = kept(&server, 6);
+    let (&busy, _) = by_pid.first_key_value().unwrap();
+    let mut mine = by_pid.remove(&busy).unwrap();
+    let mut slow = mine.pop().unwrap();
+    send(&mut slow, "/wait");
+    wait_for("the slow request to be inside", || {
+        (running(&server, busy) == 1).then_some(())
+    });
+    mine.iter_mut().for_each(|stream| send(stream, "/"));
+    // Everybody is told to leave while they travel.
+    server.signal(nix::sys::signal::Signal::SIGTERM);
+    fs::write(server.dir.path().join("go"), "").unwrap();
+    for stream in mine.iter_mut().chain([&mut slow]) {
+        pid(stream);
+    }
+    let mut server = server;
+    assert_eq!(server.exit_code(), 0, "{}", server.log());
+}
