@@ -4,6 +4,7 @@
 mod gateway;
 mod peers;
 mod supervisord;
+mod supervisord_conf;
 mod systemd;
 
 use std::net::SocketAddr;

@@ -34,6 +34,24 @@ pub fn pidfd_signal(pidfd: impl AsFd, signal: Signal) -> io::Result<()> {
     Ok(())
 }
 
+/// Like [`pidfd_signal`], for every number there is, the real-time ones among them.
+pub fn pidfd_signal_number(pidfd: impl AsFd, signal: i32) -> io::Result<()> {
+    let fd = pidfd.as_fd().as_raw_fd();
+    let no_info = std::ptr::null::<libc::siginfo_t>();
+    // SAFETY: a null siginfo is allowed and means what kill(2) sends; the rest are integers.
+    let result = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, fd, signal, no_info, 0) };
+    Errno::result(result)?;
+    Ok(())
+}
+
+/// Like [`signal_group`], for every number there is.
+pub fn signal_group_number(group: Pid, signal: i32) -> io::Result<()> {
+    // SAFETY: the call takes two integers and touches no memory of ours.
+    let result = unsafe { libc::killpg(group.as_raw(), signal) };
+    Errno::result(result)?;
+    Ok(())
+}
+
 /// Signals every process of a group. Keep the leader unreaped until then, or the number may belong to others.
 pub fn signal_group(group: Pid, signal: Signal) -> io::Result<()> {
     Ok(nix::sys::signal::killpg(group, signal)?)

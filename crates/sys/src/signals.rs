@@ -82,6 +82,41 @@ pub fn parse(text: &str) -> Option<Signal> {
     format!("SIG{name}").parse().ok()
 }
 
+/// The number of a signal as `parse` reads it, under an older name (`CLD`, `IOT`, `POLL`), or of a real-time one:
+/// `RTMIN`, `RTMIN+3`, `RTMAX-1`, 34.
+#[must_use]
+pub fn parse_number(text: &str) -> Option<i32> {
+    let (least, most) = (libc::SIGRTMIN(), libc::SIGRTMAX());
+    if let Some(signal) = parse(text) {
+        return Some(signal as i32);
+    }
+    if let Ok(number) = text.trim().parse::<i32>() {
+        return Some(number).filter(|number| (least..=most).contains(number));
+    }
+    let upper = text.trim().to_ascii_uppercase();
+    let name = upper.strip_prefix("SIG").unwrap_or(&upper);
+    let offset = |rest: &str, base: i32| match rest {
+        "" => Some(base),
+        rest if rest.starts_with(['+', '-']) => rest.parse::<i32>().ok()?.checked_add(base),
+        _ => None,
+    };
+    let number = match name {
+        "CLD" => Some(libc::SIGCHLD),
+        "IOT" => Some(libc::SIGABRT),
+        "POLL" => Some(libc::SIGPOLL),
+        _ => None,
+    };
+    let real_time = |(start, base)| name.strip_prefix(start).and_then(|rest| offset(rest, base));
+    number.or_else(|| {
+        let mut found = [("RTMIN", least), ("RTMAX", most)]
+            .into_iter()
+            .filter_map(real_time);
+        found
+            .next()
+            .filter(|number| (least..=most).contains(number))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -89,6 +124,30 @@ mod tests {
     #[track_caller]
     fn check(text: &str, want: Option<Signal>) {
         assert_eq!(parse(text), want, "{text:?}");
+    }
+
+    #[test]
+    fn rare_ones() {
+        let numbers = [
+            "TERM",
+            "9",
+            "cld",
+            "SIGIOT",
+            "POLL",
+            "rtmin",
+            "RTMIN+3",
+            "SIGRTMAX-1",
+            "34",
+        ];
+        let got = numbers.map(parse_number);
+        let least = libc::SIGRTMIN();
+        let want = [15, 9, 17, 6, 29, least, least + 3, libc::SIGRTMAX() - 1, 34];
+        assert_eq!(got, want.map(Some));
+        for bad in [
+            "0", "99", "33", "RTMIN+99", "RTMAX+1", "RTMIN3", "", "PLEASE",
+        ] {
+            assert_eq!(parse_number(bad), None, "{bad:?}");
+        }
     }
 
     #[test]

@@ -232,7 +232,7 @@ pub fn describe(exit: Exit) -> String {
         Exit::Code(code) => format!("exit status {code}"),
         Exit::Signal { signal, core } => {
             let name = nix::sys::signal::Signal::try_from(signal)
-                .map_or_else(|_| signal.to_string(), |s| s.to_string());
+                .map_or_else(|_| format!("signal {signal}"), |s| s.to_string());
             format!(
                 "terminated by {name}{}",
                 if core { " (core dumped)" } else { "" }

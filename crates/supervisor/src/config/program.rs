@@ -68,7 +68,8 @@ pub(super) fn check_process(
     let policy = check_policy(raw, &ready, at, defaults, problems);
     let (stdout, stderr) = check_outputs(raw, at, defaults, problems);
     let command_at = at.key("command");
-    let (command, command_line) = check_command(raw.command.as_ref(), &command_at, problems);
+    let (command, command_line) =
+        check_command(raw.command.as_ref(), defaults.stock, &command_at, problems);
     let stdin_socket = raw.stdin_socket.clone();
     Process {
         name: name.to_owned(),
@@ -181,6 +182,7 @@ impl Process {
 /// Its words, and the line they were typed as.
 fn check_command(
     raw: Option<&TextOrList<Word>>,
+    stock: bool,
     at: &Place,
     problems: &mut Problems,
 ) -> (Vec<String>, String) {
@@ -197,6 +199,8 @@ fn check_command(
             let line = shell_words::join(&words);
             (words, line)
         }
+        // Its reader splits it.
+        Some(TextOrList::Text(line)) if stock => return (Vec::new(), line.clone()),
         Some(TextOrList::Text(line)) => match shell_words::split(line) {
             Ok(words) => (words, line.clone()),
             Err(_) => {
@@ -261,17 +265,14 @@ fn check_policy(
         .stopsignal
         .as_ref()
         .map_or("TERM", |word| word.0.as_str());
-    let stop_signal = trine_sys::signals::parse(stop).map_or_else(
-        || {
-            problems.push(
-                at.key("stopsignal"),
-                format!("{stop:?} is no signal"),
-                "name one, such as TERM, INT or QUIT",
-            );
-            0
-        },
-        |signal| signal as i32,
-    );
+    let stop_signal = trine_sys::signals::parse_number(stop).unwrap_or_else(|| {
+        problems.push(
+            at.key("stopsignal"),
+            format!("{stop:?} is no signal"),
+            "name one, such as TERM, INT or QUIT",
+        );
+        0
+    });
     let stop_as_group = raw.stopasgroup.unwrap_or(false);
     let kill_as_group = raw.killasgroup.unwrap_or(!defaults.stock || stop_as_group);
     if stop_as_group && !kill_as_group {

@@ -12,7 +12,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::rc::Rc;
 use trine_sys::file;
-use trine_sys::process::{self, Pid, Signal};
+use trine_sys::process::{self, Pid};
 
 #[derive(Debug, Default)]
 pub struct Slot {
@@ -128,11 +128,10 @@ impl Slot {
         let (SlotLife::Alive { pid, .. }, Some(pidfd)) = (&self.life, &self.pidfd) else {
             return Ok(());
         };
-        let signal = Signal::try_from(signal)?;
         if group {
-            process::signal_group(Pid::from_raw(*pid), signal)
+            process::signal_group_number(Pid::from_raw(*pid), signal)
         } else {
-            process::pidfd_signal(pidfd, signal)
+            process::pidfd_signal_number(pidfd, signal)
         }
     }
 }

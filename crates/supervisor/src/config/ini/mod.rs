@@ -9,6 +9,7 @@ mod machine;
 mod program;
 mod tokens;
 mod values;
+mod words;
 
 use super::daemon::{check_habits, check_hangup};
 use super::values::Word;

@@ -120,7 +120,8 @@ pub(super) fn read(
             stock: true,
         };
         let name = name.unwrap_or_default();
-        let process = check_process(&name, &raw, &keys.place, &defaults, &mut notes.problems);
+        let mut process = check_process(&name, &raw, &keys.place, &defaults, &mut notes.problems);
+        process.command = super::words::split(&process.command_line).unwrap_or_default();
         processes.push(process);
     }
     Program {
@@ -175,6 +176,13 @@ fn numbered_keys(
         .text("directory", notes)
         .map(|text| super::values::home(&text));
     raw.command = keys.text("command", notes).map(TextOrList::Text);
+    if let Some(TextOrList::Text(line)) = &raw.command
+        && let Err(why) = super::words::split(line)
+    {
+        // supervisord finds out when it starts the program, and runs the others; so do we.
+        let help = "a comment begins at a blank and ; or #, even between quotes";
+        notes.traps.push(keys.place.key("command"), why, help);
+    }
     let out = log_keys(keys, STDOUT, notes);
     raw.stdout_logfile = out.file;
     raw.stdout_syslog = out.syslog;

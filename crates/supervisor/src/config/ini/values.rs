@@ -1,7 +1,7 @@
 //! The values of supervisord.conf: text in, value or a sentence about what is wrong out.
 //! Not here: which key has which kind of value (`program`, `daemon`).
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use trine_config::ByteSize;
 
 pub(super) fn boolean(text: &str) -> Result<bool, String> {
@@ -84,9 +84,17 @@ pub(super) fn inet_address(text: &str) -> Result<String, String> {
     Ok(format!("{host}:{port}"))
 }
 
-/// A path with `~` filled in, counted from `base`.
+/// A path with `~` filled in, counted from `base`, and as supervisord writes it: `..` takes the folder before it away,
+/// even where that is a link.
 pub(super) fn path(base: &Path, text: &str) -> PathBuf {
-    super::super::yaml::absolute(base, &home(text))
+    let mut plain = PathBuf::new();
+    for part in base.join(home(text)).components() {
+        match part {
+            Component::ParentDir => drop(plain.pop()),
+            part => plain.push(part),
+        }
+    }
+    plain
 }
 
 /// `~` and `~user` at the beginning.
