@@ -13,7 +13,7 @@ use trine_sys::process;
 
 use crate::config::Settings;
 use crate::error::Error;
-use crate::python::{Arg, Fact, Gil, Hook, HookError, ListenerFacts, Server, Worker};
+use crate::python::{Arg, Fact, Gil, Hook, HookError, ListenerFacts, Logger, Server, Worker};
 
 use super::Arbiter;
 
@@ -23,8 +23,9 @@ const UNHANDLED: u8 = 1;
 const UNHANDLED_IN_LOOP: u8 = 255;
 
 /// `server` before anything has happened.
-pub(super) fn server(gil: Gil<'_>, settings: &Settings) -> Result<Server, Error> {
+pub(super) fn server(gil: Gil<'_>, settings: &Settings, logger: &Logger) -> Result<Server, Error> {
     let mut facts = facts_of_settings(settings);
+    facts.push(("log", Fact::Log(logger.clone())));
     facts.push(("pid", Fact::Number(process::getpid().as_raw().into())));
     facts.push(("num_workers", Fact::Number(settings.workers as i64)));
     Server::new(gil, &facts).map_err(|text| Error::Hook {

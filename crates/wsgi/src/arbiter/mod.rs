@@ -10,6 +10,7 @@ mod children;
 mod control;
 mod deaths;
 mod hooks;
+mod measure;
 mod oom;
 mod perform;
 mod report;
@@ -32,7 +33,7 @@ use trine_sys::file;
 
 use crate::config::{Settings, Sources};
 use crate::error::Error;
-use crate::python::{self, App, Gil, Hook, Server};
+use crate::python::{self, App, Gil, Hook, Logger, Server};
 use crate::slots::Slots;
 use crate::worker::share::Channels;
 
@@ -100,6 +101,11 @@ pub struct Arbiter {
     exit: Option<u8>,
     /// gunicorn's `server`.
     server: Server,
+    /// gunicorn's `log`.
+    logger: Logger,
+    /// The generation whose settings it is set up for.
+    logged_for: u64,
+    told: measure::Told,
     /// Counts workers, as `worker.age` does.
     worker_age: i64,
     /// The number of workers that `nworkers_changed` was told last.
@@ -135,7 +141,8 @@ impl Arbiter {
             preloaded,
             log,
         } = start;
-        let server = hooks::server(gil, &settings)?;
+        let logger = Logger::new(gil, settings.shown.as_ref(), &log).map_err(Error::Setting)?;
+        let server = hooks::server(gil, &settings, &logger)?;
         // Python's handlers first: ours call those that were there before.
         python::catch_signals(gil).map_err(|text| Error::Hook { text, code: 1 })?;
         let places = PLACES.max(settings.workers * 3);
@@ -154,6 +161,7 @@ impl Arbiter {
         let (read, write) = file::pipe_cloexec_nonblock().map_err(Error::Arbiter)?;
         let workers = settings.workers;
         let state = State::new(workers);
+        let logged_for = state.generation();
         Ok(Self {
             sources,
             policy: policy_of(&settings),
@@ -177,6 +185,9 @@ impl Arbiter {
             started: Instant::now(),
             exit: None,
             server,
+            logger,
+            logged_for,
+            told: measure::Told::default(),
             worker_age: 0,
             workers_told: workers,
             halt: None,
@@ -211,6 +222,7 @@ impl Arbiter {
             self.look_for_hung(gil);
             self.happen(gil, Event::Tick);
             self.beat();
+            self.measure(gil);
         }
         self.phase.set(Phase::Gone);
         tracing::info!("Shutting down: Master");
@@ -271,7 +283,7 @@ impl Arbiter {
             }
             Signal::SIGTTIN => self.more_workers(gil),
             Signal::SIGTTOU => self.happen(gil, Event::Fewer),
-            Signal::SIGUSR1 => self.reopen_logs(),
+            Signal::SIGUSR1 => self.reopen_logs(gil),
             _ => {}
         }
     }
@@ -285,7 +297,8 @@ impl Arbiter {
             .notifier
             .watchdog_interval()
             .map(|interval| now + interval / 2);
-        let Some(next) = [tick, hung, beat].into_iter().flatten().min() else {
+        let measure = self.next_measure();
+        let Some(next) = [tick, hung, beat, measure].into_iter().flatten().min() else {
             return -1;
         };
         // One more, so that the deadline is over when the wait is.

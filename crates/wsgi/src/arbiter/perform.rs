@@ -20,7 +20,7 @@ use crate::config::Settings;
 use crate::notice::Notice;
 use crate::python::{Arg, Forked, Gil, Hook, Site, Worker, fork};
 use crate::worker::recycle::limit_of_requests;
-use crate::worker::{self, Boot, Hooked, io::Listening};
+use crate::worker::{self, Boot, Hooked, Logging, io::Listening};
 
 use super::children::Child;
 use super::state::{Effect, Event, Pid};
@@ -115,7 +115,12 @@ impl Arbiter {
         match fork(gil) {
             Ok(Forked::Child) => {
                 drop(notice);
+                let logger = Logging {
+                    logger: self.logger.clone(),
+                    set_up_anew: generation != self.logged_for,
+                };
                 let hooked = Hooked {
+                    logger,
                     server: self.server.share(gil),
                     worker: object,
                 };
@@ -257,7 +262,12 @@ impl Arbiter {
 
     fn promoted(&mut self, gil: Gil<'_>, generation: u64) {
         self.settings.retain(|other, _| *other >= generation);
-        self.policy = policy_of(&self.settings_of(generation));
+        let settings = self.settings_of(generation);
+        self.policy = policy_of(&settings);
+        match self.logger.set_up(gil, settings.shown.as_ref(), &self.log) {
+            Ok(()) => self.logged_for = generation,
+            Err(why) => tracing::error!("the log stays as it was: {why}"),
+        }
         tracing::info!("generation {generation} is ready; the old workers leave");
         self.workers_changed(gil);
         self.reload_ended(true, Vec::new());
@@ -297,7 +307,7 @@ impl Arbiter {
         if self.preloaded.is_some() {
             tracing::info!("the application was preloaded: its code is not imported again");
         }
-        self.reopen_logs();
+        self.reopen_logs(gil);
         self.show_settings(gil, &settings);
         let called = settings
             .hooks
@@ -341,10 +351,11 @@ impl Arbiter {
             .retain(|listener| listener.origin == Origin::Inherited);
     }
 
-    pub(super) fn reopen_logs(&mut self) {
+    pub(super) fn reopen_logs(&mut self, gil: Gil<'_>) {
         if let Err(error) = self.log.reopen() {
             tracing::error!("{}", trine_service::exit::chain(&error));
         }
+        self.logger.reopen(gil);
         for (_, child) in self.children.iter() {
             let _ = process::pidfd_signal(&child.pidfd, Signal::SIGUSR1);
         }

@@ -153,9 +153,7 @@ impl Sources {
         let app = app.filter(|_| values.text("paste").is_none());
         let mut settings = meaning::settings(&values, app, &self.origin).map_err(Error::Setting)?;
         settings.warnings.splice(0..0, warnings);
-        if !settings.hooks.is_empty() {
-            settings.shown = Config::new(gil, &values);
-        }
+        settings.shown = Config::new(gil, &values);
         go(gil, &settings.chdir)?;
         Ok(Read { values, settings })
     }

@@ -25,9 +25,10 @@ use super::environ::{Filling, Names};
 use super::errors::ErrorStream;
 use super::file_wrapper::FileWrapper;
 use super::input::Input;
-use super::interpreter::{Gil, describe};
+use super::interpreter::Gil;
 use super::interrupt::RequestTimeout;
 use super::load::App;
+use super::logger::tell_exception;
 use super::request_hooks::{RequestHooks, Seen};
 use super::start_response::Callables;
 
@@ -157,7 +158,7 @@ impl Caller {
             Some(Ok(seen)) => Some(seen),
             Some(Err((seen, error))) => {
                 let verdict = fail(py, &mut self.reply, sink, exchange, &error);
-                self.after_request(py, seen);
+                self.after_request(py, seen, verdict.status);
                 return verdict;
             }
         };
@@ -175,7 +176,7 @@ impl Caller {
         // SAFETY: the callables let go of it; it lives on this stack.
         let active = unsafe { &mut *active };
         let verdict = conclude(py, active, exchange, result);
-        self.after_request(py, seen);
+        self.after_request(py, seen, verdict.status);
         if !reusable && let Ok(fresh) = Callables::new(py) {
             self.callables = fresh;
             if let Err(error) = self.hand_out_hints(py) {
@@ -185,9 +186,9 @@ impl Caller {
         verdict
     }
 
-    fn after_request(&self, py: Python<'_>, seen: Option<Seen>) {
+    fn after_request(&self, py: Python<'_>, seen: Option<Seen>, status: u16) {
         if let (Some(hooks), Some(seen)) = (&self.hooks, seen) {
-            hooks.after(py, seen, &self.reply);
+            hooks.after(py, seen, &self.reply, status);
         }
     }
 
@@ -331,11 +332,8 @@ fn fail(
     exchange: &Exchange,
     error: &PyErr,
 ) -> Verdict {
-    tracing::error!(
-        "Error handling request {}\n{}",
-        line_of(exchange),
-        describe(py, error)
-    );
+    let said = format!("Error handling request {}", line_of(exchange));
+    tell_exception(py, &said, error);
     if reply.started() {
         let keep = reply.is_whole() && reply.keep_alive();
         return verdict(reply, keep);

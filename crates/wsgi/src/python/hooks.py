@@ -9,64 +9,12 @@ import time
 import traceback
 import urllib.parse
 
-# Put in by Rust: writes a line to the error log.
-_write = None
-# Likewise: has the worker's loop end.
+# Put in by Rust: has the worker's loop end.
 _mark_aborted = None
 # The worker that this process is; None in the arbiter.
 _worker = None
 # Its hooks by name.
 _hooks = {}
-
-
-class Log:
-    """Writes to the error log, with the methods of gunicorn's logger."""
-
-    def _log(self, level, msg, args, exc_info=None, **_):
-        text = str(msg)
-        if args:
-            try:
-                text = text % (args[0] if len(args) == 1 and isinstance(args[0], dict) and args[0] else args)
-            except Exception:
-                text = "%s %r" % (text, args)
-        if exc_info:
-            error = exc_info if isinstance(exc_info, BaseException) else None
-            lines = traceback.format_exception(error) if error else [traceback.format_exc()]
-            text = "%s\n%s" % (text, "".join(lines).rstrip())
-        _write(level, text)
-
-    def critical(self, msg, *args, **kwargs):
-        self._log(50, msg, args, **kwargs)
-
-    def error(self, msg, *args, **kwargs):
-        self._log(40, msg, args, **kwargs)
-
-    def warning(self, msg, *args, **kwargs):
-        self._log(30, msg, args, **kwargs)
-
-    warn = warning
-
-    def info(self, msg, *args, **kwargs):
-        self._log(20, msg, args, **kwargs)
-
-    def debug(self, msg, *args, **kwargs):
-        self._log(10, msg, args, **kwargs)
-
-    def exception(self, msg, *args, **kwargs):
-        self._log(40, msg, args, **{"exc_info": True, **kwargs})
-
-    def log(self, lvl, msg, *args, **kwargs):
-        levels = {"critical": 50, "error": 40, "warning": 30, "info": 20, "debug": 10}
-        self._log(levels.get(str(lvl).lower(), lvl if isinstance(lvl, int) else 20), msg, args, **kwargs)
-
-    def access(self, resp, req, environ, request_time):
-        """The server writes its access log itself."""
-
-    def reopen_files(self):
-        """The server does it on USR1."""
-
-    def close_on_exec(self):
-        """All descriptors are."""
 
 
 class Listener:

@@ -18,6 +18,7 @@ use crate::config::{Values, table};
 
 use super::interpreter::{Gil, describe};
 use super::load::App;
+use super::logger::Logger;
 use super::objects::{Object, from_value};
 
 /// gunicorn's hooks of the WSGI side.
@@ -200,6 +201,7 @@ pub enum Fact {
     Addresses(Vec<ListenerFacts>),
     /// The configuration, as an object with an attribute for each setting.
     Config(Config),
+    Log(Logger),
 }
 
 /// The settings as a Python object.
@@ -243,22 +245,10 @@ pub(super) fn module(py: Python<'_>) -> PyResult<&Bound<'_, PyModule>> {
     let module = MODULE.get_or_try_init(py, || {
         let source = CString::new(SOURCE)?;
         let module = PyModule::from_code(py, &source, c"trine_wsgi/hooks.py", c"trine_wsgi_hooks")?;
-        module.setattr("_write", wrap_pyfunction!(write_log, &module)?)?;
         module.setattr("_mark_aborted", wrap_pyfunction!(mark_aborted, &module)?)?;
         PyResult::Ok(module.unbind())
     })?;
     Ok(module.bind(py))
-}
-
-/// A line for the error log, at a level of Python's `logging`.
-#[pyfunction]
-fn write_log(level: i32, text: &str) {
-    match level {
-        40.. => tracing::error!("{text}"),
-        30.. => tracing::warn!("{text}"),
-        20.. => tracing::info!("{text}"),
-        _ => tracing::debug!("{text}"),
-    }
 }
 
 fn dict_of<'py>(py: Python<'py>, facts: &[(&str, Fact)]) -> PyResult<Bound<'py, PyDict>> {
@@ -277,6 +267,7 @@ impl Fact {
             Self::Text(text) => text.into_pyobject(py)?.into_any(),
             Self::Flag(flag) => flag.into_pyobject(py)?.to_owned().into_any(),
             Self::Config(config) => config.0.bind(py).clone(),
+            Self::Log(logger) => logger.0.bind(py).clone(),
             Self::Addresses(listeners) => {
                 let all: Vec<_> = listeners
                     .iter()
@@ -321,9 +312,6 @@ impl Server {
         let make = || -> PyResult<Py<PyAny>> {
             let module = module(py)?;
             let server = module.getattr("Server")?.call1((dict_of(py, facts)?,))?;
-            if !server.hasattr("log")? {
-                server.setattr("log", module.getattr("Log")?.call0()?)?;
-            }
             Ok(server.unbind())
         };
         make().map(Self).map_err(|error| describe(py, &error))

@@ -22,6 +22,7 @@ mod input;
 mod interpreter;
 mod interrupt;
 mod load;
+mod logger;
 mod objects;
 mod request_hooks;
 mod standin;
@@ -43,6 +44,7 @@ pub use hooks::{
 pub use interpreter::{Gil, InterpreterError, Setup, is_hosted, start};
 pub use interrupt::{Interrupt, call_off, interrupt_main, interrupt_threads, thread_number};
 pub use load::{App, LoadError, freeze, load};
+pub use logger::{Logger, is_log_relayed};
 pub use objects::{Object, prepare};
 pub use request_hooks::RequestHooks;
 pub use threads::{CallerThread, spawn_thread};

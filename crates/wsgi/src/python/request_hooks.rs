@@ -1,6 +1,9 @@
-//! The hooks around a request, `pre_request` and `post_request`. Without them there is nothing of this.
+//! What wants to see each request: the hooks `pre_request` and `post_request`, and a logger's `access`. Without them
+//! there is nothing of this.
 //!
 //! Not here: calling the application (`call`).
+
+use std::time::{Duration, Instant};
 
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString};
@@ -9,13 +12,19 @@ use crate::worker::exchange::Exchange;
 use crate::worker::reply::Reply;
 
 use super::hooks::{Hook, Hooks, Worker, module};
-use super::interpreter::{Gil, describe};
+use super::interpreter::Gil;
+use super::logger::{relayed, tell_exception};
+
+/// Fields that the server adds to what the application gave; gunicorn's `resp.headers` has none of them.
+const OURS: [&[u8]; 3] = [b"server", b"date", b"connection"];
 
 /// What one thread needs to call them.
 #[derive(Debug)]
 pub struct RequestHooks {
     before: Option<Py<PyAny>>,
     after: Option<(Py<PyAny>, usize)>,
+    /// Writes the access log, if Python's loggers do.
+    logger: Option<Py<PyAny>>,
     worker: Py<PyAny>,
     request: Py<PyAny>,
     response: Py<PyAny>,
@@ -36,10 +45,11 @@ impl std::fmt::Debug for Ended {
 pub(super) struct Seen {
     request: Py<PyAny>,
     environ: Py<PyDict>,
+    began: Instant,
 }
 
 impl RequestHooks {
-    /// `None`: neither hook is set. `ended` is called when one has set `worker.alive` to false.
+    /// `None`: neither hook is set, and we write the access log ourselves. `ended` is called when one has set `worker.alive` to false.
     ///
     /// # Errors
     /// What Python says, if memory is short.
@@ -56,7 +66,8 @@ impl RequestHooks {
                 .map(|function| function.clone().unbind())
         };
         let (before, after) = (copy(Hook::PreRequest), copy(Hook::PostRequest));
-        if before.is_none() && after.is_none() {
+        let logger = relayed(py);
+        if before.is_none() && after.is_none() && logger.is_none() {
             return Ok(None);
         }
         let after = match after {
@@ -73,6 +84,7 @@ impl RequestHooks {
         Ok(Some(Box::new(Self {
             before,
             after,
+            logger,
             worker: worker.0.clone_ref(py),
             request: module.getattr("Request")?.unbind(),
             response: module.getattr("Response")?.unbind(),
@@ -93,6 +105,7 @@ impl RequestHooks {
         let seen = Seen {
             request: request.clone().unbind(),
             environ: environ.clone().unbind(),
+            began: Instant::now(),
         };
         let called = match &self.before {
             Some(function) => function
@@ -106,15 +119,35 @@ impl RequestHooks {
         }
     }
 
-    /// Calls `post_request`; what it raises is told in the log.
-    pub(super) fn after(&self, py: Python<'_>, seen: Seen, reply: &Reply) {
+    /// Tells the logger, and calls `post_request`; what they raise is told in the log. `status` is what went out,
+    /// where the application gave none.
+    pub(super) fn after(&self, py: Python<'_>, seen: Seen, reply: &Reply, status: u16) {
+        if let Some(logger) = &self.logger {
+            let took = seen.began.elapsed();
+            if let Err(error) = self.tell_access(py, logger, &seen, (reply, status), took) {
+                tell_exception(py, "Exception in the logger", &error);
+            }
+        }
         if let Some((function, parameters)) = &self.after {
-            self.call_after(py, function, *parameters, seen, reply);
+            self.call_after(py, function, *parameters, seen, (reply, status));
         }
         let alive = self.worker.bind(py).getattr("alive");
         if alive.is_ok_and(|alive| !alive.is_truthy().unwrap_or(true)) {
             (self.ended.0)();
         }
+    }
+
+    fn tell_access(
+        &self,
+        py: Python<'_>,
+        logger: &Py<PyAny>,
+        seen: &Seen,
+        answer: (&Reply, u16),
+        took: Duration,
+    ) -> PyResult<()> {
+        let response = self.response_of(py, &seen.request, answer)?;
+        let args = (response, &seen.request, &seen.environ, took);
+        logger.call_method1(py, "access", args).map(drop)
     }
 
     fn call_after(
@@ -123,22 +156,24 @@ impl RequestHooks {
         function: &Py<PyAny>,
         parameters: usize,
         seen: Seen,
-        reply: &Reply,
+        answer: (&Reply, u16),
     ) {
-        let Seen { request, environ } = seen;
+        let Seen {
+            request, environ, ..
+        } = seen;
         let call = || -> PyResult<()> {
             match parameters {
                 2 => function.call1(py, (&self.worker, request))?,
                 3 => function.call1(py, (&self.worker, request, environ))?,
                 _ => {
-                    let response = self.response_of(py, &request, reply)?;
+                    let response = self.response_of(py, &request, answer)?;
                     function.call1(py, (&self.worker, request, environ, response))?
                 }
             };
             Ok(())
         };
         if let Err(error) = call() {
-            tracing::error!("Exception in post_request hook\n{}", describe(py, &error));
+            tell_exception(py, "Exception in post_request hook", &error);
         }
     }
 
@@ -176,7 +211,7 @@ impl RequestHooks {
         &self,
         py: Python<'py>,
         request: &Py<PyAny>,
-        reply: &Reply,
+        (reply, code): (&Reply, u16),
     ) -> PyResult<Bound<'py, PyAny>> {
         let mut lines = reply
             .head()
@@ -189,6 +224,12 @@ impl RequestHooks {
             .collect::<Vec<_>>()
             .join(&b' ');
         let headers = PyList::empty(py);
+        let status = match code {
+            // The page is ours: the application gave no head that went out.
+            500 if !reply.started() => b"500 Internal Server Error".to_vec(),
+            504 if !reply.started() => b"504 Gateway Timeout".to_vec(),
+            _ => status,
+        };
         for line in lines.filter(|line| !line.is_empty()) {
             let at = line
                 .iter()
@@ -196,6 +237,9 @@ impl RequestHooks {
                 .unwrap_or(line.len());
             let (name, value) = line.split_at(at);
             let value = value.strip_prefix(b":").unwrap_or(value).trim_ascii();
+            if OURS.iter().any(|ours| name.eq_ignore_ascii_case(ours)) {
+                continue;
+            }
             headers.append((latin1(py, name), latin1(py, value)))?;
         }
         let status: Bound<'_, PyString> = latin1(py, &status);

@@ -16,7 +16,7 @@ use crate::access_log::{AccessLog, Record};
 use crate::config::Settings;
 use crate::notice::Notice;
 use crate::python::{
-    self, App, Arg, Caller, Fact, Gil, Hook, HookError, RequestHooks, Server, Site, Verdict,
+    self, App, Arg, Caller, Fact, Gil, Hook, HookError, Logger, RequestHooks, Server, Site, Verdict,
 };
 use crate::slots::{Slots, Stage};
 
@@ -56,8 +56,17 @@ pub struct Boot {
 /// What hooks get.
 #[derive(Debug)]
 pub struct Hooked {
+    pub logger: Logging,
     pub server: Server,
     pub worker: python::Worker,
+}
+
+/// The logger, as the arbiter had it when it forked.
+#[derive(Debug)]
+pub struct Logging {
+    pub logger: Logger,
+    /// It is set up for the settings in force, and this worker is of a new generation.
+    pub set_up_anew: bool,
 }
 
 impl Boot {
@@ -82,7 +91,7 @@ impl Boot {
 
     /// Calls a hook with `server`, where it wants one, and `worker`.
     fn hook(&self, gil: Gil<'_>, hook: Hook) -> Result<(), HookError> {
-        let Hooked { server, worker } = &self.hooked;
+        let Hooked { server, worker, .. } = &self.hooked;
         let both = [Arg::Server(server), Arg::Worker(worker)];
         let args = if hook == Hook::PostWorkerInit {
             &both[1..]
@@ -98,6 +107,17 @@ impl Boot {
             tracing::error!("Exception in worker process\n{}", error.traceback);
             error.to_string()
         })
+    }
+
+    fn set_up_logger(&self, gil: Gil<'_>) -> Result<(), String> {
+        let Logging {
+            logger,
+            set_up_anew,
+        } = &self.hooked.logger;
+        if *set_up_anew {
+            logger.set_up(gil, self.settings.shown.as_ref(), &self.log)?;
+        }
+        Ok(())
     }
 
     fn become_worker(&self, gil: Gil<'_>) {
@@ -149,6 +169,10 @@ pub fn run(gil: Gil<'_>, boot: Boot) -> i32 {
     tracing::info!("Booting worker with pid: {}", process::getpid());
     boot.become_worker(gil);
     gil.enable_faulthandler();
+    if let Err(why) = boot.set_up_logger(gil) {
+        tracing::error!("Exception in worker process\n{why}");
+        return refuse(&boot, &why, BOOT_FAILED);
+    }
     if let Err(why) = boot.booting_hook(gil, Hook::PostFork) {
         return refuse(&boot, &why, BOOT_FAILED);
     }
@@ -206,6 +230,10 @@ fn refuse(boot: &Boot, why: &str, code: i32) -> i32 {
 impl Hooked {
     fn share(&self, gil: Gil<'_>) -> Self {
         Self {
+            logger: Logging {
+                logger: self.logger.logger.clone(),
+                set_up_anew: false,
+            },
             server: self.server.share(gil),
             worker: self.worker.share(gil),
         }
@@ -388,7 +416,7 @@ impl Worker {
                             self.arbiter_gone()
                         }
                         Signal::SIGTERM => self.drain(),
-                        Signal::SIGUSR1 => self.reopen_logs(),
+                        Signal::SIGUSR1 => self.reopen_logs(gil),
                         Signal::SIGHUP => {
                             tracing::info!("Hang up: worker (pid:{})", process::getpid());
                             self.boot
@@ -530,8 +558,9 @@ impl Worker {
         self.drain();
     }
 
-    fn reopen_logs(&mut self) {
+    fn reopen_logs(&mut self, gil: Gil<'_>) {
         let _ = self.boot.log.reopen();
+        self.boot.hooked.logger.logger.reopen(gil);
         match &mut self.mode {
             Mode::Inline(_, Some(access)) => access.reopen(),
             Mode::Inline(_, None) => {}
@@ -544,6 +573,9 @@ fn open_access_log(settings: &Settings) -> Result<Option<AccessLog>, (PathBuf, s
     let Some(path) = &settings.log.accesslog else {
         return Ok(None);
     };
+    if python::is_log_relayed() {
+        return Ok(None);
+    }
     let log = AccessLog::open(path, settings.log.access_log_format.clone());
     log.map(Some).map_err(|error| (path.clone(), error))
 }

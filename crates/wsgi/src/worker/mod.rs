@@ -25,4 +25,4 @@ pub mod threads;
 pub mod trust;
 pub mod watch;
 
-pub use life::{Boot, Hooked, run};
+pub use life::{Boot, Hooked, Logging, run};

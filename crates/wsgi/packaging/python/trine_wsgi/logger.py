@@ -5,6 +5,7 @@ Not here: the loggers themselves (``glogging``, ``statsd``).
 
 import importlib
 import logging
+import os
 
 _DEFAULTS = ("gunicorn.glogging.Logger", "simple")
 
@@ -71,3 +72,24 @@ def relay(log, level, text):
         log.info(text)
     else:
         log.debug(text)
+
+
+def workers(log, count):
+    """The number of workers, for loggers that make a metric of it."""
+    log.debug(f"{count} workers", extra={"metric": "gunicorn.workers", "value": count, "mtype": "gauge"})
+
+
+def backlog(log, descriptors):
+    """How many connections wait in the kernel for these TCP listeners, as a metric."""
+    import socket
+    import struct
+
+    waiting = 0
+    for descriptor in descriptors:
+        with socket.socket(fileno=os.dup(descriptor)) as listener:
+            # struct tcp_info of linux/tcp.h: eight bytes, four numbers, then tcpi_unacked, which counts them.
+            info = listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 28)
+            waiting += struct.unpack_from("=I", info, 24)[0]
+    log.debug(
+        f"socket backlog: {waiting}", extra={"metric": "gunicorn.backlog", "value": waiting, "mtype": "histogram"}
+    )
