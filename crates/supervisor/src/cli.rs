@@ -230,5 +230,6 @@ fn overrides(cli: &Cli) -> Overrides {
         min_descriptors: cli.minfds,
         min_processes: cli.minprocs,
         strip_ansi: cli.strip_ansi,
+        ..Overrides::default()
     }
 }

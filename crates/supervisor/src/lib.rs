@@ -11,3 +11,4 @@ pub mod group;
 pub mod holder;
 pub mod launch;
 pub mod program;
+pub mod schedule;

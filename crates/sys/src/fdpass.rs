@@ -69,13 +69,22 @@ pub fn recv_fds(
 
 /// Receives one message with everything attached to it.
 pub fn recv_message(socket: impl AsFd, buf: &mut [u8]) -> io::Result<Received> {
+    receive(socket, buf, MsgFlags::empty())
+}
+
+/// The same without waiting, and the message stays where it is; the descriptors are copies.
+pub fn peek_message(socket: impl AsFd, buf: &mut [u8]) -> io::Result<Received> {
+    receive(socket, buf, MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT)
+}
+
+fn receive(socket: impl AsFd, buf: &mut [u8], flags: MsgFlags) -> io::Result<Received> {
     let mut control = nix::cmsg_space!([RawFd; MAX_FDS], UnixCredentials);
     let mut iov = [IoSliceMut::new(buf)];
     let message = socket::recvmsg::<()>(
         socket.as_fd().as_raw_fd(),
         &mut iov,
         Some(&mut control),
-        MsgFlags::MSG_CMSG_CLOEXEC,
+        MsgFlags::MSG_CMSG_CLOEXEC | flags,
     )?;
     let mut received = Received {
         len: message.bytes,

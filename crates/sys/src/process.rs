@@ -52,6 +52,14 @@ pub fn signal_group_number(group: Pid, signal: i32) -> io::Result<()> {
     Ok(())
 }
 
+/// Whether the process `pidfd` stands for has ended, reaped or not.
+#[must_use]
+pub fn has_ended(pidfd: impl AsFd) -> bool {
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+    let mut fds = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
+    matches!(poll(&mut fds, PollTimeout::ZERO), Ok(1..))
+}
+
 /// Signals every process of a group. Keep the leader unreaped until then, or the number may belong to others.
 pub fn signal_group(group: Pid, signal: Signal) -> io::Result<()> {
     Ok(nix::sys::signal::killpg(group, signal)?)

@@ -40,6 +40,14 @@ pub struct Spawn<'fd> {
     pub rlimits: Vec<(Resource, u64, u64)>,
     /// The niceness (absolute, -20 to 19).
     pub nice: Option<i32>,
+    /// How readily the kernel kills it when memory runs out (`proc_pid_oom_score_adj(5)`, -1000 to 1000).
+    pub oom_score_adj: Option<i32>,
+    /// An open `cgroup.procs`: the control group to be in from the first instruction on.
+    pub cgroup: Option<BorrowedFd<'fd>>,
+    /// The capabilities that stay possible (bit N is capability N, `capabilities(7)`); `None` leaves all.
+    pub bounding_set: Option<u64>,
+    /// Never gain privileges by executing something (PR_SET_NO_NEW_PRIVS).
+    pub no_new_privileges: bool,
     /// Our descriptor, and its number in the child. 0, 1 and 2 are inherited unless named; nothing else is.
     /// Sources and targets may overlap in any way.
     pub fds: Vec<(BorrowedFd<'fd>, i32)>,
@@ -64,6 +72,10 @@ impl Spawn<'_> {
             process_group: None,
             rlimits: Vec::new(),
             nice: None,
+            oom_score_adj: None,
+            cgroup: None,
+            bounding_set: None,
+            no_new_privileges: false,
             fds: Vec::new(),
             listen_pid: false,
         }
@@ -97,15 +109,19 @@ pub struct SpawnError {
 #[non_exhaustive]
 pub enum SpawnStep {
     Process,
+    Cgroup,
     Session,
     ProcessGroup,
     Nice,
+    OomScore,
     Descriptors,
     Limits,
+    Capabilities,
     Groups,
     Gid,
     Uid,
     Directory,
+    NoNewPrivileges,
     Exec,
 }
 
@@ -113,15 +129,19 @@ impl fmt::Display for SpawnStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Process => "make a new process",
+            Self::Cgroup => "enter the control group",
             Self::Session => "start a session of its own",
             Self::ProcessGroup => "join the process group",
             Self::Nice => "set the niceness",
+            Self::OomScore => "set oom_score_adj",
             Self::Descriptors => "put the descriptors in place",
             Self::Limits => "set the resource limits",
+            Self::Capabilities => "reduce the capabilities",
             Self::Groups => "set the supplementary groups",
             Self::Gid => "become the group",
             Self::Uid => "become the user",
             Self::Directory => "enter the working directory",
+            Self::NoNewPrivileges => "give up gaining privileges",
             Self::Exec => "execute the program",
         })
     }

@@ -217,3 +217,29 @@ fn programs_are_found_in_a_path() {
     assert_eq!(find("passwd", "/etc"), None);
     assert_eq!(find("no-such-thing", "/bin:/usr/bin"), None);
 }
+
+#[test]
+fn privileges_and_the_oom_score() {
+    let status = |field: &str| format!("grep -i '^{field}:' /proc/self/status | cut -f2");
+    check(
+        &status("NoNewPrivs"),
+        |spawn| spawn.no_new_privileges = true,
+        "1",
+    );
+    check(&status("NoNewPrivs"), |_| (), "0");
+    check(
+        "cat /proc/self/oom_score_adj",
+        |spawn| spawn.oom_score_adj = Some(500),
+        "500",
+    );
+    let ours = std::fs::read_to_string("/proc/self/oom_score_adj").unwrap();
+    assert_ne!(ours.trim(), "500", "the child's alone");
+    if trine_sys::privileges::effective_uid() == 0 {
+        let kept = (1 << 6) | (1 << 7) | (1 << 10); // setgid, setuid, net_bind_service
+        check(
+            &status("CapBnd"),
+            |spawn| spawn.bounding_set = Some(kept),
+            "00000000000004c0",
+        );
+    }
+}

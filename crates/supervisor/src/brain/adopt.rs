@@ -2,6 +2,7 @@
 //! The same way is gone at the first start, after a reload, and after the death of a brain.
 //! Not here: reading configuration files, or asking for the table (see `mod`).
 
+use super::plan::difference;
 use super::process::{KEY_PREFIX, Process, Record};
 use super::supervisor::Supervisor;
 use crate::config;
@@ -61,14 +62,22 @@ impl Supervisor {
             return self.spawn_again(id);
         };
         let mut fds = row.fds.into_iter();
+        let mut outputs = Vec::new();
         if let SlotLife::Alive { pid, since } = row.life {
             process.pid = Some(pid);
             process.since = Some(since);
             process.pidfd = fds.next();
         }
         for (channel, pipe) in row.channels.into_iter().zip(fds) {
+            match channel {
+                Channel::Ready => process.ready_pipe = Some(pipe),
+                channel => outputs.push((channel, pipe)),
+            }
+        }
+        for (channel, pipe) in outputs {
             self.reconnect(id, channel, pipe);
         }
+        self.watch_log_again(id);
         let Some(process) = self.processes.get_mut(id) else {
             return Ok(());
         };
@@ -88,7 +97,9 @@ impl Supervisor {
             SlotLife::Exited { pid, at, exit, .. } => {
                 process.pid = Some(pid);
                 process.record.ended = Some(jiff::Timestamp::now());
-                self.feed(id, Event::Exited { exit, at })
+                self.note_cause(id);
+                self.feed(id, Event::Exited { exit, at })?;
+                self.after_exit(id, row.generation)
             }
             SlotLife::Failed { failure, .. } => {
                 process.record.spawn_error = Some(failure.text);
@@ -142,37 +153,57 @@ impl Supervisor {
             group: settings.group.clone(),
             name: id.clone(),
         });
+        let mut to_start = Vec::new();
         for (id, settings) in order {
             match self.processes.get_mut(&id) {
-                None => self.add(id, settings)?,
+                None => to_start.extend(self.add(id, settings)?),
                 Some(process) if process.retiring => {
                     process.retiring = false;
                     process.next = Some(settings);
-                    self.feed(&id, Event::Start)?;
+                    self.start(&id)?;
                 }
                 Some(process) if process.record.settings == settings => process.next = None,
                 Some(_) => self.change(&id, settings)?,
             }
         }
-        Ok(())
+        // Only now is everything there that they may depend on.
+        to_start.into_iter().try_for_each(|id| self.start(&id))
     }
 
-    fn add(&mut self, id: String, settings: config::Process) -> Result<(), Error> {
+    /// Gives the name of one that is to be started when all are there.
+    fn add(&mut self, id: String, settings: config::Process) -> Result<Option<String>, Error> {
         let autostart = settings.autostart;
-        let process = Process::new(Record::new(settings));
+        let depends = !settings.extras.depends_on.is_empty();
+        let mut process = Process::new(Record::new(settings));
+        process.record.waiting = autostart && depends;
         let store = process.store(&id);
         self.processes.insert(id.clone(), process);
-        if autostart {
-            self.feed(&id, Event::Start)
-        } else {
-            self.link.send(&[store])
+        if autostart && !depends {
+            self.feed(&id, Event::Start)?;
+            return Ok(None);
         }
+        self.link.send(&[store])?;
+        Ok(Some(id).filter(|_| autostart))
     }
 
     fn change(&mut self, id: &str, settings: config::Process) -> Result<(), Error> {
         let Some(process) = self.processes.get_mut(id) else {
             return Ok(());
         };
+        let (keys, needs_restart) = difference(&process.record.settings, &settings);
+        if !needs_restart && process.next.is_none() {
+            tracing::info!(
+                "{id} has changed settings that need no restart: {}",
+                keys.join(", ")
+            );
+            process.record.settings = settings;
+            let (store, is_up) = (process.store(id), process.pid.is_some());
+            self.link.send(&[store])?;
+            if is_up && keys.iter().any(|key| key == "liveness") {
+                self.start_health(id);
+            }
+            return Ok(());
+        }
         let event = match process.record.life.state {
             State::Starting { .. }
             | State::Running { .. }
@@ -205,6 +236,7 @@ impl Supervisor {
             process.retiring = true;
             tracing::info!("{id} is no longer configured, removing it");
         }
+        self.stop_waiting(id)?;
         self.feed(id, Event::Stop)
     }
 

@@ -82,6 +82,11 @@ impl Handler for Control {
                 let act = Act::parse(act).unwrap_or(Act::Start);
                 self.act(name, act, query.flag("wait")).await
             }
+            (true, ["v1", "plan"]) => self.plan().await,
+            (false, ["v1", "groups", name, "scale"]) => self.scale(name, query.get("count")).await,
+            (false, ["v1", "groups", name, "rolling-restart"]) => {
+                self.rolling_restart(name, query.get("batch")).await
+            }
             (false, ["v1", "upgrade"]) => self.upgrade(query.get("program")).await,
             (false, ["v1", "programs", ..]) => Err(ProblemDocument::new(
                 405,

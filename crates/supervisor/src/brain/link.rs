@@ -100,6 +100,14 @@ impl Link {
         }
     }
 
+    /// The next report if it has come already.
+    pub fn next_here(&mut self) -> Result<Option<Letter>, Error> {
+        if let Some(letter) = self.backlog.pop_front() {
+            return Ok(Some(letter));
+        }
+        self.inbox.take().map_err(Error::Link)
+    }
+
     /// The next report. Dropping the future loses none.
     pub async fn next(&mut self) -> Result<Letter, Error> {
         loop {

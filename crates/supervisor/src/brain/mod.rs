@@ -4,8 +4,13 @@
 
 pub mod adopt;
 pub mod ask;
+mod calls;
+pub mod cgroup;
+mod check;
 pub mod control;
+mod env_file;
 pub mod events;
+mod health;
 pub mod http;
 pub mod link;
 pub mod logs;
@@ -14,17 +19,24 @@ pub mod metrics;
 pub mod notify;
 pub mod outputs;
 pub mod perform;
+pub mod plan;
 pub mod probe;
 pub mod process;
 pub mod reload;
+pub mod rolling;
 pub mod rpc;
+mod scale;
 mod servers;
 pub mod shutdown;
 pub mod sockets;
 pub mod start;
 pub mod supervisor;
+mod surroundings;
+mod sweep;
 mod syslog;
+mod timers;
 pub mod upgrade;
+mod waiting;
 pub mod web;
 
 use self::http::Site;
@@ -145,16 +157,25 @@ fn new_supervisor(
         restarting: false,
         last_reload: None,
         upgrades: 0,
+        exit_code: 0,
+        numprocs: BTreeMap::new(),
+        rolling: Vec::new(),
     };
     let daemon = table
         .head
         .stored
         .get(DAEMON_KEY)
         .and_then(|text| serde_json::from_str(text).ok());
+    let daemon: Daemon = daemon.unwrap_or(fresh);
+    let overrides = Overrides {
+        numprocs: daemon.numprocs.clone(),
+        ..overrides.clone()
+    };
+    let (findings, heard) = tokio::sync::mpsc::unbounded_channel();
     Supervisor {
         link,
-        overrides: overrides.clone(),
-        daemon: daemon.unwrap_or(fresh),
+        overrides,
+        daemon,
         processes: BTreeMap::new(),
         house: House::new(&config, table.head.notify_socket.clone()),
         config,
@@ -171,6 +192,10 @@ fn new_supervisor(
         waiters: Vec::new(),
         watches: Watches::default(),
         reread: None,
+        findings,
+        heard: Some(heard),
+        cgroups: None,
+        askers: Vec::new(),
     }
 }
 
@@ -214,7 +239,9 @@ impl Supervisor {
             self.clear_auto_logs();
         }
         self.adopt_reread(&table.head.stored);
+        self.find_cgroups();
         self.adopt(&table.head.stored, table.rows)?;
+        self.sweep_old_generations();
         self.reconcile()?;
 
         let (handle, mut asks) = Handle::new(ASKS_WAITING);
@@ -241,7 +268,11 @@ impl Supervisor {
         stop.cancel();
         while servers.join_next().await.is_some() {}
         tracing::info!("all programs are stopped");
-        self.link.send(&[Order::Exit { code: 0 }])
+        if let Some(cgroups) = &self.cgroups {
+            cgroups.remove();
+        }
+        let code = self.daemon.exit_code;
+        self.link.send(&[Order::Exit { code }])
     }
 
     async fn run_and_answer(

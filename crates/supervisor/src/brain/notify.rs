@@ -2,13 +2,14 @@
 //! Not here: the format (`trine_service::readiness`), or the socket's making (the holder's).
 
 use super::supervisor::Supervisor;
+use crate::clock;
 use crate::error::Error;
+use crate::holder::wire::Order;
 use crate::program::state::{Event, State};
-use nix::cmsg_space;
-use nix::sys::socket::{ControlMessageOwned, MsgFlags, UnixCredentials, recvmsg};
-use std::io::{self, IoSliceMut};
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixDatagram as StdUnixDatagram;
+use std::time::Duration;
 use tokio::io::Interest;
 use tokio::net::UnixDatagram;
 use trine_service::readiness::NotifyMessage;
@@ -18,6 +19,13 @@ use trine_sys::fdpass;
 const MAX_DATAGRAM_BYTES: usize = 4096;
 /// A process deeper below a program than this is not looked for.
 const MAX_DEPTH: usize = 32;
+
+/// A message with what was attached to it.
+#[derive(Debug)]
+struct Said {
+    message: NotifyMessage,
+    fds: Vec<OwnedFd>,
+}
 
 #[derive(Debug)]
 pub struct NotifySocket {
@@ -39,37 +47,18 @@ impl NotifySocket {
 
     /// The first message, left where it is: should we die before its meaning is written down, the next brain reads it.
     /// Inner `None`: a message of nobody, or too long a one.
-    fn peek(&self) -> io::Result<Option<Option<NotifyMessage>>> {
+    fn peek(&self) -> io::Result<Option<Option<Said>>> {
         let mut buffer = [0; MAX_DATAGRAM_BYTES];
-        let mut control = cmsg_space!([RawFd; fdpass::MAX_FDS], UnixCredentials);
-        let mut parts = [IoSliceMut::new(&mut buffer)];
-        let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_CMSG_CLOEXEC;
-        let got = match recvmsg::<()>(
-            self.socket.as_raw_fd(),
-            &mut parts,
-            Some(&mut control),
-            flags,
-        ) {
+        let got = match fdpass::peek_message(&self.socket, &mut buffer) {
             Ok(got) => got,
-            Err(nix::Error::EAGAIN) => return Ok(None),
-            Err(nix::Error::EINTR) => return Ok(Some(None)),
-            Err(errno) => return Err(errno.into()),
+            Err(err) if err.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+            Err(err) if err.kind() == io::ErrorKind::Interrupted => return Ok(Some(None)),
+            Err(err) => return Err(err),
         };
-        let mut sender = None;
-        for item in got.cmsgs().into_iter().flatten() {
-            match item {
-                ControlMessageOwned::ScmCredentials(who) => sender = Some(who),
-                // Peeking made copies of attached descriptors; the originals go when the message is taken.
-                ControlMessageOwned::ScmRights(copies) => copies.into_iter().for_each(|fd| {
-                    let _ = nix::unistd::close(fd);
-                }),
-                _ => {}
-            }
-        }
-        let (len, is_cut) = (got.bytes, got.flags.contains(MsgFlags::MSG_TRUNC));
-        let sender = sender.filter(|_| !is_cut);
-        Ok(Some(sender.map(|who| {
-            NotifyMessage::parse(who.pid(), who.uid(), &buffer[..len])
+        let sender = got.sender.filter(|_| !got.truncated);
+        Ok(Some(sender.map(|who| Said {
+            message: NotifyMessage::parse(who.pid, who.uid, &buffer[..got.len]),
+            fds: got.fds,
         })))
     }
 
@@ -100,12 +89,12 @@ impl Supervisor {
         };
         socket.clear_ready().map_err(failed)?;
         while let Some(message) = socket.peek().map_err(failed)? {
-            if let Some(message) = message {
+            if let Some(Said { message, fds }) = message {
                 let speaker = self.speaker(message.pid);
                 if speaker.is_none() && self.awaits_spawn() {
                     return Ok(());
                 }
-                self.heard(&message, speaker)?;
+                self.heard(&message, fds, speaker)?;
             }
             socket.take();
         }
@@ -120,7 +109,12 @@ impl Supervisor {
         })
     }
 
-    fn heard(&mut self, message: &NotifyMessage, speaker: Option<String>) -> Result<(), Error> {
+    fn heard(
+        &mut self,
+        message: &NotifyMessage,
+        fds: Vec<OwnedFd>,
+        speaker: Option<String>,
+    ) -> Result<(), Error> {
         let Some(id) = speaker else {
             tracing::debug!(
                 "a message from pid {}, which belongs to no program",
@@ -143,15 +137,63 @@ impl Supervisor {
         }
         let speaks_for_itself =
             process.pid == Some(message.pid) || process.main_pid == Some(message.pid);
-        if let Some(main) = message.main_pid().filter(|_| speaks_for_itself) {
-            process.main_pid = Some(main);
+        let main = message.main_pid().filter(|_| speaks_for_itself);
+        if let Some(time) = message.extend_timeout() {
+            process.extended = Some(clock::now() + time);
         }
         if process.record != before {
             let store = process.store(&id);
             self.link.send(&[store])?;
         }
+        if let Some(main) = main.filter(|main| self.speaker(*main).as_ref() == Some(&id)) {
+            self.named_main(&id, main)?;
+        }
+        let interval = message
+            .get("WATCHDOG_USEC")
+            .and_then(|text| text.parse().ok())
+            .map(Duration::from_micros);
+        match message.get("WATCHDOG") {
+            Some("trigger") => self.patted(&id, Some(Duration::ZERO)),
+            Some("1") => self.patted(&id, interval),
+            _ if interval.is_some() => self.patted(&id, interval),
+            _ => {}
+        }
+        self.keep_descriptors(&id, message, fds)?;
         if message.is_ready() {
             self.feed(&id, Event::Ready)?;
+        }
+        Ok(())
+    }
+
+    /// The program says that another of its processes is its main one: when this one ends, that one goes on.
+    fn named_main(&mut self, id: &str, pid: i32) -> Result<(), Error> {
+        let Some(process) = self.processes.get_mut(id) else {
+            return Ok(());
+        };
+        process.main_pid = Some(pid);
+        let generation = process.record.generation;
+        self.link.send(&[Order::Follow {
+            id: id.to_owned(),
+            generation,
+            pid,
+        }])
+    }
+
+    /// FDSTORE and FDSTOREREMOVE: descriptors that the next process gets.
+    fn keep_descriptors(
+        &mut self,
+        id: &str,
+        message: &NotifyMessage,
+        fds: Vec<OwnedFd>,
+    ) -> Result<(), Error> {
+        let name = message.get("FDNAME").unwrap_or("stored").to_owned();
+        let is_good = name.len() <= 255 && !name.contains(|c: char| c == ':' || c.is_control());
+        let id = id.to_owned();
+        if message.get("FDSTOREREMOVE") == Some("1") {
+            return self.link.send(&[Order::DropFds { id, name }]);
+        }
+        if message.get("FDSTORE") == Some("1") && is_good && !fds.is_empty() {
+            return self.link.send_with(&[Order::KeepFds { id, name }], fds);
         }
         Ok(())
     }

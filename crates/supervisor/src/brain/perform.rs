@@ -5,6 +5,7 @@
 use super::process::{Process, describe, exit_code};
 use super::start;
 use super::supervisor::Supervisor;
+use super::sweep;
 use crate::clock;
 use crate::error::Error;
 use crate::holder::wire::Order;
@@ -84,7 +85,7 @@ impl Supervisor {
             }
             return self.feed(id, Event::SpawnFailed);
         }
-        Ok(())
+        self.decide_end(id)
     }
 
     /// Everything up to the order itself: newer settings, log files, pipes. `Ok(Err)`: the reason why not.
@@ -100,13 +101,30 @@ impl Supervisor {
         process.record.started = Some(jiff::Timestamp::now());
         process.record.leaving = false;
         process.record.status_text = None;
+        process.record.cause = None;
         let settings = process.record.settings.clone();
         let generation = process.record.generation;
         if let Err(reason) = self.prepare_logs(id, &settings)? {
             return Ok(Err(reason));
         }
-        Ok(start::order(id, generation, &settings, &self.house)
-            .map(|order| Order::Spawn(Box::new(order))))
+        self.watch_log(id, &settings);
+        if let Err(reason) = self.prepare_ready_pipe(id, &settings)? {
+            return Ok(Err(reason));
+        }
+        let confinement = match self.confine(id, generation, &settings) {
+            Ok(confinement) => confinement,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        let mark = self.mark(id, generation);
+        Ok(
+            start::order(id, generation, &settings, &self.house).map(|mut order| {
+                order.confinement = confinement;
+                if settings.extras.kill_descendants {
+                    order.set_env.insert(sweep::MARK.to_owned(), mark);
+                }
+                Order::Spawn(Box::new(order))
+            }),
+        )
     }
 
     fn announce(&self, id: &str, pid: Option<i32>, from: Code, to: Code, why: Why) {

@@ -1,9 +1,11 @@
 //! One process as the brain knows it: settings, life, and what of it is written into the holder.
 //! Not here: changing it (see `supervisor`), or starting it (see `start`).
 
+use super::logs::tail::Follower;
 use super::logs::tap::Tap;
 use crate::clock;
 use crate::config;
+use crate::config::extras::Schedule;
 use crate::holder::wire::{Channel, Order};
 use crate::program::moment::Moment;
 use crate::program::state::{Code, Exit, Life, State};
@@ -13,6 +15,7 @@ use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::task::AbortHandle;
 use trine_control::{ProgramState, ProgramStatus};
 
@@ -47,6 +50,23 @@ pub struct Record {
     /// The files of logs that were left to us to name.
     #[serde(default)]
     pub auto_logs: BTreeMap<Channel, PathBuf>,
+    /// It is to start once what it depends on is there.
+    #[serde(default)]
+    pub waiting: bool,
+    /// Why it is ended or was ended, when its exit does not say so.
+    #[serde(default)]
+    pub cause: Option<String>,
+    /// The schedule that `next_run` comes from.
+    #[serde(default)]
+    pub planned: Option<Schedule>,
+    #[serde(default)]
+    pub next_run: Option<Timestamp>,
+    /// It is to run once more when it has ended.
+    #[serde(default)]
+    pub queued: bool,
+    /// How long its log was before this generation.
+    #[serde(default)]
+    pub log_mark: u64,
 }
 
 impl Record {
@@ -63,6 +83,12 @@ impl Record {
             leaving: false,
             status_text: None,
             auto_logs: BTreeMap::new(),
+            waiting: false,
+            cause: None,
+            planned: None,
+            next_run: None,
+            queued: false,
+            log_mark: 0,
         }
     }
 }
@@ -81,6 +107,19 @@ pub struct Process {
     pub main_pid: Option<i32>,
     pub taps: BTreeMap<Channel, Arc<Tap>>,
     pub probe: Option<AbortHandle>,
+    /// Where the log of this generation begins, for who waits for a line in it.
+    pub log_watch: Option<Follower>,
+    /// Where it says that it is ready, s6's way.
+    pub ready_pipe: Option<OwnedFd>,
+    pub health: Option<AbortHandle>,
+    /// What its liveness check has found last.
+    pub healthy: Option<bool>,
+    pub watchdog_at: Option<Moment>,
+    /// The interval it has asked for (WATCHDOG_USEC).
+    pub watchdog: Option<Duration>,
+    /// Until when it has asked for patience (EXTEND_TIMEOUT_USEC).
+    pub extended: Option<Moment>,
+    pub sweeping: Option<AbortHandle>,
 }
 
 pub const KEY_PREFIX: &str = "process/";
@@ -98,6 +137,14 @@ impl Process {
             main_pid: None,
             taps: BTreeMap::new(),
             probe: None,
+            log_watch: None,
+            ready_pipe: None,
+            health: None,
+            healthy: None,
+            watchdog_at: None,
+            watchdog: None,
+            extended: None,
+            sweeping: None,
         }
     }
 
@@ -146,7 +193,16 @@ impl Process {
         if matches!(self.record.life.state, State::Starting { .. }) && self.pid.is_none() {
             return None;
         }
-        self.record.life.deadline(&self.record.settings.policy)
+        let due = self.record.life.deadline(&self.record.settings.policy);
+        // A process that has asked for more time gets it.
+        let due = due.map(|due| self.extended.map_or(due, |extended| due.max(extended)));
+        due.into_iter().chain(self.watchdog_at).min()
+    }
+
+    /// The settings of its next start.
+    #[must_use]
+    pub fn wanted(&self) -> &config::Process {
+        self.next.as_ref().unwrap_or(&self.record.settings)
     }
 
     /// The process is gone; forget what was true of it alone.
@@ -155,8 +211,15 @@ impl Process {
         self.since = None;
         self.pidfd = None;
         self.main_pid = None;
-        if let Some(probe) = self.probe.take() {
-            probe.abort();
+        self.healthy = None;
+        self.watchdog_at = None;
+        self.watchdog = None;
+        self.extended = None;
+        for task in [self.probe.take(), self.health.take()]
+            .into_iter()
+            .flatten()
+        {
+            task.abort();
         }
     }
 

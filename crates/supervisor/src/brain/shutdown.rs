@@ -157,9 +157,12 @@ impl Supervisor {
             .filter(|(_, process)| matches!(process.record.life.state, State::Backoff { .. }))
             .map(|(id, _)| id.clone())
             .collect();
-        let batch = stop_batch(unfinished, |(_, priority)| *priority)
-            .into_iter()
-            .map(|(id, _)| id);
+        let mut all = self.processes.values();
+        let some_depend = all.any(|p| !p.record.settings.extras.depends_on.is_empty());
+        let needs =
+            |(id, _): &(String, _), (other, _): &(String, _)| some_depend && self.needs(id, other);
+        let batch = stop_batch(unfinished, |(_, priority)| *priority, needs);
+        let batch = batch.into_iter().map(|(id, _)| id);
         for id in waiting.into_iter().chain(batch) {
             let state = self
                 .processes

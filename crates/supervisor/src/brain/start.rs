@@ -1,11 +1,14 @@
 //! From settings to a spawn order: looking up the command and the user, the environment a program is promised.
 //! Not here: giving the order, or log pipes.
 
+use super::check::Manner;
+use super::env_file;
 use crate::config::{self, Config, Destination, Process, Ready};
-use crate::holder::wire::{Channel, Identity, Input, Output, SpawnOrder};
+use crate::holder::wire::{Channel, Confinement, Identity, Input, Output, SpawnOrder};
 use crate::program::state::Scope;
 use std::collections::BTreeMap;
-use std::ffi::{OsStr, OsString};
+use std::ffi::{CString, OsStr, OsString};
+use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
 use trine_sys::privileges;
 use trine_sys::spawn::find_program;
@@ -57,7 +60,7 @@ pub fn order(
         generation,
         program,
         argv: settings.command.clone(),
-        set_env: environment(settings, house),
+        set_env: environment(settings, house)?,
         unset_env: Vec::new(),
         directory: settings
             .directory
@@ -83,6 +86,11 @@ pub fn order(
             .map_or(Input::Pipe, |socket| {
                 Input::Socket(socket.key(&settings.group))
             }),
+        ready_fd: match settings.ready {
+            Ready::Descriptor { number } => Some(number),
+            _ => None,
+        },
+        confinement: Confinement::default(),
         stdout,
         stderr: if settings.redirect_stderr {
             stdout
@@ -148,7 +156,28 @@ fn find(name: &str, settings: &Process, house: &House) -> Option<PathBuf> {
     })
 }
 
-fn environment(settings: &Process, house: &House) -> BTreeMap<String, String> {
+/// How to run another command in its place: with its environment, folder and user.
+pub(super) fn manner(settings: &Process, house: &House) -> Result<Manner, String> {
+    let mut env: BTreeMap<OsString, OsString> = std::env::vars_os().collect();
+    for (name, value) in environment(settings, house)? {
+        env.insert(name.into(), value.into());
+    }
+    let text = |bytes: Vec<u8>| CString::new(bytes).map_err(|err| err.to_string());
+    let env = env
+        .into_iter()
+        .map(|(name, value)| text([name.into_vec(), b"=".to_vec(), value.into_vec()].concat()));
+    let user = settings.user.as_deref().map(switch_to).transpose()?;
+    let directory = settings.directory.clone();
+    Ok(Manner {
+        env: env.collect::<Result<_, _>>()?,
+        cwd: directory
+            .map(|path| text(path.into_os_string().into_vec()))
+            .transpose()?,
+        user: user.flatten().map(|who| (who.uid, who.gid, who.groups)),
+    })
+}
+
+fn environment(settings: &Process, house: &House) -> Result<BTreeMap<String, String>, String> {
     let mut env = BTreeMap::new();
     let mut set = |name: &str, value: String| env.insert(name.to_owned(), value);
     set("SUPERVISOR_ENABLED", "1".to_owned());
@@ -157,8 +186,11 @@ fn environment(settings: &Process, house: &House) -> BTreeMap<String, String> {
     if let Some(url) = settings.server_url.as_ref().or(house.server_url.as_ref()) {
         set("SUPERVISOR_SERVER_URL", url.clone());
     }
-    if settings.ready == Ready::Notify {
+    if settings.ready == Ready::Notify || settings.extras.watchdog.is_some() {
         set("NOTIFY_SOCKET", house.notify_socket.clone());
+    }
+    if let Some(interval) = settings.extras.watchdog {
+        set("WATCHDOG_USEC", interval.as_micros().to_string());
     }
     if !settings.sockets.is_empty() {
         let names: Vec<&str> = settings
@@ -170,8 +202,9 @@ fn environment(settings: &Process, house: &House) -> BTreeMap<String, String> {
         set("LISTEN_FDNAMES", names.join(":"));
     }
     env.extend(house.environment.clone());
+    env.extend(env_file::read(&settings.extras.environment_files)?);
     env.extend(settings.environment.clone());
-    env
+    Ok(env)
 }
 
 /// Whom to become; nobody new if that is who we are, as then nobody has to be root for it.

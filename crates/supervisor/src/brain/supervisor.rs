@@ -3,11 +3,13 @@
 //! (`perform`), how the first table is read (`adopt`).
 
 use super::ask::{Act, Ask, Asks, Waiter, Watches};
+use super::cgroup::Cgroups;
 use super::link::Link;
 use super::logs::pump::Pump;
 use super::notify::NotifySocket;
 use super::probe::Found;
 use super::process::Process;
+use super::rolling::{Asker, Rolling};
 use super::shutdown::Closing;
 use super::start::House;
 use super::upgrade::Upgrades;
@@ -21,6 +23,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::task::JoinSet;
 use trine_control::server::EventHub;
 use trine_control::{ProgramStatus, ReloadReport};
@@ -44,6 +47,15 @@ pub struct Daemon {
     /// Upgrades that a brain has taken note of.
     #[serde(default)]
     pub upgrades: u64,
+    /// What the supervisor ends with: the code of the program that decided it.
+    #[serde(default)]
+    pub exit_code: u8,
+    /// How many processes programs were scaled to.
+    #[serde(default)]
+    pub numprocs: BTreeMap<String, u32>,
+    /// Rolling restarts under way.
+    #[serde(default)]
+    pub rolling: Vec<Rolling>,
 }
 
 pub const DAEMON_KEY: &str = "daemon";
@@ -73,17 +85,26 @@ pub struct Supervisor {
     pub watches: Watches,
     /// Read by `reloadConfig`, and not all of it in force.
     pub reread: Option<Config>,
+    /// For what background tasks find out before they end.
+    pub findings: UnboundedSender<Found>,
+    /// The other end of it, until the loop takes it.
+    pub heard: Option<UnboundedReceiver<Found>>,
+    pub cgroups: Option<Cgroups>,
+    pub askers: Vec<Asker>,
 }
 
 impl Supervisor {
     /// Until everything is stopped.
     pub async fn run(&mut self, notify: &NotifySocket, asks: &mut Asks) -> Result<(), Error> {
+        let (_, nobody) = tokio::sync::mpsc::unbounded_channel();
+        let mut heard = self.heard.take().unwrap_or(nobody);
         self.advance().await?;
         while self.phase.get() != Phase::Gone {
-            let deadline = self.next_deadline();
+            let until_due = self.next_deadline().map(|at| at - clock::now());
+            let until_due = until_due.into_iter().chain(self.next_run_in()).min();
             let timer = async move {
-                match deadline {
-                    Some(deadline) => tokio::time::sleep(deadline - clock::now()).await,
+                match until_due {
+                    Some(wait) => tokio::time::sleep(wait).await,
                     None => std::future::pending().await,
                 }
             };
@@ -93,6 +114,9 @@ impl Supervisor {
                 letter = self.link.next() => {
                     let (report, fds) = letter?;
                     self.reported(report, fds)?;
+                    while let Some((report, fds)) = self.link.next_here()? {
+                        self.reported(report, fds)?;
+                    }
                     self.notified(notify)?;
                 }
                 readable = notify.readable() => {
@@ -101,9 +125,10 @@ impl Supervisor {
                 }
                 Some(found) = self.probes.join_next(), if !self.probes.is_empty() => {
                     if let Ok(found) = found {
-                        self.found_ready(&found)?;
+                        self.found(found)?;
                     }
                 }
+                Some(found) = heard.recv() => self.found(found)?,
                 Some(ask) = asks.recv() => self.asked(ask)?,
                 () = timer => self.tick()?,
             }
@@ -128,6 +153,10 @@ impl Supervisor {
             .filter(|(_, process)| is_due(process))
             .map(|(id, _)| id.clone())
             .collect();
+        let is_other = self.check_watchdogs(now)? | self.run_due()?;
+        if due.is_empty() && (is_other || !self.some_have_ended(now)) {
+            return Ok(());
+        }
         if due.is_empty() {
             // All that is due has ended, and the report of it is on its way.
             let letter = self.link.read_waiting()?;
@@ -135,6 +164,14 @@ impl Supervisor {
         }
         due.into_iter()
             .try_for_each(|id| self.feed(&id, Event::Tick))
+    }
+
+    /// Whether a process that is due has ended without a report of it so far.
+    fn some_have_ended(&self, now: Moment) -> bool {
+        let mut all = self.processes.values();
+        all.any(|process| {
+            process.deadline().is_some_and(|deadline| deadline <= now) && has_ended(process)
+        })
     }
 
     pub fn reported(&mut self, report: Report, fds: Vec<OwnedFd>) -> Result<(), Error> {
@@ -191,7 +228,22 @@ impl Supervisor {
                     return Ok(());
                 };
                 process.record.ended = Some(jiff::Timestamp::now());
-                self.feed(&id, Event::Exited { exit, at })
+                self.note_cause(&id);
+                self.feed(&id, Event::Exited { exit, at })?;
+                self.after_exit(&id, generation)
+            }
+            Report::Followed {
+                id,
+                generation,
+                pid,
+            } => {
+                let process = self.processes.get_mut(&id);
+                if let Some(process) = process.filter(|p| p.record.generation == generation) {
+                    tracing::info!("{id} goes on as pid {pid}, which it named as its main process");
+                    process.pid = Some(pid);
+                    process.pidfd = fds.into_iter().next();
+                }
+                Ok(())
             }
             Report::Stranger { pid, exit } => {
                 tracing::info!(
@@ -232,7 +284,13 @@ impl Supervisor {
                         Act::Restart => Event::Restart,
                     };
                     if self.daemon.closing.is_none() || act == Act::Stop {
-                        ids.iter().try_for_each(|id| self.feed(id, event))?;
+                        ids.iter().try_for_each(|id| match event {
+                            Event::Start => self.start(id),
+                            event => {
+                                self.stop_waiting(id)?;
+                                self.feed(id, event)
+                            }
+                        })?;
                     }
                     self.waiters.push(Waiter {
                         ids,
@@ -290,24 +348,49 @@ impl Supervisor {
     #[must_use]
     pub fn statuses(&self, ids: &[String]) -> Vec<ProgramStatus> {
         ids.iter()
-            .filter_map(|id| self.processes.get(id))
-            .map(Process::status)
+            .filter_map(|id| {
+                let process = self.processes.get(id)?;
+                let mut status = process.status();
+                if process.record.waiting
+                    && let Some(what) = self.missing(id)
+                {
+                    status.description = format!("waits {what}");
+                } else if let Some(cause) = &process.record.cause
+                    && process.pid.is_none()
+                {
+                    status.description = format!("{} ({cause})", status.description);
+                }
+                Some(status)
+            })
             .collect()
     }
 
     /// What follows from the state of everything, after each event.
     async fn advance(&mut self) -> Result<(), Error> {
+        self.plan_runs()?;
+        self.start_waiting()?;
+        self.run_queued()?;
+        self.roll_on()?;
         self.retire().await?;
         self.release_unnamed()?;
         self.answer_waiters();
         self.look_at_watches();
-        if self.phase.get() == Phase::Starting && self.processes.values().all(Process::is_settled) {
+        if self.phase.get() == Phase::Starting
+            && self.processes.keys().all(|id| self.is_settled(id))
+        {
             self.become_ready()?;
         }
         if self.daemon.closing.is_some() {
             self.stop_next_batch().await?;
         }
         Ok(())
+    }
+
+    /// Neither on the way up nor on the way down, nor waiting for something that may yet come.
+    fn is_settled(&self, id: &str) -> bool {
+        self.processes.get(id).is_none_or(|process| {
+            process.is_settled() && (!process.record.waiting || self.waits_in_vain(id))
+        })
     }
 
     fn become_ready(&mut self) -> Result<(), Error> {
@@ -350,7 +433,7 @@ impl Supervisor {
     fn answer_waiters(&mut self) {
         let mut waiters = std::mem::take(&mut self.waiters);
         waiters.retain_mut(|waiter| {
-            let is_settled = |id: &String| self.processes.get(id).is_none_or(Process::is_settled);
+            let is_settled = |id: &String| self.is_settled(id);
             let is_done = !waiter.wait || waiter.ids.iter().all(is_settled);
             if is_done && let Some(reply) = waiter.reply.take() {
                 let _ = reply.send(Some(self.statuses(&waiter.ids)));

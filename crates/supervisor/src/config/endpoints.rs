@@ -80,34 +80,78 @@ pub(super) fn check_ready(
     folder: &Path,
     problems: &mut Problems,
 ) -> Ready {
-    let ways = "there are startsecs, notify, { http: URL } and { tcp: HOST:PORT }";
-    match raw {
-        None => Ready::Age,
-        Some(TextOrBlock::Text(word)) => match word.as_str() {
-            "startsecs" => Ready::Age,
-            "notify" => Ready::Notify,
-            other => {
-                problems.push(at.clone(), format!("{other:?} is not known here"), ways);
-                Ready::Age
-            }
+    let ways = "there are startsecs, notify, { http: URL }, { tcp: HOST:PORT }, { exec: COMMAND }, { log: TEXT } and { fd: NUMBER }";
+    let parts = match raw {
+        None => return Ready::Age,
+        Some(TextOrBlock::Block(raw)) => raw.clone(),
+        Some(TextOrBlock::Text(word)) => match (word.as_str(), word.split_once(':')) {
+            ("startsecs", _) => return Ready::Age,
+            ("notify", _) => return Ready::Notify,
+            (_, Some(("http", rest))) if rest.starts_with("//") => RawReady {
+                http: Some(word.clone()),
+                ..RawReady::default()
+            },
+            (_, Some((kind, rest))) => in_one_text(kind, rest.trim()),
+            _ => RawReady::default(),
         },
-        Some(TextOrBlock::Block(RawReady {
-            http: Some(url),
-            tcp: None,
-        })) => problems
-            .keep(at.key("http"), http_target(url, folder))
-            .unwrap_or(Ready::Age),
-        Some(TextOrBlock::Block(RawReady {
-            http: None,
-            tcp: Some(address),
-        })) => problems
-            .keep(at.key("tcp"), host_port(&address.0))
-            .map_or(Ready::Age, |address| Ready::Tcp { address }),
-        Some(TextOrBlock::Block(_)) => {
-            problems.push(at.clone(), "expected either http or tcp", ways);
+    };
+    let mut found = Vec::new();
+    if let Some(url) = &parts.http {
+        found.extend(problems.keep(at.key("http"), http_target(url, folder)));
+    }
+    if let Some(address) = &parts.tcp {
+        let address = problems.keep(at.key("tcp"), host_port(&address.0));
+        found.extend(address.map(|address| Ready::Tcp { address }));
+    }
+    if let Some(Word(line)) = &parts.exec {
+        match shell_words::split(line) {
+            Ok(command) if !command.is_empty() => found.push(Ready::Exec { command }),
+            _ => problems.push(
+                at.key("exec"),
+                "not usable as a command",
+                "close its quotes",
+            ),
+        }
+    }
+    if let Some(Word(text)) = parts.log.clone().filter(|text| !text.0.is_empty()) {
+        found.push(Ready::Log { text });
+    }
+    match parts.fd {
+        Some(number) if number >= 3 => found.push(Ready::Descriptor { number }),
+        Some(number) => problems.push(
+            at.key("fd"),
+            format!("expected 3 or more, found {number}"),
+            "0, 1 and 2 are the standard streams",
+        ),
+        None => {}
+    }
+    match <[Ready; 1]>::try_from(found) {
+        Ok([ready]) => ready,
+        Err(found) => {
+            let typed = match raw {
+                Some(TextOrBlock::Text(word)) => format!("{word:?} is not known here"),
+                _ if found.is_empty() => "says nothing that is usable".to_owned(),
+                _ => "says more than one thing".to_owned(),
+            };
+            problems.push(at.clone(), typed, ways);
             Ready::Age
         }
     }
+}
+
+/// `exec:test -e ready` and the like, as one text.
+fn in_one_text(kind: &str, rest: &str) -> RawReady {
+    let mut raw = RawReady::default();
+    let word = Some(Word(rest.to_owned())).filter(|_| !rest.is_empty());
+    match kind {
+        "http" => raw.http = Some(rest.to_owned()),
+        "tcp" => raw.tcp = word,
+        "exec" => raw.exec = word,
+        "log" => raw.log = word,
+        "fd" => raw.fd = Some(rest.parse().unwrap_or(-1)),
+        _ => {}
+    }
+    raw
 }
 
 fn http_target(url: &str, folder: &Path) -> Result<Ready, String> {

@@ -6,6 +6,7 @@
 mod daemon;
 mod endpoints;
 pub mod events;
+pub mod extras;
 mod groups;
 pub mod ini;
 mod overrides;
@@ -15,6 +16,7 @@ mod raw;
 mod values;
 pub mod yaml;
 
+pub use extras::Extras;
 pub use overrides::Overrides;
 pub use process::{Destination, HttpPeer, LogFile, Output, Process, Ready, Sink, Socket};
 
@@ -44,7 +46,7 @@ pub fn load(file: &Path, overrides: &Overrides) -> Result<Loaded, Error> {
         ini::load(file, overrides)?
     } else {
         Loaded {
-            config: yaml::load(file)?,
+            config: yaml::load(file, &overrides.numprocs)?,
             traps: Problems::new(),
             infos: Vec::new(),
         }

@@ -2,6 +2,7 @@
 //! Not here: the command line itself (`cli`).
 
 use super::{Config, Level, LogFormat, LogTarget};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// `None` and `false`: as the file says. Paths are absolute.
@@ -26,6 +27,8 @@ pub struct Overrides {
     pub min_descriptors: Option<u64>,
     pub min_processes: Option<u64>,
     pub strip_ansi: bool,
+    /// How many processes programs were scaled to at run time.
+    pub numprocs: BTreeMap<String, u32>,
 }
 
 impl Overrides {

@@ -1,6 +1,7 @@
 //! One process of the checked configuration: everything that starting and keeping it takes.
 //! Not here: how it is read (`program`), or looking its user and command up (`brain::start`).
 
+use super::extras::Extras;
 use crate::program::state::Policy;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -34,6 +35,8 @@ pub struct Process {
     pub server_url: Option<String>,
     pub ready: Ready,
     pub policy: Policy,
+    #[serde(default)]
+    pub extras: Extras,
 }
 
 impl Process {
@@ -45,6 +48,12 @@ impl Process {
         } else {
             format!("{}:{}", self.group, self.name)
         }
+    }
+
+    /// Whether a name stands for it: its group's, its own, or both.
+    #[must_use]
+    pub fn is_meant_by(&self, name: &str) -> bool {
+        self.group == name || self.name == name || self.id() == name
     }
 
     /// The holder's keys of its sockets.
@@ -206,6 +215,12 @@ pub enum Ready {
     Tcp { address: String },
     /// A GET is answered with 2xx or 3xx.
     Http { peer: HttpPeer, path: String },
+    /// A command, run like the program itself, ends with 0.
+    Exec { command: Vec<String> },
+    /// It has written this text to its standard output.
+    Log { text: String },
+    /// It has written a newline to this descriptor (s6's way).
+    Descriptor { number: i32 },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

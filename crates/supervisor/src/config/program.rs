@@ -6,7 +6,7 @@ use super::groups::{PRIORITY, Program, check_name};
 use super::raw::RawProgram;
 use super::values::{TextOrList, Word};
 use super::yaml::absolute;
-use super::{Destination, Listener, Output, Process, Ready, events};
+use super::{Destination, Listener, Output, Process, Ready, events, extras};
 use crate::program::backoff::Backoff;
 use crate::program::state::{AutoRestart, Gate, Policy, Scope};
 use std::collections::BTreeMap;
@@ -76,7 +76,7 @@ pub(super) fn check_process(
         group: name.to_owned(),
         group_priority: PRIORITY,
         priority: raw.priority.unwrap_or(PRIORITY),
-        autostart: raw.autostart.unwrap_or(true),
+        autostart: raw.autostart.unwrap_or(raw.schedule.is_none()),
         command,
         command_line,
         directory: match raw.directory.as_deref() {
@@ -101,6 +101,7 @@ pub(super) fn check_process(
         server_url: raw.serverurl.clone(),
         ready,
         policy,
+        extras: extras::check(raw, at, folder, defaults.stock, problems),
     }
 }
 

@@ -129,6 +129,12 @@ pub(super) struct RawReady {
     pub(super) http: Option<String>,
     /// `HOST:PORT`: ready once a connection is accepted.
     pub(super) tcp: Option<Word>,
+    /// A command: ready once it ends with 0. It runs like the program: its user, folder and environment.
+    pub(super) exec: Option<Word>,
+    /// Text: ready once it is among what the program has written to its standard output.
+    pub(super) log: Option<Word>,
+    /// The number of a descriptor: ready once the program has written a newline to it (s6's way).
+    pub(super) fd: Option<i32>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -202,8 +208,61 @@ pub(super) struct RawProgram {
     pub(super) buffer_size: Option<u32>,
     /// What SUPERVISOR_SERVER_URL says; the first of `servers` if not given, preferably a Unix socket.
     pub(super) serverurl: Option<String>,
-    /// How it is known to be ready: startsecs (default), notify, {http: URL} or {tcp: HOST:PORT}.
+    /// How it is known to be ready: startsecs (default), notify, {http: URL}, {tcp: HOST:PORT}, {exec: COMMAND},
+    /// {log: TEXT} or {fd: NUMBER}. In one text: `http:URL`, `exec:COMMAND` and so on.
     pub(super) ready: Option<TextOrBlock<RawReady>>,
     /// How long it may take to get ready (default 60s).
     pub(super) ready_timeout: Option<Duration>,
+    /// What has to be there before it is started: names with a condition: started, ready (default), healthy or
+    /// completed. In one text: `db, migrate:completed`. What it depends on is started with it, and stopped after it.
+    pub(super) depends_on: Option<TextOrBlock<BTreeMap<String, Word>>>,
+    /// Asked again and again while it runs: {http: URL}, {tcp: HOST:PORT} or {exec: COMMAND}, or one text as in `ready`.
+    pub(super) liveness: Option<TextOrBlock<RawReady>>,
+    /// Between two checks (default 10s).
+    pub(super) liveness_interval: Option<Duration>,
+    /// How long one may take (default 5s).
+    pub(super) liveness_timeout: Option<Duration>,
+    /// So many failures in a row, and it is restarted (default 3).
+    pub(super) liveness_failures: Option<u32>,
+    /// It has to say WATCHDOG=1 on NOTIFY_SOCKET this often, or it is ended with SIGABRT. 0 (default): never.
+    pub(super) watchdog: Option<Duration>,
+    /// Files of NAME=value lines, read at each start, under what `environment` says. `-` in front: may be missing.
+    pub(super) environment_file: Option<TextOrList<Word>>,
+    /// Resource limits, such as {nofile: 4096, core: unlimited, nproc: '100:200'}; one text: `nofile=4096, core=0`.
+    pub(super) rlimits: Option<TextOrBlock<BTreeMap<String, Word>>>,
+    /// Niceness, -20 to 19.
+    pub(super) nice: Option<i32>,
+    /// How readily the kernel kills it when memory runs out, -1000 to 1000.
+    pub(super) oom_score_adj: Option<i32>,
+    /// Memory above which it is slowed down (control groups).
+    pub(super) memory_high: Option<ByteSize>,
+    /// Memory above which the kernel kills it (control groups).
+    pub(super) memory_max: Option<ByteSize>,
+    /// Share of processors: 50% is half of one, 200% are two (control groups).
+    pub(super) cpu_max: Option<Word>,
+    /// Share among competitors, 1 to 10000; 100 is usual (control groups).
+    pub(super) cpu_weight: Option<u32>,
+    /// Most processes and threads it may have (control groups).
+    pub(super) pids_max: Option<u64>,
+    /// Never gain privileges by executing something, such as sudo (default false).
+    pub(super) no_new_privileges: Option<bool>,
+    /// The capabilities that stay possible, such as [net_bind_service]; `none` for none. Only root has any to lose.
+    pub(super) capabilities: Option<TextOrList<Word>>,
+    /// When it has ended, end whatever it has started and left behind (default true; false in supervisord.conf).
+    pub(super) kill_descendants: Option<bool>,
+    /// When to run it, as in crontab(5): minute hour day month weekday, or @daily and the like. It is not started
+    /// otherwise, unless `autostart` says so.
+    pub(super) schedule: Option<Word>,
+    /// The time zone of `schedule` (default: the system's).
+    pub(super) timezone: Option<Word>,
+    /// When it is time and the last run has not ended: skip (default), queue, or restart.
+    pub(super) overlap: Option<Word>,
+    /// End the whole supervisor, with this program's exit code: never (default), on its failure, or at its end.
+    pub(super) shutdown_on: Option<Word>,
+    /// How its lines are written: raw (default), prefixed with time and process, or json.
+    pub(super) logfile_format: Option<Word>,
+    /// Begin a new log file at least this often, such as 24h (default 0: only by size).
+    pub(super) logfile_interval: Option<Duration>,
+    /// Compress old log files with gzip (default false).
+    pub(super) logfile_compress: Option<bool>,
 }

@@ -6,14 +6,14 @@ use super::endpoints::octal;
 use super::groups::{form, same_logs, same_names};
 use super::program::{self, Defaults, check_environment};
 use super::raw::RawConfig;
-use super::{ChildLogs, Config, Daemon};
+use super::{ChildLogs, Config, Daemon, extras};
 use crate::error::Error;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use trine_config::{Place, Problems, yaml};
 
-/// Reads and checks a file. Paths in it count from its folder.
-pub fn load(file: &Path) -> Result<Config, Error> {
+/// `numprocs`: how many processes programs were scaled to. Reads and checks a file. Paths in it count from its folder.
+pub fn load(file: &Path, numprocs: &BTreeMap<String, u32>) -> Result<Config, Error> {
     let file = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
     if file.to_str().is_none() {
         return Err(Error::Path { path: file });
@@ -22,12 +22,18 @@ pub fn load(file: &Path) -> Result<Config, Error> {
     let document = yaml::load::<RawConfig>(&file, &mut problems);
     let config = document.map(|document| {
         let root = document.root().clone();
-        check(document.raw, &root, &file, &mut problems)
+        check(document.raw, &root, &file, numprocs, &mut problems)
     });
     problems.finish(config).map_err(Error::Config)
 }
 
-fn check(mut raw: RawConfig, root: &Place, file: &Path, problems: &mut Problems) -> Config {
+fn check(
+    mut raw: RawConfig,
+    root: &Place,
+    file: &Path,
+    numprocs: &BTreeMap<String, u32>,
+    problems: &mut Problems,
+) -> Config {
     let folder = file.parent().unwrap_or(Path::new("/"));
     let defaults = Defaults {
         base: folder.to_owned(),
@@ -36,6 +42,10 @@ fn check(mut raw: RawConfig, root: &Place, file: &Path, problems: &mut Problems)
     let at = root.key("programs");
     let mut programs = BTreeMap::new();
     for (name, raw) in std::mem::take(&mut raw.programs) {
+        let mut raw = raw;
+        if let Some(count) = numprocs.get(&name) {
+            raw.numprocs = Some(*count);
+        }
         let program = program::check(&name, &raw, &at.key(&name), &defaults, problems);
         programs.insert(name, program);
     }
@@ -44,6 +54,7 @@ fn check(mut raw: RawConfig, root: &Place, file: &Path, problems: &mut Problems)
     let groups = std::mem::take(&mut raw.groups);
     let (groups, processes) = form(&programs, groups, &root.key("groups"), problems);
     same_names(&processes, &place_of, problems);
+    extras::check_together(&processes, &place_of, problems);
     let resolve = |path: String| absolute(folder, &path);
     Config {
         file: file.to_owned(),

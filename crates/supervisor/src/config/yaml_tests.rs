@@ -9,7 +9,7 @@ fn read(text: &str) -> Result<Config, Error> {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("s.yaml");
     std::fs::write(&file, text).unwrap();
-    let mut config = load(&file)?;
+    let mut config = load(&file, &BTreeMap::new())?;
     // A folder that is the same in every run.
     let text = serde_json::to_string(&config).unwrap();
     let folder = folder.path().to_str().unwrap();
@@ -211,8 +211,27 @@ fn problems() {
     );
     check(
         "ready: { http: 'http://x/', tcp: 'x:1' }",
-        "either http or tcp",
+        "says more than one thing",
     );
+    check("ready: { fd: 1 }", "expected 3 or more");
+    check("ready: soon", "is not known here");
+    check("ready: 'exec:'", "is not known here");
+    check("depends_on: { other: ready }", "no program or group");
+    check("depends_on: web", "wait for one another: web, web");
+    check("depends_on: { web: well }", "not a condition");
+    check("liveness: notify", "can be asked only once");
+    check("rlimits: { files: 1 }", "no limit files");
+    check("rlimits: { nofile: '3:2' }", "not usable as a limit");
+    check("nice: 20", "expected -20 to 19");
+    check("cpu_max: half", "write a percentage");
+    check("capabilities: [fly]", "no capability fly");
+    check("schedule: '61 * * * *'", "no minute");
+    check("timezone: UTC", "there is no schedule");
+    check(
+        "timezone: Mars/Base\n    schedule: '@daily'",
+        "no time zone",
+    );
+    check("shutdown_on: sometimes", "there are never, failure, end");
     check("ready: { tcp: 'x:0' }", "HOST:PORT");
     check("ready_timeout: 0", "no time");
     check("environment: { 'A=B': c }", "name of a variable");

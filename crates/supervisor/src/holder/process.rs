@@ -4,9 +4,11 @@ use super::slot::{Pipe, Slot};
 use super::wire::{Channel, Failure, Output, SpawnOrder};
 use std::collections::BTreeMap;
 use std::ffi::{CString, OsString};
+use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStringExt;
-use trine_sys::limits::Resource;
+use std::path::Path;
+use trine_sys::limits::{self, Resource};
 use trine_sys::spawn::{Child, Spawn, SpawnError};
 
 /// What every child gets from the holder itself.
@@ -57,7 +59,37 @@ pub fn spawn(
     let handed: Vec<BorrowedFd<'_>> = handed.iter().copied().chain(kept).collect();
     plan.listen_pid = !handed.is_empty();
     plan.fds.extend(handed.into_iter().zip(FIRST_SOCKET..));
+    if let Some(number) = order.ready_fd {
+        let output = output(Output::Pipe(Channel::Ready), slot, from)?;
+        plan.fds.push((output, number));
+    }
+    let confinement = &order.confinement;
+    for (name, soft, hard) in &confinement.rlimits {
+        let resource = limits::parse(name).ok_or_else(|| no_limit(name))?;
+        plan.rlimits.push((resource, *soft, *hard));
+    }
+    plan.nice = confinement.nice;
+    plan.oom_score_adj = confinement.oom_score_adj;
+    plan.no_new_privileges = confinement.no_new_privileges;
+    plan.bounding_set = confinement.capabilities;
+    let cgroup = confinement.cgroup.as_deref().map(enter).transpose()?;
+    plan.cgroup = cgroup.as_ref().map(AsFd::as_fd);
     plan.spawn().map_err(|err| failure(&err))
+}
+
+/// The door into a control group.
+fn enter(folder: &str) -> Result<File, Failure> {
+    let path = Path::new(folder).join("cgroup.procs");
+    let opened = File::options().write(true).open(path);
+    opened.map_err(|err| Failure::of("cgroup", &err))
+}
+
+fn no_limit(name: &str) -> Failure {
+    Failure {
+        step: "limits".into(),
+        errno: None,
+        text: format!("there is no limit {name}"),
+    }
 }
 
 fn output<'a>(

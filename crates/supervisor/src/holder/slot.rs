@@ -26,6 +26,8 @@ pub struct Slot {
     pub end_group: bool,
     /// Descriptors that a process gave us for the next one, by name.
     pub kept: Vec<(String, OwnedFd)>,
+    /// The descendant that goes on in its place when it ends.
+    pub follow: Option<(i32, OwnedFd)>,
     /// The control group of this generation, if it has one.
     pub cgroup: Option<String>,
     /// `None` unless it is alive and has a pipe there.
@@ -74,7 +76,23 @@ impl Slot {
         self.generation = generation;
         self.life = SlotLife::Alive { pid, since };
         self.pidfd = Some(pidfd.clone());
+        self.follow = None;
         pidfd
+    }
+
+    /// Its process has ended. Whether another goes on in its place: its pid and pidfd.
+    pub fn follow(&mut self) -> Option<(i32, Rc<OwnedFd>)> {
+        let (pid, pidfd) = self.follow.take()?;
+        let SlotLife::Alive { since, .. } = self.life else {
+            return None;
+        };
+        if process::has_ended(&pidfd) {
+            return None;
+        }
+        let pidfd = Rc::new(pidfd);
+        self.life = SlotLife::Alive { pid, since };
+        self.pidfd = Some(pidfd.clone());
+        Some((pid, pidfd))
     }
 
     pub fn failed(&mut self, generation: u64, at: Moment, failure: Failure) {

@@ -223,7 +223,7 @@ impl Table {
     #[must_use]
     pub fn ends_group_of(&self, pid: Pid) -> bool {
         let mut slots = self.slots.values();
-        slots.any(|slot| slot.runs(pid.as_raw()) && slot.end_group)
+        slots.any(|slot| slot.runs(pid.as_raw()) && slot.end_group && slot.follow.is_none())
     }
 
     #[must_use]
@@ -250,6 +250,15 @@ impl Table {
         let at = clock::now();
         let report = match self.slots.iter_mut().find(|(_, slot)| slot.runs(pid)) {
             Some((id, slot)) => {
+                if let Some((pid, pidfd)) = slot.follow() {
+                    let (id, generation) = (id.clone(), slot.generation);
+                    let report = Report::Followed {
+                        id,
+                        generation,
+                        pid,
+                    };
+                    return (report, vec![pidfd]);
+                }
                 slot.ended(exit, at);
                 Report::Exited {
                     id: id.clone(),
@@ -348,6 +357,19 @@ impl Table {
                 self.upgrade = Some((ticket, program));
                 None
             }
+            Order::Follow {
+                id,
+                generation,
+                pid,
+            } => {
+                if let Some(slot) = self.slots.get_mut(&id)
+                    && slot.generation == generation
+                    && let Ok(pidfd) = trine_sys::process::pidfd_open(Pid::from_raw(pid))
+                {
+                    slot.follow = Some((pid, pidfd)).filter(|_| !slot.runs(pid));
+                }
+                None
+            }
             Order::KeepFds { id, name } => {
                 if let Some(slot) = self.slots.get_mut(&id) {
                     slot.keep(&name, fds);
@@ -370,6 +392,7 @@ impl Table {
             return None; // never two of them
         }
         slot.end_group = order.end_group;
+        slot.cgroup.clone_from(&order.confinement.cgroup);
         let mut fds = Vec::new();
         let stdin = match &order.stdin {
             Input::Null | Input::Pipe => None,

@@ -89,6 +89,8 @@ pub type Ticket = u64;
 pub enum Channel {
     Stdout,
     Stderr,
+    /// No output: where a process says that it is ready, s6's way.
+    Ready,
 }
 
 impl Channel {
@@ -97,6 +99,7 @@ impl Channel {
         match self {
             Self::Stdout => "stdout",
             Self::Stderr => "stderr",
+            Self::Ready => "ready",
         }
     }
 }
@@ -175,6 +178,12 @@ pub enum Order {
         ticket: Ticket,
         program: Option<String>,
     },
+    /// When the process ends, go on with this descendant of it in its place (MAINPID).
+    Follow {
+        id: String,
+        generation: u64,
+        pid: i32,
+    },
     /// Keep the descriptors that come with this frame for the next process of a program (FDSTORE=1).
     KeepFds {
         id: String,
@@ -224,6 +233,24 @@ pub struct SpawnOrder {
     pub stderr: Output,
     /// When it has ended, ask what is left of its process group to end too.
     pub end_group: bool,
+    pub confinement: Confinement,
+    /// Give it the pipe of [`Channel::Ready`] at this number.
+    pub ready_fd: Option<i32>,
+}
+
+/// What a process is held to.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Confinement {
+    /// Name as in `trine_sys::limits::parse`, soft, hard.
+    pub rlimits: Vec<(String, u64, u64)>,
+    pub nice: Option<i32>,
+    pub oom_score_adj: Option<i32>,
+    pub no_new_privileges: bool,
+    /// Bits of the capabilities that stay possible.
+    pub capabilities: Option<u64>,
+    /// The folder of its control group, which exists.
+    pub cgroup: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -335,6 +362,12 @@ pub enum Report {
         pid: i32,
         at: Moment,
         exit: Exit,
+    },
+    /// The process has ended, and another goes on in its place. Descriptor: its pidfd.
+    Followed {
+        id: String,
+        generation: u64,
+        pid: i32,
     },
     /// A process that nobody knows was adopted and has ended.
     Stranger {

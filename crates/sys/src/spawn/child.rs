@@ -39,6 +39,11 @@ struct Plan {
     process_group: Option<i32>,
     rlimits: Vec<(c_int, libc::rlimit64)>,
     nice: Option<i32>,
+    /// As the file wants it: digits.
+    oom_score_adj: Option<CString>,
+    cgroup: Option<c_int>,
+    bounding_set: Option<u64>,
+    no_new_privileges: bool,
     fds: Vec<Move>,
     /// Copies are made from here up, so that no target is among them.
     above_targets: c_int,
@@ -77,6 +82,13 @@ pub(super) fn spawn(spawn: Spawn<'_>) -> Result<Child, SpawnError> {
         process_group: spawn.process_group,
         rlimits: spawn.rlimits.iter().map(limit).collect(),
         nice: spawn.nice,
+        // Digits hold no NUL.
+        oom_score_adj: spawn
+            .oom_score_adj
+            .and_then(|score| CString::new(score.to_string()).ok()),
+        cgroup: spawn.cgroup.map(|fd| fd.as_raw_fd()),
+        bounding_set: spawn.bounding_set,
+        no_new_privileges: spawn.no_new_privileges,
         above_targets: spawn
             .fds
             .iter()
@@ -182,6 +194,10 @@ fn prepare_and_exec(plan: &mut Plan) -> Result<std::convert::Infallible, (SpawnS
         let arguments = [signal.into(), address(default.as_ptr()), 0, 8];
         let _ = call(SpawnStep::Process, libc::SYS_rt_sigaction, arguments); // KILL and STOP can not change
     }
+    if let Some(cgroup) = plan.cgroup {
+        let arguments = [cgroup.into(), address(c"0".as_ptr()), 1, 0]; // 0: whoever writes it
+        call(SpawnStep::Cgroup, libc::SYS_write, arguments)?;
+    }
     if plan.setsid {
         call(SpawnStep::Session, libc::SYS_setsid, [0; 4])?;
     } else if let Some(group) = plan.process_group {
@@ -195,6 +211,9 @@ fn prepare_and_exec(plan: &mut Plan) -> Result<std::convert::Infallible, (SpawnS
         let who = [libc::PRIO_PROCESS.into(), 0, nice.into(), 0];
         call(SpawnStep::Nice, libc::SYS_setpriority, who)?;
     }
+    if let Some(score) = &plan.oom_score_adj {
+        set_oom_score(score)?;
+    }
     place_descriptors(plan)?;
     for (resource, limit) in &plan.rlimits {
         let arguments = [0, (*resource).into(), address(ptr::from_ref(limit)), 0];
@@ -202,6 +221,9 @@ fn prepare_and_exec(plan: &mut Plan) -> Result<std::convert::Infallible, (SpawnS
     }
     if let Some(umask) = plan.umask {
         call(SpawnStep::Process, libc::SYS_umask, [umask.into(), 0, 0, 0])?;
+    }
+    if let Some(kept) = plan.bounding_set {
+        drop_capabilities(kept)?;
     }
     if let Some(groups) = &plan.groups {
         let arguments = [groups.len() as c_long, address(groups.as_ptr()), 0, 0];
@@ -228,6 +250,10 @@ fn prepare_and_exec(plan: &mut Plan) -> Result<std::convert::Infallible, (SpawnS
             [address(cwd.as_ptr()), 0, 0, 0],
         )?;
     }
+    if plan.no_new_privileges {
+        let arguments = [libc::PR_SET_NO_NEW_PRIVS.into(), 1, 0, 0];
+        call(SpawnStep::NoNewPrivileges, libc::SYS_prctl, arguments)?;
+    }
     if !plan.listen_pid.is_null() {
         let pid = call(SpawnStep::Process, libc::SYS_getpid, [0; 4])?;
         // SAFETY: `spawn` made the entry `LISTEN_PID.len() + PID_ROOM` bytes long.
@@ -245,6 +271,36 @@ fn prepare_and_exec(plan: &mut Plan) -> Result<std::convert::Infallible, (SpawnS
     ];
     call(SpawnStep::Exec, libc::SYS_execve, arguments)?;
     Err((SpawnStep::Exec, libc::EINVAL))
+}
+
+fn set_oom_score(score: &CString) -> Result<(), (SpawnStep, c_int)> {
+    const STEP: SpawnStep = SpawnStep::OomScore;
+    let path = c"/proc/self/oom_score_adj";
+    let flags = libc::O_WRONLY | libc::O_CLOEXEC;
+    let arguments = [
+        libc::AT_FDCWD.into(),
+        address(path.as_ptr()),
+        flags.into(),
+        0,
+    ];
+    let fd = call(STEP, libc::SYS_openat, arguments)?;
+    let bytes = score.as_bytes();
+    let arguments = [fd, address(bytes.as_ptr()), bytes.len() as c_long, 0];
+    call(STEP, libc::SYS_write, arguments).map(drop)
+}
+
+/// No kernel has more than this.
+const CAPABILITIES: u32 = 64;
+
+fn drop_capabilities(kept: u64) -> Result<(), (SpawnStep, c_int)> {
+    for number in (0..CAPABILITIES).filter(|number| kept & (1 << number) == 0) {
+        let arguments = [libc::PR_CAPBSET_DROP.into(), number.into(), 0, 0];
+        match call(SpawnStep::Capabilities, libc::SYS_prctl, arguments) {
+            Err((_, libc::EINVAL)) => break, // beyond the last one
+            other => other?,
+        };
+    }
+    Ok(())
 }
 
 /// First every source is copied above all targets, so that no target overwrites a source still needed; then each
@@ -287,9 +343,11 @@ fn call(
     number: c_long,
     [a, b, c, d]: [c_long; 4],
 ) -> Result<c_long, (SpawnStep, c_int)> {
-    // SAFETY: the callers pass integers and addresses of memory in `Plan`, which outlives the child's use of it;
-    // errno is written to this thread's place, which nobody else uses meanwhile.
-    let result = unsafe { libc::syscall(number, a, b, c, d) };
+    // prctl wants its fifth argument to be zero; the others do not look at it.
+    let last: c_long = 0;
+    // SAFETY: the callers pass integers and addresses of memory in `Plan` or of constants, which outlive the child's
+    // use of them; errno is written to this thread's place, which nobody else uses meanwhile.
+    let result = unsafe { libc::syscall(number, a, b, c, d, last) };
     if result == -1 {
         Err((step, Errno::last_raw()))
     } else {

@@ -119,6 +119,17 @@ pub struct Follower {
 }
 
 impl Follower {
+    /// Where in the newest file it is.
+    #[must_use]
+    pub fn position(&self) -> u64 {
+        self.at
+    }
+
+    /// Reads again from a place that an earlier follower was at; from the start of a file that is shorter by now.
+    pub fn go_back_to(&mut self, position: u64) {
+        self.at = if position <= self.at { position } else { 0 };
+    }
+
     /// The next bytes, waiting for them. `None`: the log has come to its end, its process is gone for good.
     pub async fn next_piece(&mut self) -> io::Result<Option<Vec<u8>>> {
         loop {

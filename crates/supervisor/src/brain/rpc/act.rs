@@ -47,7 +47,7 @@ impl Deed {
                 if is_up {
                     return Ok(Err(about(ALREADY_STARTED, name)));
                 }
-                s.feed(id, Event::Start)?;
+                s.start(id)?;
                 let process = s.processes.get(id);
                 let has_failed = process.is_some_and(|process| {
                     matches!(
@@ -60,6 +60,11 @@ impl Deed {
                 }
             }
             Self::Stop => {
+                let waits = process.record.waiting;
+                s.stop_waiting(id)?;
+                if !is_up && waits {
+                    return Ok(Ok(()));
+                }
                 if !is_up {
                     return Ok(Err(about(NOT_RUNNING, name)));
                 }
@@ -79,6 +84,7 @@ impl Deed {
         let life = &process.record.life;
         match (self, &life.state) {
             (Self::Start, State::Running { .. }) => Some(Ok(())),
+            (Self::Start, _) if process.record.waiting && !s.waits_in_vain(id) => None,
             (
                 Self::Start,
                 State::Starting { .. }

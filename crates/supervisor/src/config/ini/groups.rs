@@ -8,7 +8,7 @@ use super::{Here, Notes, Nothing};
 use crate::config::groups::{
     LISTENER_PRIORITY, PRIORITY, Program, check_name, same_logs, same_names,
 };
-use crate::config::{Group, Process};
+use crate::config::{Group, Process, extras};
 use std::collections::BTreeMap;
 use trine_config::Place;
 use trine_config::ini::{Ini, Section};
@@ -106,6 +106,7 @@ impl Formed {
             ini.sections().find(own).map(Section::place)
         };
         same_names(&self.processes, &place_of, &mut notes.problems);
+        extras::check_together(&self.processes, &place_of, &mut notes.problems);
         let section_of = |name: &str| ini.section(name).map(Section::place);
         same_logs(&self.programs, &section_of, &mut notes.traps);
         (self.groups.into_values().collect(), self.processes)

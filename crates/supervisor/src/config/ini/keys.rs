@@ -91,7 +91,7 @@ impl<'a> Keys<'a> {
             let Some(value) = self.expand(&entry.value, entry, notes) else {
                 continue;
             };
-            let line = format!("{key}: {}\n", value.replace('\n', " "));
+            let line = format!("{key}: {}\n", plain(&value.replace('\n', " ")));
             if is_good::<Raw>(&line, entry, &mut notes.problems) {
                 document.push_str(&line);
             }
@@ -99,6 +99,15 @@ impl<'a> Keys<'a> {
         let file = self.place.file().to_owned();
         let read = yaml::parse::<Raw>(&document, &file, &mut Problems::new());
         read.map(|document| document.raw).unwrap_or_default()
+    }
+}
+
+/// A value that begins with what means something else in YAML, such as the `*` of a schedule, is meant as text.
+fn plain(value: &str) -> String {
+    if value.starts_with(['*', '&', '!', '%', '@', '`']) {
+        format!("'{}'", value.replace('\'', "''"))
+    } else {
+        value.to_owned()
     }
 }
 

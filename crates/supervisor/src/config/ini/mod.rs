@@ -16,6 +16,7 @@ use super::values::Word;
 use super::{Config, Loaded, Overrides};
 use crate::error::Error;
 use serde::Deserialize;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use trine_config::ini::Ini;
 use trine_config::percent::{Names, Value, expand};
@@ -38,6 +39,8 @@ struct Here {
     own_base: PathBuf,
     /// What those of programs count from.
     base: PathBuf,
+    /// How many processes programs were scaled to at run time.
+    numprocs: BTreeMap<String, u32>,
 }
 
 /// A section without keys other than supervisord's.
@@ -55,6 +58,7 @@ pub fn load(file: &Path, overrides: &Overrides) -> Result<Loaded, Error> {
     let mut ini = Ini::default();
     read_file(&file, &mut ini, &mut notes);
     let mut here = Here::new();
+    here.numprocs.clone_from(&overrides.numprocs);
     include(&file, &mut ini, &here, &mut notes);
     let config = check(&ini, &file, &mut here, overrides, &mut notes);
     notes.problems.dedup();
@@ -82,6 +86,7 @@ impl Here {
         let folder = daemon::current_folder();
         Self {
             names,
+            numprocs: BTreeMap::new(),
             own_base: folder.clone(),
             base: folder,
         }

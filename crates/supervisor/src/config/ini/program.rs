@@ -101,7 +101,9 @@ pub(super) fn read(
             raw.stdin_socket = socket(&keys, &raw, from, notes).map(TextOrBlock::Block)
         }
     }
+    let scaled = from.numprocs.get(name).copied();
     let numprocs = keys.parse("numprocs", count, notes).unwrap_or(1);
+    let numprocs = scaled.unwrap_or(numprocs);
     let start = keys.parse("numprocs_start", count, notes).unwrap_or(0);
     if numprocs > MOST_PROCESSES {
         let message =

@@ -1,0 +1,124 @@
+//! What putting the file into effect would do, process by process, and which changes need no restart.
+//! Not here: doing it (`adopt`).
+
+use super::supervisor::Supervisor;
+use crate::config::{self, Config};
+use serde::Serialize;
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+
+/// The answer of `GET /v1/plan`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Plan {
+    /// Why the file cannot be put into effect.
+    pub problems: Vec<String>,
+    pub add: Vec<String>,
+    pub remove: Vec<String>,
+    pub restart: Vec<Change>,
+    /// Takes effect without a restart.
+    pub adjust: Vec<Change>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Change {
+    pub name: String,
+    /// The settings that differ.
+    pub keys: Vec<String>,
+}
+
+/// Settings that a process does not carry: they are ours to keep to.
+const OURS: [&str; 4] = ["autostart", "priority", "group_priority", "command_line"];
+const OUR_POLICY: [&str; 9] = [
+    "auto_restart",
+    "exit_codes",
+    "start_secs",
+    "start_retries",
+    "backoff",
+    "stop_signal",
+    "stop_scope",
+    "stop_wait",
+    "kill_scope",
+];
+const OUR_EXTRAS: [&str; 4] = ["depends_on", "schedule", "shutdown_on", "liveness"];
+
+/// The names of the settings that differ, and whether a running process has to be restarted for them.
+#[must_use]
+pub fn difference(old: &config::Process, new: &config::Process) -> (Vec<String>, bool) {
+    let (old, new) = (fields(old), fields(new));
+    let mut names = Vec::new();
+    let mut needs_restart = false;
+    for (key, value) in &new {
+        if old.get(key) == Some(value) {
+            continue;
+        }
+        let mut inner = |known: &[&str]| -> Vec<String> {
+            let (Some(Value::Object(was)), Value::Object(is)) = (old.get(key), value) else {
+                return Vec::new();
+            };
+            let changed = is
+                .iter()
+                .filter(|(name, value)| was.get(*name) != Some(value));
+            let changed = changed.map(|(name, _)| name.clone());
+            changed
+                .inspect(|name| needs_restart |= !known.contains(&name.as_str()))
+                .collect()
+        };
+        match key.as_str() {
+            "policy" => names.extend(inner(&OUR_POLICY)),
+            "extras" => names.extend(inner(&OUR_EXTRAS)),
+            name => {
+                needs_restart |= !OURS.contains(&name);
+                names.push(name.to_owned());
+            }
+        }
+    }
+    (names, needs_restart)
+}
+
+fn fields(settings: &config::Process) -> Map<String, Value> {
+    match serde_json::to_value(settings) {
+        Ok(Value::Object(fields)) => fields,
+        _ => Map::new(),
+    }
+}
+
+impl Supervisor {
+    /// What a reload would do now.
+    #[must_use]
+    pub fn plan(&self, config: &Config) -> Plan {
+        let wanted: BTreeMap<String, &config::Process> = config
+            .processes
+            .iter()
+            .map(|process| (process.id(), process))
+            .collect();
+        let mut plan = Plan::default();
+        for (id, settings) in &wanted {
+            let Some(process) = self.processes.get(id).filter(|process| !process.retiring) else {
+                plan.add.push(id.clone());
+                continue;
+            };
+            let (keys, needs_restart) = difference(process.wanted(), settings);
+            if keys.is_empty() {
+                continue;
+            }
+            let change = Change {
+                name: id.clone(),
+                keys,
+            };
+            if needs_restart && !process.record.life.at_rest() {
+                plan.restart.push(change);
+            } else {
+                plan.adjust.push(change);
+            }
+        }
+        let known = self
+            .processes
+            .iter()
+            .filter(|(_, process)| !process.retiring);
+        plan.remove = known
+            .map(|(id, _)| id.clone())
+            .filter(|id| !wanted.contains_key(id))
+            .collect();
+        plan
+    }
+}
