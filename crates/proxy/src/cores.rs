@@ -19,6 +19,7 @@ use crate::access_log::{self, Target};
 use crate::config::Config;
 use crate::engine::{Doors, Engine};
 use crate::listen::{self, NewDoor};
+use crate::tls;
 
 /// What a core is told.
 pub(crate) enum Order {
@@ -42,6 +43,7 @@ pub(crate) struct Setup {
     pub(crate) doors: Doors,
     pub(crate) open: Vec<NewDoor>,
     pub(crate) logs: Vec<Arc<Target>>,
+    pub(crate) tls: Arc<[tls::Door]>,
     /// How many descriptors it may use; only at the start.
     pub(crate) room: usize,
 }
@@ -157,9 +159,10 @@ async fn run(setup: Setup, inbox: mpsc::Receiver<Order>) -> io::Result<End> {
         doors,
         open,
         logs,
+        tls,
         room,
     } = setup;
-    let engine = Engine::new(config, doors, access_log::Writers::new(&logs), room);
+    let engine = Engine::new(config, doors, tls, access_log::Writers::new(&logs), room);
     let mut desk = Desk {
         engine: Rc::clone(&engine),
         open: HashMap::new(),
@@ -231,12 +234,13 @@ impl Desk {
                         doors,
                         open,
                         logs,
+                        tls,
                         ..
                     },
                 close,
                 done,
             } => {
-                self.engine.apply(config, doors);
+                self.engine.apply(config, doors, tls);
                 self.engine.logs.switch(&logs);
                 self.open(open);
                 for number in close {

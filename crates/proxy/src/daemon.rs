@@ -128,6 +128,7 @@ impl Daemon {
                 doors: Arc::clone(&prepared.changes.doors),
                 open,
                 logs: prepared.logs.clone(),
+                tls: Arc::clone(&prepared.tls),
                 room,
             };
             cores

@@ -17,7 +17,9 @@ use crate::config::{Config, Listen, PeerAddr, Upstream};
 use crate::conn::record::Record;
 use crate::deadline::Deadlines;
 use crate::files::cache::Cache;
+use crate::stream::Stream;
 use crate::time::{Ids, WallClock};
+use crate::tls::{self, Tls};
 use crate::upstream::Group;
 use crate::upstream::pool::{Peer, add};
 use crate::workbench::Store;
@@ -57,6 +59,8 @@ pub(crate) struct Generation {
     pub(crate) groups: Vec<Rc<Group>>,
     /// Those that URLs with variables have named.
     named: RefCell<HashMap<String, Rc<Group>>>,
+    /// In the order of [`Config::listens`].
+    tls: Arc<[tls::Door]>,
     doors: Doors,
 }
 
@@ -136,6 +140,21 @@ impl Generation {
         Ok((group, uri))
     }
 
+    /// The stream of a client that came in by the door: with TLS, if the door has that.
+    pub(crate) fn dress(&self, door: usize, stream: Stream) -> Option<Stream> {
+        let index = (*self.doors.get(door)?)?;
+        match self.tls.get(index)? {
+            None => Some(stream),
+            Some(tls) => match Tls::new(stream, Arc::clone(tls)) {
+                Ok(tls) => Some(Stream::Tls(Box::new(tls))),
+                Err(error) => {
+                    tracing::error!("cannot begin TLS: {error}");
+                    None
+                }
+            },
+        }
+    }
+
     /// What the door is configured to be, unless it was removed.
     pub(crate) fn listen(&self, door: usize) -> Option<&Listen> {
         let index = (*self.doors.get(door)?)?;
@@ -147,6 +166,7 @@ impl Engine {
     pub(crate) fn new(
         config: Arc<Config>,
         doors: Doors,
+        tls: Arc<[tls::Door]>,
         logs: access_log::Writers,
         room: usize,
     ) -> Rc<Self> {
@@ -154,6 +174,7 @@ impl Engine {
             config: Arc::clone(&config),
             groups: Vec::new(),
             named: RefCell::default(),
+            tls: Arc::clone(&tls),
             doors: Arc::clone(&doors),
         };
         let engine = Rc::new(Self {
@@ -171,7 +192,7 @@ impl Engine {
             generation: RefCell::new(Rc::new(empty)),
             peers: RefCell::default(),
         });
-        engine.apply(config, doors);
+        engine.apply(config, doors, tls);
         engine
     }
 
@@ -181,7 +202,7 @@ impl Engine {
     }
 
     /// Puts a configuration into effect for requests to come. Servers that stay keep their connections.
-    pub(crate) fn apply(&self, config: Arc<Config>, doors: Doors) {
+    pub(crate) fn apply(&self, config: Arc<Config>, doors: Doors, tls: Arc<[tls::Door]>) {
         let mut peers = self.peers.borrow_mut();
         let mut keeps: HashMap<PeerAddr, usize> = HashMap::new();
         for upstream in &config.upstreams {
@@ -218,6 +239,7 @@ impl Engine {
             config,
             groups,
             named: RefCell::default(),
+            tls,
             doors,
         });
     }

@@ -15,9 +15,9 @@ pub enum Error {
     /// The file has problems.
     #[error("cannot use the configuration")]
     Config(#[source] Problems),
-    /// `nginx.conf` has problems, which have been told in nginx's words.
+    /// `nginx.conf` has problems, which have all been told in nginx's words.
     #[error("cannot use the configuration")]
-    NginxConf(#[source] Problems),
+    Told,
     /// `-s` finds no daemon.
     #[error("open() \"{}\" failed", path.display())]
     PidFile {
@@ -69,6 +69,9 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// Certificates or keys cannot be used.
+    #[error("cannot set up TLS")]
+    Tls(#[source] crate::tls::TlsError),
     /// A runtime or thread could not be made.
     #[error("cannot start core {number}")]
     Core {
@@ -103,7 +106,7 @@ impl Error {
 impl ExitStatus for Error {
     fn exit(&self) -> Exit {
         match self {
-            Self::Config(_) => Exit::Config,
+            Self::Config(_) | Self::Tls(_) => Exit::Config,
             Self::Service(error) => error.exit(),
             Self::AccessLog { source, .. } => match source.kind() {
                 io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied => Exit::Config,
@@ -113,10 +116,9 @@ impl ExitStatus for Error {
                 Exit::TryAgain
             }
             // nginx's code.
-            Self::NginxConf(_)
-            | Self::PidFile { .. }
-            | Self::BadPid { .. }
-            | Self::Signal { .. } => Exit::Other(1),
+            Self::Told | Self::PidFile { .. } | Self::BadPid { .. } | Self::Signal { .. } => {
+                Exit::Other(1)
+            }
             Self::CoreFailed(_) => Exit::Bug,
         }
     }

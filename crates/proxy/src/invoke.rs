@@ -12,7 +12,7 @@ use trine_config::{Problem, Problems};
 use crate::cli::Cli;
 use crate::config::{self, Config, Loaded};
 use crate::error::Error;
-use crate::{NGINX_VERSION, parity};
+use crate::{NGINX_VERSION, parity, tls};
 
 /// nginx's own default.
 const PID_FILE: &str = "/run/nginx.pid";
@@ -60,6 +60,12 @@ pub(crate) fn load(cli: &Cli) -> Result<Config, Error> {
     let path = reading.path.display();
     match config {
         Ok(config) => {
+            if checking && let Err(error) = tls::doors(&config) {
+                let cause = trine_service::exit::chain(&error);
+                eprintln!("nginx: [emerg] {cause}");
+                eprintln!("nginx: configuration file {path} test failed");
+                return Err(Error::Told);
+            }
             if checking && !cli.quiet {
                 eprintln!("nginx: the configuration file {path} syntax is ok");
                 eprintln!("nginx: configuration file {path} test is successful");
@@ -73,7 +79,7 @@ pub(crate) fn load(cli: &Cli) -> Result<Config, Error> {
             if checking {
                 eprintln!("nginx: configuration file {path} test failed");
             }
-            Err(Error::NginxConf(problems))
+            Err(Error::Told)
         }
     }
 }

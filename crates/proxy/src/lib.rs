@@ -29,6 +29,7 @@ mod route;
 mod stream;
 mod template;
 mod time;
+mod tls;
 mod upstream;
 mod workbench;
 
@@ -36,6 +37,7 @@ use trine_service::logging::{self, LogFormat, LogSettings, LogTarget};
 
 pub use cli::Cli;
 pub use error::Error;
+pub use tls::TlsError;
 
 /// The nginx whose behaviour and defaults a `nginx.conf` gets.
 pub(crate) const NGINX_VERSION: &str = "1.31.5";
@@ -56,6 +58,7 @@ pub fn run(cli: &Cli) -> Result<(), Error> {
         return invoke::send_signal(name, &config);
     }
     if cli.test || cli.dump {
+        tls::doors(&config).map_err(Error::Tls)?;
         if cli.reading().is_yaml() && !cli.quiet {
             println!("{}: the configuration is good", cli.path().display());
         }

@@ -277,6 +277,9 @@ pub(crate) async fn serve(
     let socket = Socket::new(fd)?;
     let mut warned: Option<Instant> = None;
     let start = |(stream, peer)| {
+        let Some(stream) = engine.generation().dress(number, stream) else {
+            return;
+        };
         let conn = Conn::new(Rc::clone(&engine), stream, peer, number, port);
         engine.conns.spawn_local(conn.run());
     };

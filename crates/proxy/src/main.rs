@@ -22,7 +22,7 @@ fn main() -> ExitCode {
     match trine_proxy::run(&cli) {
         Ok(()) => ExitCode::SUCCESS,
         // Every problem has been told already.
-        Err(error @ trine_proxy::Error::NginxConf(_)) => {
+        Err(error @ trine_proxy::Error::Told) => {
             use trine_service::ExitStatus as _;
             error.exit().into()
         }

@@ -14,11 +14,14 @@ use crate::cores::{Core, Order, Setup};
 use crate::error::Error;
 use crate::invoke;
 use crate::listen::{Changes, DoorBook};
+use crate::tls;
 
 /// A configuration that is ready to be put into effect.
 pub(crate) struct Prepared {
     pub(crate) config: Arc<Config>,
     pub(crate) logs: Vec<Arc<Target>>,
+    /// In the order of [`Config::listens`].
+    pub(crate) tls: Arc<[tls::Door]>,
     pub(crate) changes: Changes,
 }
 
@@ -29,6 +32,7 @@ pub(crate) fn prepare(
     cores: usize,
     inherited: &mut Inherited,
 ) -> Result<Prepared, Error> {
+    let tls = tls::doors(&config).map_err(Error::Tls)?;
     let logs = open_logs(&config)?;
     let changes = book
         .prepare(&config, cores, inherited)
@@ -36,6 +40,7 @@ pub(crate) fn prepare(
     Ok(Prepared {
         config: Arc::new(config),
         logs,
+        tls: tls.into(),
         changes,
     })
 }
@@ -67,6 +72,7 @@ pub(crate) async fn apply(prepared: &mut Prepared, cores: &[Core]) {
             doors: Arc::clone(&prepared.changes.doors),
             open,
             logs: prepared.logs.clone(),
+            tls: Arc::clone(&prepared.tls),
             room: 0,
         };
         let (done, reply) = oneshot::channel();

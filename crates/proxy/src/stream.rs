@@ -1,4 +1,4 @@
-//! One byte stream to a client or an upstream: TCP or Unix, later TLS as well.
+//! One byte stream to a client or an upstream: TCP, Unix, or TLS on either.
 //!
 //! Every operation takes `&self`, so that one task can read and write at once; each returns what the kernel
 //! said, and none holds a buffer while it waits. Not here: deadlines (see `deadline`) and framing.
@@ -12,11 +12,14 @@ use tokio::net::{TcpStream, UnixStream};
 use trine_sys::file::sendfile;
 use trine_sys::net;
 
+use crate::tls::Tls;
+
 /// A connected socket, registered with the runtime of one core.
 #[derive(Debug)]
 pub(crate) enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
+    Tls(Box<Tls>),
 }
 
 /// What a look at a connection nobody reads from shows.
@@ -30,27 +33,35 @@ pub(crate) enum Glance {
     Closed,
 }
 
+/// The call on either kind of socket; a TLS session passes it on to the socket beneath.
 macro_rules! either {
-    ($self:expr, $stream:ident => $call:expr) => {
+    ($self:expr, $stream:ident => $call:expr, $beneath:ident => $pass:expr) => {
         match $self {
             Stream::Tcp($stream) => $call,
             Stream::Unix($stream) => $call,
+            Stream::Tls(tls) => {
+                let $beneath = tls.socket();
+                $pass
+            }
         }
     };
 }
 
 impl Stream {
     pub(crate) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        either!(self, stream => stream.poll_read_ready(cx))
+        if let Self::Tls(tls) = self {
+            return tls.poll_readable(cx);
+        }
+        either!(self, stream => stream.poll_read_ready(cx), socket => socket.poll_readable(cx))
     }
 
     fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        either!(self, stream => stream.poll_write_ready(cx))
+        either!(self, stream => stream.poll_write_ready(cx), socket => socket.poll_writable(cx))
     }
 
     /// Runs `call` if the socket is known to be ready; on `WouldBlock` it is known not to be.
     fn try_io<R>(&self, interest: Interest, call: impl FnOnce() -> io::Result<R>) -> io::Result<R> {
-        either!(self, stream => stream.try_io(interest, call))
+        either!(self, stream => stream.try_io(interest, call), socket => socket.try_io(interest, call))
     }
 
     /// Reads what is there; 0 is the end.
@@ -59,6 +70,9 @@ impl Stream {
         cx: &mut Context<'_>,
         buf: &mut [u8],
     ) -> Poll<io::Result<usize>> {
+        if let Self::Tls(tls) = self {
+            return tls.poll_read(cx, buf);
+        }
         loop {
             ready!(self.poll_readable(cx))?;
             match self.try_io(Interest::READABLE, || net::recv(self, buf)) {
@@ -85,6 +99,9 @@ impl Stream {
         slices: &[IoSlice<'_>],
         more: bool,
     ) -> Poll<io::Result<usize>> {
+        if let Self::Tls(tls) = self {
+            return tls.poll_write(cx, slices);
+        }
         loop {
             ready!(self.poll_writable(cx))?;
             let write = || match (slices, more) {
@@ -109,6 +126,9 @@ impl Stream {
         offset: &mut u64,
         count: usize,
     ) -> Poll<io::Result<usize>> {
+        if let Self::Tls(tls) = self {
+            return tls.poll_sendfile(cx, file, offset, count);
+        }
         loop {
             ready!(self.poll_writable(cx))?;
             let mut position = i64::try_from(*offset).map_err(io::Error::other)?;
@@ -139,18 +159,38 @@ impl Stream {
 
     /// Whether bytes wait right now, by the kernel's word and not the runtime's, which may lag behind.
     pub(crate) fn has_bytes(&self) -> bool {
+        if let Self::Tls(tls) = self {
+            return tls.has_bytes();
+        }
         net::peek(self, &mut [0]).is_ok_and(|count| count > 0)
     }
 
     /// Tells the peer that nothing more will be sent.
     pub(crate) fn shutdown_write(&self) {
+        self.farewell();
         // A connection that is already gone has nothing to be told.
         let _ = net::shutdown(self, std::net::Shutdown::Write);
     }
 
+    /// Says in TLS that the end is meant, so that nobody takes a cut for it. To be called before a clean close.
+    pub(crate) fn farewell(&self) {
+        if let Self::Tls(tls) = self {
+            tls.close_notify(&mut Context::from_waker(std::task::Waker::noop()));
+        }
+    }
+
+    /// The TLS session, if there is one.
+    pub(crate) fn tls(&self) -> Option<&Tls> {
+        match self {
+            Self::Tls(tls) => Some(tls),
+            Self::Tcp(_) | Self::Unix(_) => None,
+        }
+    }
+
     /// Makes the close that follows a reset, so that a cut answer cannot be taken for a complete one.
     pub(crate) fn reset_when_closed(&self) {
-        if let Self::Tcp(stream) = self {
+        let socket = self.tls().map_or(self, Tls::socket);
+        if let Self::Tcp(stream) = socket {
             // If this fails the connection is already broken.
             let _ = stream.set_zero_linger();
         }
@@ -159,6 +199,6 @@ impl Stream {
 
 impl AsFd for Stream {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        either!(self, stream => stream.as_fd())
+        either!(self, stream => stream.as_fd(), socket => socket.as_fd())
     }
 }

@@ -18,8 +18,8 @@ pub(crate) use model::{
     TryFiles, TryLast, Who,
 };
 pub(crate) use model::{
-    AccessLog, Config, HostPattern, Listen, Location, Locations, Log, LogEscape, LogFormat,
-    Matcher, PeerAddr, Timeouts, Trusted, Upstream,
+    AccessLog, ClientCertificates, Config, HostPattern, Listen, Location, Locations, Log,
+    LogEscape, LogFormat, Matcher, PeerAddr, Timeouts, TlsRules, Trusted, Upstream,
 };
 use trine_config::Problems;
 

@@ -93,10 +93,12 @@ pub(crate) fn located(path: Vec<u8>, style: RedirectStyle, scene: &Scene<'_>) ->
     if !style.absolute || !path.starts_with(b"/") {
         return path;
     }
-    let mut location = b"http://".to_vec();
+    let scheme = scene.conn.scheme();
+    let mut location = format!("{scheme}://").into_bytes();
     location.extend_from_slice(&scene.host_for_redirect(style.server_name));
     let port = scene.conn.port;
-    if style.port && port != 80 && port != 0 {
+    let usual = if scheme == "https" { 443 } else { 80 };
+    if style.port && port != usual && port != 0 {
         location.push(b':');
         super::reply::push_number(&mut location, u64::from(port));
     }

@@ -107,12 +107,23 @@ impl Conn {
         }
     }
 
+    /// What the client speaks: `https` with TLS.
+    pub(crate) fn scheme(&self) -> &'static str {
+        if self.stream.tls().is_some() {
+            "https"
+        } else {
+            "http"
+        }
+    }
+
     /// Serves requests until either side has had enough.
     pub(crate) async fn run(self) {
         let figures = &self.engine.figures;
         add(&figures.connections, 1);
         let mut served = false;
-        while self.idle(served).await {
+        // Until its first request, whatever a client sends (as in a handshake) has to lead to one in time.
+        let opened = Instant::now();
+        while self.idle(served, opened).await {
             let mut bench = self.engine.store.bench();
             let ending = self.busy(&mut bench).await;
             self.engine.store.give_back(bench);
@@ -122,7 +133,7 @@ impl Conn {
                     served = true;
                     continue;
                 }
-                Some(Ending::Close) => {}
+                Some(Ending::Close) => self.stream.farewell(),
                 Some(Ending::Linger) => Box::pin(self.linger()).await,
                 Some(Ending::Reset) => self.stream.reset_when_closed(),
             }
@@ -131,12 +142,12 @@ impl Conn {
     }
 
     /// Waits for a request to begin, without a buffer. Returns false if none will come.
-    async fn idle(&self, served: bool) -> bool {
+    async fn idle(&self, served: bool, opened: Instant) -> bool {
         let timeouts = self.timeouts();
-        let timeout = if served {
-            timeouts.keepalive
+        let end = if served {
+            Instant::now() + timeouts.keepalive
         } else {
-            timeouts.header
+            opened + timeouts.header
         };
         let mut armed = false;
         let call = poll_fn(|cx| {
@@ -150,7 +161,7 @@ impl Conn {
             }
             if !armed {
                 armed = true;
-                self.place.set(Some(Instant::now() + timeout));
+                self.place.set(Some(end));
                 self.place.set_idle(true);
             }
             self.place.poll(cx).map(Some)

@@ -197,6 +197,19 @@ impl Conn {
     /// Ready when the client has closed its connection. As in nginx, a client that closes its sending side while it
     /// waits counts as gone: on TCP the two cannot be told apart.
     pub(crate) fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<Option<io::Error>> {
+        if let Some(tls) = self.stream.tls() {
+            if !self.watching.get() {
+                return Poll::Pending;
+            }
+            return match ready!(tls.poll_gone(cx)) {
+                Ok(true) => Poll::Ready(None),
+                Ok(false) => {
+                    self.watching.set(false);
+                    Poll::Pending
+                }
+                Err(error) => Poll::Ready(Some(error)),
+            };
+        }
         while self.watching.get() {
             if let Err(error) = ready!(self.stream.poll_readable(cx)) {
                 return Poll::Ready(Some(error));

@@ -78,6 +78,11 @@ pub(super) enum Variable {
     Completion,
     /// Always empty here: what it tells of does not happen.
     Empty,
+    Https,
+    TlsProtocol,
+    TlsCipher,
+    TlsServerName,
+    TlsClientVerify,
     Group(u8),
     NamedGroup(String),
     Map(usize),
@@ -125,10 +130,12 @@ const NAMED: &[(&str, Variable)] = &[
     ("upstream_header_time", Variable::UpstreamHeaderTime),
     ("upstream_response_time", Variable::UpstreamResponseTime),
     ("request_completion", Variable::Completion),
-    ("https", Variable::Empty),
+    ("https", Variable::Https),
+    ("ssl_server_name", Variable::TlsServerName),
+    ("ssl_client_verify", Variable::TlsClientVerify),
     ("http2", Variable::Empty),
-    ("ssl_protocol", Variable::Empty),
-    ("ssl_cipher", Variable::Empty),
+    ("ssl_protocol", Variable::TlsProtocol),
+    ("ssl_cipher", Variable::TlsCipher),
     ("upstream_cache_status", Variable::Empty),
     ("gzip_ratio", Variable::Empty),
     ("pipe", Variable::Empty),
@@ -222,7 +229,31 @@ impl Variable {
             Self::ServerProtocol => {
                 return put(out, request.map(|request| request.version_text()));
             }
-            Self::Scheme => out.extend_from_slice(b"http"),
+            Self::Scheme => out.extend_from_slice(conn.scheme().as_bytes()),
+            Self::Https => {
+                if conn.stream.tls().is_some() {
+                    out.extend_from_slice(b"on");
+                }
+            }
+            Self::TlsProtocol => {
+                let protocol = conn.stream.tls().and_then(|tls| tls.protocol());
+                return put(out, protocol.map(str::as_bytes));
+            }
+            Self::TlsCipher => {
+                let cipher = conn.stream.tls().and_then(|tls| tls.cipher());
+                return put(out, cipher.as_deref().map(str::as_bytes));
+            }
+            Self::TlsServerName => {
+                let name = conn.stream.tls().and_then(|tls| tls.server_name());
+                return put(out, name.as_deref().map(str::as_bytes));
+            }
+            Self::TlsClientVerify => {
+                let Some(tls) = conn.stream.tls() else {
+                    return false;
+                };
+                let shown = tls.has_client_certificate();
+                out.extend_from_slice(if shown { b"SUCCESS" } else { b"NONE" });
+            }
             Self::Method => {
                 return put(out, request.map(|request| request.method().as_bytes()));
             }

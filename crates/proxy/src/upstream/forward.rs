@@ -119,6 +119,7 @@ impl Job<'_> {
                     real_ip: real_ip.as_deref().unwrap_or(&conn.peer_text),
                     trusted: conn.peer.is_trusted(&config.trusted),
                     port: conn.port,
+                    scheme: conn.scheme(),
                     id: record.id(&conn.engine),
                     now: conn.engine.time.now(),
                     body: self.sent_as,

@@ -21,6 +21,7 @@ pub(crate) struct Facts<'a> {
     /// What the peer says about earlier hops is believed.
     pub(crate) trusted: bool,
     pub(crate) port: u16,
+    pub(crate) scheme: &'a str,
     pub(crate) id: &'a str,
     pub(crate) now: SystemTime,
     /// How the body is sent on.
@@ -196,7 +197,7 @@ fn forwarded(out: &mut Vec<u8>, request: &Request<'_>, facts: &Facts<'_>, host: 
     write_header(out, b"X-Real-IP", facts.real_ip.as_bytes());
     let told = |name: &str| facts.trusted && request.get(name).is_some();
     if !told("x-forwarded-proto") {
-        out.extend_from_slice(b"X-Forwarded-Proto: http\r\n");
+        write_header(out, b"X-Forwarded-Proto", facts.scheme.as_bytes());
     }
     if !told("x-forwarded-host") {
         write_header(out, b"X-Forwarded-Host", host);
@@ -231,6 +232,7 @@ mod tests {
             real_ip: "192.0.2.1",
             trusted: false,
             port: 8000,
+            scheme: "http",
             id: "0123",
             now: UNIX_EPOCH + Duration::from_millis(1_700_000_000_042),
             body: BodyLength::Empty,

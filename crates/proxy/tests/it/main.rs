@@ -18,4 +18,5 @@ mod nginx_conf;
 mod retries;
 mod smuggling;
 mod starting;
+mod tls;
 mod upgrades;

@@ -104,6 +104,8 @@ pub(crate) struct Listen {
     pub(crate) servers: Vec<usize>,
     /// The first was named as the default.
     pub(crate) has_default: bool,
+    /// Clients speak TLS.
+    pub(crate) tls: bool,
 }
 
 /// What answers for some host names.
@@ -125,6 +127,29 @@ pub(crate) struct Server {
     pub(crate) real_ip: Option<RealIp>,
     /// How long its clients may take.
     pub(crate) timeouts: Timeouts,
+    /// For listeners that speak TLS.
+    pub(crate) tls: Option<TlsRules>,
+}
+
+/// What a server needs to speak TLS.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct TlsRules {
+    /// Files of chains and keys, PEM. Several: RSA beside ECDSA.
+    pub(crate) certificates: Vec<(PathBuf, PathBuf)>,
+    pub(crate) tls12: bool,
+    pub(crate) tls13: bool,
+    /// Sessions may be resumed by tickets.
+    pub(crate) tickets: bool,
+    pub(crate) clients: Option<ClientCertificates>,
+}
+
+/// Certificates that clients show.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ClientCertificates {
+    /// File of the authorities, PEM.
+    pub(crate) authorities: PathBuf,
+    /// Clients without one are refused.
+    pub(crate) required: bool,
 }
 
 /// Whose word about the client's address is believed, and which field has it.

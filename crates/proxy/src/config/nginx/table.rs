@@ -109,7 +109,6 @@ const FLAG: Args = Args::Flag;
 
 const TUNING: &str = "sizes itself";
 const MEMORY: &str = "buffers grow as needed within fixed limits";
-const CERTIFICATES: &str = "let the proxy of another machine verify, or remove it";
 const NOT_HERE: &str =
     "not supported; remove it, or serve this location with nginx behind this proxy";
 const SCRIPT: &str = "the script engine is not there yet; use `return`, `try_files` or `map`";
@@ -728,44 +727,54 @@ pub(crate) const TABLE: &[Known] = &[
     accepted("rewrite_log", HSLI, FLAG, "goes with rewrite"),
     accepted("uninitialized_variable_warn", HSLI, FLAG, "goes with set"),
     // TLS and HTTP/2.
-    refused(
-        "ssl_certificate",
+    works("ssl_certificate", HS, ONE),
+    works("ssl_certificate_key", HS, ONE),
+    works("ssl_protocols", HS, MORE),
+    accepted(
+        "ssl_ciphers",
         HS,
         ONE,
-        "TLS is not there yet; terminate it in front of this proxy",
+        "rustls offers only suites with forward secrecy and authenticated encryption",
     ),
-    refused(
-        "ssl_certificate_key",
-        HS,
-        ONE,
-        "TLS is not there yet; terminate it in front of this proxy",
-    ),
-    accepted("ssl_protocols", HS, MORE, "goes with ssl_certificate"),
-    accepted("ssl_ciphers", HS, ONE, "goes with ssl_certificate"),
     accepted(
         "ssl_prefer_server_ciphers",
         HS,
         FLAG,
-        "goes with ssl_certificate",
+        "suites are all strong",
     ),
-    accepted("ssl_session_cache", HS, MORE, "goes with ssl_certificate"),
-    accepted("ssl_session_timeout", HS, ONE, "goes with ssl_certificate"),
-    accepted("ssl_session_tickets", HS, FLAG, "goes with ssl_certificate"),
+    accepted(
+        "ssl_session_cache",
+        HS,
+        MORE,
+        "sessions are resumed by tickets",
+    ),
+    accepted(
+        "ssl_session_timeout",
+        HS,
+        ONE,
+        "tickets live for up to twelve hours",
+    ),
+    works("ssl_session_tickets", HS, FLAG),
     accepted(
         "ssl_session_ticket_key",
         HS,
         ONE,
-        "goes with ssl_certificate",
+        "keys are made and changed by the daemon",
     ),
     accepted("ssl_dhparam", HS, ONE, "there is no DHE"),
-    accepted("ssl_ecdh_curve", HS, ONE, "goes with ssl_certificate"),
-    accepted("ssl_stapling", HS, FLAG, "goes with ssl_certificate"),
-    accepted("ssl_stapling_verify", HS, FLAG, "goes with ssl_certificate"),
+    accepted("ssl_ecdh_curve", HS, ONE, "X25519, P-256 and P-384"),
+    accepted("ssl_stapling", HS, FLAG, "authorities have given OCSP up"),
+    accepted(
+        "ssl_stapling_verify",
+        HS,
+        FLAG,
+        "authorities have given OCSP up",
+    ),
     accepted("ssl_trusted_certificate", HS, ONE, "goes with ssl_stapling"),
     accepted("ssl_buffer_size", HS, ONE, TUNING),
-    refused("ssl_verify_client", HS, ONE, CERTIFICATES),
-    refused("ssl_client_certificate", HS, ONE, CERTIFICATES),
-    refused("http2", HS, FLAG, "HTTP/2 is not there yet; remove it"),
+    works("ssl_verify_client", HS, ONE),
+    works("ssl_client_certificate", HS, ONE),
+    accepted("http2", HS, FLAG, "HTTP/1.1 is served; clients take it"),
     accepted("http2_max_concurrent_streams", HS, ONE, "goes with http2"),
     accepted("http2_recv_buffer_size", HTTP, ONE, "goes with http2"),
     refused("http3", HS, FLAG, "HTTP/3 is not supported; remove it"),

@@ -130,10 +130,10 @@ fn mistakes_in_nginx_words() {
 #[test]
 fn all_at_once_with_the_way_out() {
     check(
-        "gzip on;\nserver {\n listen 80 ssl;\n rewrite ^ /x;\n}",
+        "gzip on;\nserver {\n listen 80 quic;\n rewrite ^ /x;\n}",
         "n.conf:3: \"gzip\" is not supported; answers are not compressed on the fly yet; `gzip off`, or let the \
          application compress\n\
-         n.conf:5: TLS is not there yet; terminate TLS in front of this proxy\n\
+         n.conf:5: \"quic\" is not supported; remove it: HTTP/1.1 is served\n\
          n.conf:6: \"rewrite\" is not supported; the script engine is not there yet; use `return`, `try_files` or `map`",
     );
 }

@@ -74,6 +74,19 @@ pub(super) struct RawServer {
     pub(super) names: Many<String>,
     pub(super) max_body: Option<ByteSize>,
     pub(super) locations: Vec<RawLocation>,
+    /// Clients speak TLS on this server's addresses.
+    pub(super) tls: Option<RawTls>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawTls {
+    /// File of the certificate and its chain, PEM.
+    pub(super) certificate: Option<String>,
+    /// File of the private key, PEM; the certificate's own file if not given.
+    pub(super) key: Option<String>,
+    /// File of authorities: clients have to show a certificate of theirs.
+    pub(super) client_ca: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]

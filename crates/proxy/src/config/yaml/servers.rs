@@ -6,11 +6,11 @@ use std::path::PathBuf;
 
 use trine_config::Place;
 
-use super::raw::{RawLocation, RawServer, RawUpstream};
+use super::raw::{RawLocation, RawServer, RawTls, RawUpstream};
 use super::{BACKLOG, Checker, MAX_BODY, UNIX_MODE};
 use crate::config::model::{
-    Content, Files, Listen, Location, Locations, Matcher, ProxyPass, ProxyTarget, Rebase,
-    RequestFields, Rules, Server,
+    ClientCertificates, Content, Files, Listen, Location, Locations, Matcher, ProxyPass,
+    ProxyTarget, Rebase, RequestFields, Rules, Server, TlsRules,
 };
 use crate::config::values::{Many, host_pattern, peer};
 
@@ -70,7 +70,34 @@ impl Checker<'_> {
             merge_slashes: true,
             real_ip: None,
             timeouts: self.timeouts,
+            tls: self.tls(raw.tls.as_ref(), &at.key("tls")),
         }
+    }
+
+    fn tls(&mut self, raw: Option<&RawTls>, at: &Place) -> Option<TlsRules> {
+        let raw = raw?;
+        let (certificate, key) = (raw.certificate.as_deref(), raw.key.as_deref());
+        if certificate.is_none() {
+            self.problems
+                .missing(at.key("certificate"), "name the file of the chain, PEM");
+        }
+        let certificate = self.path(certificate?);
+        // A file may hold both.
+        let key = key.map_or_else(|| certificate.clone(), |key| self.path(key));
+        let clients = raw
+            .client_ca
+            .as_ref()
+            .map(|authorities| ClientCertificates {
+                authorities: self.path(authorities),
+                required: true,
+            });
+        Some(TlsRules {
+            certificates: vec![(certificate, key)],
+            tls12: true,
+            tls13: true,
+            tickets: true,
+            clients,
+        })
     }
 
     /// Notes rules; returns their index.
@@ -242,13 +269,23 @@ impl Checker<'_> {
                             "remove one of them",
                         );
                     }
-                    Some(listen) => listen.servers.push(server),
+                    Some(listen) => {
+                        if listen.tls != raw.tls.is_some() {
+                            self.problems.push(
+                                at.index(server).key("listen").index(number),
+                                format!("{addr} cannot speak TLS for some servers only"),
+                                "give every server on it `tls`, or none",
+                            );
+                        }
+                        listen.servers.push(server);
+                    }
                     None => listens.push(Listen {
                         addr,
                         mode: UNIX_MODE,
                         backlog: BACKLOG,
                         servers: vec![server],
                         has_default: false,
+                        tls: raw.tls.is_some(),
                     }),
                 }
             }

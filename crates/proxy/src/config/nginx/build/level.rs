@@ -11,6 +11,7 @@ use std::time::Duration;
 use super::super::tree::Directive;
 use super::super::units;
 use super::proxy::ProxyLevel;
+use super::tls::TlsLevel;
 use super::{Builder, arg, is_on};
 use crate::config::model::{
     Access, AddedHeader, Charset, ErrorPage, ErrorTarget, Expires, Kinds, LogUse, RealIp,
@@ -44,6 +45,7 @@ pub(super) struct Level {
     pub(super) merge_slashes: bool,
     pub(super) real_ip: RealIp,
     pub(super) proxy: ProxyLevel,
+    pub(super) tls: TlsLevel,
 }
 
 impl Level {
@@ -89,6 +91,7 @@ impl Level {
             merge_slashes: true,
             real_ip: RealIp::nobody(),
             proxy: ProxyLevel::new(),
+            tls: TlsLevel::new(),
         }
     }
 
@@ -119,6 +122,7 @@ impl Builder<'_> {
             self.apply_one(level, &mut own, directive);
         }
         self.apply_proxy(&mut level.proxy, block);
+        self.apply_tls(&mut level.tls, block);
         if let Some(pages) = own.error_pages {
             level.error_pages = pages;
         }

@@ -25,6 +25,7 @@ impl Builder<'_> {
         };
         let mut backlog = BACKLOG;
         let mut default = false;
+        let mut tls = false;
         for word in directive.args.iter().skip(1) {
             let text = word.text.as_str();
             let (key, value) = text.split_once('=').unwrap_or((text, ""));
@@ -34,11 +35,10 @@ impl Builder<'_> {
                     Ok(count) => backlog = count,
                     Err(_) => self.wrong(directive, format!("invalid backlog \"{value}\""), ""),
                 },
-                "ssl" => {
-                    let help = "terminate TLS in front of this proxy";
-                    self.wrong(directive, "TLS is not there yet", help);
-                }
-                "http2" | "spdy" | "quic" => {
+                "ssl" => tls = true,
+                // HTTP/1.1 is offered beside it by every client.
+                "http2" => {}
+                "spdy" | "quic" => {
                     let message = format!("\"{key}\" is not supported");
                     self.wrong(directive, message, "remove it: HTTP/1.1 is served");
                 }
@@ -52,7 +52,7 @@ impl Builder<'_> {
                 _ => self.wrong(directive, format!("invalid parameter \"{text}\""), ""),
             }
         }
-        self.add_listen(directive, addr, server, default, backlog);
+        self.add_listen(directive, addr, server, default, backlog, tls);
     }
 
     /// A server without `listen`: port 80, or 8000 for those who may not have it.
@@ -63,7 +63,7 @@ impl Builder<'_> {
             8000
         };
         let addr = ListenAddr::Tcp((Ipv4Addr::UNSPECIFIED, port).into());
-        self.add_listen(directive, addr, server, false, BACKLOG);
+        self.add_listen(directive, addr, server, false, BACKLOG, false);
     }
 
     fn add_listen(
@@ -73,6 +73,7 @@ impl Builder<'_> {
         server: usize,
         default: bool,
         backlog: u32,
+        tls: bool,
     ) {
         let known = self.listens.iter().position(|listen| listen.addr == addr);
         let index = known.unwrap_or_else(|| {
@@ -82,6 +83,7 @@ impl Builder<'_> {
                 backlog,
                 servers: Vec::new(),
                 has_default: false,
+                tls: false,
             });
             self.listens.len() - 1
         });
@@ -91,6 +93,7 @@ impl Builder<'_> {
             return;
         }
         listen.backlog = listen.backlog.max(backlog);
+        listen.tls |= tls;
         if default && listen.has_default {
             let message = format!("a duplicate default server for {addr}");
             self.wrong(directive, message, "");

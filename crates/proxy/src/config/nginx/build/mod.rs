@@ -9,6 +9,7 @@ mod location;
 mod maps;
 mod proxy;
 mod server;
+mod tls;
 mod upstream;
 
 use std::collections::HashMap;

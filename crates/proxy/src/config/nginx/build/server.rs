@@ -34,6 +34,7 @@ impl Builder<'_> {
         if !listens {
             self.default_listen(directive, number);
         }
+        self.check_tls(directive, &level.tls);
         // A server without a name answers requests without one.
         if names.is_empty() {
             names.push(HostPattern::Exact(String::new()));
@@ -58,6 +59,7 @@ impl Builder<'_> {
             merge_slashes: level.merge_slashes,
             real_ip: Some(level.real_ip),
             timeouts: level.timeouts,
+            tls: level.tls.rules(),
         });
     }
 
