@@ -51,6 +51,9 @@ pub enum Error {
     /// gunicorn's reason for stopping at once.
     #[error("{}", if *code == 4 { "App failed to load." } else { "Worker failed to boot." })]
     Boot { code: u8 },
+    /// An address cannot be had; the log says which and why.
+    #[error("cannot listen")]
+    Bind,
     #[error("the application cannot be preloaded")]
     Preload,
     /// A hook failed while the server started.
@@ -75,7 +78,7 @@ impl Error {
             )),
             Self::ConfigFile { .. } => Some(format!("{self}\n")),
             // The first says nothing, the others have been told.
-            Self::Exit { .. } | Self::Preload | Self::Check | Self::Boot { .. } => {
+            Self::Exit { .. } | Self::Bind | Self::Preload | Self::Check | Self::Boot { .. } => {
                 Some(String::new())
             }
             _ => None,
@@ -92,7 +95,7 @@ impl ExitStatus for Error {
             Self::Exit { code } => Exit::Other(*code),
             Self::Interpreter(_) => Exit::Config,
             Self::Arbiter(_) => Exit::TryAgain,
-            Self::Preload | Self::Check => Exit::Other(1),
+            Self::Bind | Self::Preload | Self::Check => Exit::Other(1),
             Self::Boot { code } | Self::Hook { code, .. } => Exit::Other(*code),
         }
     }

@@ -9,6 +9,7 @@ pub mod cli;
 pub mod config;
 mod error;
 pub mod generate;
+mod listen;
 pub mod notice;
 pub mod python;
 pub mod slots;
@@ -17,13 +18,9 @@ pub mod worker;
 use std::ffi::OsString;
 use std::io::Write as _;
 
-use trine_config::ListenAddr;
 use trine_service::exit::{ExitStatus as _, chain};
-use trine_service::listeners::{BindOptions, Inherited, Listener, Origin, bind, inherited};
 use trine_service::logging::{self, LogHandle};
 use trine_service::pidfile::PidFile;
-use trine_sys::fdpass::set_nonblocking;
-use trine_sys::net::local_addr;
 
 pub use error::Error;
 
@@ -31,9 +28,6 @@ use arbiter::{Arbiter, Start};
 use cli::{Program, Stop};
 use config::{Settings, Sources};
 use python::{Gil, LoadError, Setup};
-
-/// gunicorn's default address.
-const DEFAULT_BIND: ([u8; 4], u16) = ([127, 0, 0, 1], 8000);
 
 /// The whole program, from its command line (the name it was called by comes first) to its exit code. The binary and
 /// the Python extension module are both this.
@@ -118,7 +112,7 @@ fn run(sources: &Sources, words: &[String]) -> Result<(), Error> {
 
 fn serve(gil: Gil<'_>, sources: &Sources, settings: Settings, log: LogHandle) -> Result<(), Error> {
     let _pidfile = settings.pidfile.as_ref().map(PidFile::create).transpose()?;
-    let listeners = listeners(&settings)?;
+    let listeners = listen::listeners(&settings)?;
     let preloaded = if settings.preload_app {
         Some(preload(gil, &settings)?)
     } else {
@@ -132,54 +126,6 @@ fn serve(gil: Gil<'_>, sources: &Sources, settings: Settings, log: LogHandle) ->
         log,
     };
     Arbiter::new(gil, start)?.run(gil)
-}
-
-/// The sockets to accept on: those of the settings, each taken over if it was handed down. Sockets that were handed
-/// down and fit none of the settings are used instead of them, as gunicorn does.
-fn listeners(settings: &Settings) -> Result<Vec<Listener>, Error> {
-    let mut handed = inherited()?;
-    let mut addresses = settings.bind.clone();
-    let mut found: Vec<Listener> = Vec::new();
-    let before = handed.iter().count();
-    let taken: Vec<Option<_>> = addresses.iter().map(|addr| handed.take(addr)).collect();
-    let named = addresses
-        .iter()
-        .any(|addr| matches!(addr, ListenAddr::Fd(_) | ListenAddr::FdNumber(_)));
-    if before > 0 && !named && taken.iter().all(Option::is_none) {
-        return handed
-            .take_all()
-            .into_iter()
-            .map(|one| inherited_listener(one.fd))
-            .collect();
-    }
-    if addresses.is_empty() {
-        addresses.push(ListenAddr::Tcp(DEFAULT_BIND.into()));
-    }
-    let options = BindOptions {
-        backlog: settings.backlog,
-        unix_mode: 0o777,
-        reuse_port: false,
-    };
-    let mut taken = taken.into_iter();
-    for addr in &addresses {
-        found.push(match taken.next().flatten() {
-            Some(fd) => inherited_listener(fd)?,
-            None => bind(addr, &options, &mut Inherited::default())?,
-        });
-    }
-    Ok(found)
-}
-
-fn inherited_listener(fd: std::os::fd::OwnedFd) -> Result<Listener, Error> {
-    // systemd and others hand down blocking sockets; two workers wake for one connection, and one must come back.
-    set_nonblocking(&fd, true).map_err(Error::Arbiter)?;
-    let addr = local_addr(&fd).map_err(Error::Arbiter)?;
-    Ok(Listener {
-        fd,
-        addr,
-        origin: Origin::Inherited,
-        file: None,
-    })
 }
 
 fn preload(gil: Gil<'_>, settings: &Settings) -> Result<python::App, Error> {
