@@ -1,6 +1,7 @@
 //! trine-wsgi alone: its two kinds of socket, both workers, draining, time limits, refusals.
 
 mod command_lines;
+mod configuration;
 mod differential;
 mod gateway;
 mod refusals;

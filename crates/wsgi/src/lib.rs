@@ -111,6 +111,12 @@ fn run(sources: &Sources, words: &[String]) -> Result<(), Error> {
 }
 
 fn serve(gil: Gil<'_>, sources: &Sources, settings: Settings, log: LogHandle) -> Result<(), Error> {
+    let own = env!("CARGO_PKG_VERSION");
+    if sources.program.is_gunicorn() {
+        tracing::info!("Starting gunicorn {} (trine-wsgi {own})", cli::GUNICORN);
+    } else {
+        tracing::info!("Starting trine-wsgi {own}");
+    }
     let _pidfile = settings.pidfile.as_ref().map(PidFile::create).transpose()?;
     let listeners = listen::listeners(&settings)?;
     let preloaded = if settings.preload_app {

@@ -196,7 +196,6 @@ impl Arbiter {
 
     /// Runs until everything has ended. Forked workers never return from here.
     pub fn run(mut self, gil: Gil<'_>) -> Result<(), Error> {
-        tracing::info!("Starting trine-wsgi {}", env!("CARGO_PKG_VERSION"));
         self.first_workers_hook(gil)?;
         self.starting_hook(gil, Hook::OnStarting)?;
         self.show_listeners(gil);
