@@ -172,6 +172,7 @@ fn why_exit(why: Why) -> Option<Exit> {
         | Why::Ready
         | Why::SpawnFailed
         | Why::NotReadyInTime
+        | Why::RestartDelay
         | Why::Retry
         | Why::AutoRestart
         | Why::TooManyRetries => None,
@@ -193,6 +194,7 @@ fn reason(process: &Process, why: Why) -> String {
         Why::Unexpected(exit) => format!("{}; not expected", describe(exit)),
         Why::Stopped(exit) => exit.map_or_else(|| "stopped".to_owned(), describe),
         Why::NotReadyInTime => "was not ready in time".to_owned(),
+        Why::RestartDelay => "will be started again after a while".to_owned(),
         Why::Retry => "next attempt".to_owned(),
         Why::AutoRestart => "autorestart".to_owned(),
         Why::TooManyRetries => "too many start retries too quickly".to_owned(),

@@ -7,7 +7,7 @@ use super::raw::RawProgram;
 use super::values::{TextOrList, Word};
 use super::yaml::absolute;
 use super::{Destination, Listener, Output, Process, Ready, events, extras};
-use crate::program::backoff::Backoff;
+use crate::program::backoff::{Backoff, Exponential};
 use crate::program::state::{AutoRestart, Gate, Policy, Scope};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -297,7 +297,7 @@ fn check_policy(
         exit_codes: check_exit_codes(raw.exitcodes.as_ref(), &at.key("exitcodes"), problems),
         start_secs: seconds(raw.startsecs, 1),
         start_retries: raw.startretries.unwrap_or(3),
-        backoff: Backoff::default(),
+        backoff: check_backoff(raw, at, problems),
         stop_signal,
         stop_scope: scope(stop_as_group),
         stop_wait: seconds(raw.stopwaitsecs, 10),
@@ -308,6 +308,36 @@ fn check_policy(
             Gate::Told { within }
         },
     }
+}
+
+fn check_backoff(raw: &RawProgram, at: &Place, problems: &mut Problems) -> Backoff {
+    let silent = raw.restart_delay.is_none()
+        && raw.restart_factor.is_none()
+        && raw.restart_delay_max.is_none()
+        && raw.restart_jitter.is_none()
+        && raw.restart_reset.is_none();
+    if silent {
+        return Backoff::default();
+    }
+    let usual = Exponential::default();
+    let factor = raw.restart_factor.map_or(usual.factor_percent, |factor| {
+        if !(1.0..=1000.0).contains(&factor) {
+            problems.push(
+                at.key("restart_factor"),
+                format!("expected a number from 1 to 1000, found {factor}"),
+                "2 doubles the wait each time",
+            );
+        }
+        (factor * 100.0).round() as u32
+    });
+    let or = |given: Option<Duration>, usual| given.map_or(usual, Duration::get);
+    Backoff::Exponential(Exponential {
+        first: or(raw.restart_delay, usual.first),
+        factor_percent: factor,
+        most: or(raw.restart_delay_max, usual.most),
+        jitter: raw.restart_jitter.unwrap_or(usual.jitter),
+        forgiven_after: or(raw.restart_reset, usual.forgiven_after),
+    })
 }
 
 fn check_exit_codes(

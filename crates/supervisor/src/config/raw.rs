@@ -159,6 +159,17 @@ pub(super) struct RawProgram {
     pub(super) exitcodes: Option<TextOrList<i32>>,
     /// How long it has to live to count as started (default 1s).
     pub(super) startsecs: Option<Duration>,
+    /// Wait so long before it is started again, also after it had run (default 1s if any of the `restart_` keys is
+    /// given; without them supervisord's waits: 1s more after each failed start, and none after it had run).
+    pub(super) restart_delay: Option<Duration>,
+    /// How many times the wait before the next one is (default 2).
+    pub(super) restart_factor: Option<f64>,
+    /// The longest wait (default 60s).
+    pub(super) restart_delay_max: Option<Duration>,
+    /// Wait for any time up to that instead, so that what failed together does not come back together (default true).
+    pub(super) restart_jitter: Option<bool>,
+    /// Begin with the first wait again once it has run for so long (default 60s).
+    pub(super) restart_reset: Option<Duration>,
     /// How often to try again when it does not (default 3).
     pub(super) startretries: Option<u32>,
     /// The signal that asks it to stop (default TERM).

@@ -344,3 +344,20 @@ programs:
     assert_eq!(web.stdout.to, Destination::Auto);
     assert!(web.stdout.syslog && web.stdout.events && web.stdout.capture_bytes == 1 << 20);
 }
+
+#[test]
+fn waits_between_restarts() {
+    use crate::program::backoff::{Backoff, Exponential};
+    let by = |keys: &str| program(keys).policy.backoff;
+    assert_eq!(by(""), Backoff::default());
+    assert_eq!(
+        by("    restart_delay: 100ms\n    restart_factor: 1.5\n    restart_jitter: false\n"),
+        Backoff::Exponential(Exponential {
+            first: Duration::from_millis(100),
+            factor_percent: 150,
+            jitter: false,
+            ..Exponential::default()
+        })
+    );
+    check("restart_factor: 0.5", "from 1 to 1000");
+}

@@ -139,6 +139,9 @@ pub struct Life {
     pub state: State,
     /// Failed starts in a row; supervisord's back-off counter.
     pub failures: u32,
+    /// How often in a row it was started again after it had counted as running, without being forgiven.
+    #[serde(default)]
+    pub returns: u32,
     /// How often it was spawned.
     pub spawns: u64,
     pub last_exit: Option<Exit>,
@@ -149,6 +152,7 @@ impl Default for Life {
         Self {
             state: State::Stopped,
             failures: 0,
+            returns: 0,
             spawns: 0,
             last_exit: None,
         }

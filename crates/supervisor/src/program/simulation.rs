@@ -1,7 +1,7 @@
 //! A seeded world around `step`: a process that obeys, ignores signals, crashes, cannot be spawned, and a brain that
 //! forgets everything but the written life. Invariants are checked after every step.
 
-use super::backoff::Backoff;
+use super::backoff::{Backoff, Exponential};
 use super::moment::Moment;
 use super::state::{
     AutoRestart, Effect, Event, Exit, Gate, Life, Policy, SIGKILL, Scope, State, step,
@@ -51,7 +51,15 @@ impl World {
             exit_codes: vec![0, 2],
             start_secs: secs(&mut dice, 4),
             start_retries: dice.roll(4) as u32,
-            backoff: Backoff::default(),
+            backoff: if dice.one_in(2) {
+                Backoff::default()
+            } else {
+                Backoff::Exponential(Exponential {
+                    jitter: dice.one_in(2),
+                    forgiven_after: secs(&mut dice, 20),
+                    ..Exponential::default()
+                })
+            },
             stop_signal: 15,
             stop_scope: Scope::Main,
             stop_wait: secs(&mut dice, 5),

@@ -2,6 +2,7 @@
 //! Not here: spawning, signalling, timers, logging. The caller carries effects out in order and asks
 //! [`Life::deadline`] when to come back with [`Event::Tick`].
 
+use super::backoff::Backoff;
 use super::moment::Moment;
 use std::time::Duration;
 
@@ -58,6 +59,8 @@ pub enum Why {
     /// Ended because it was stopped.
     Stopped(Option<Exit>),
     NotReadyInTime,
+    /// It is to run again, but not at once.
+    RestartDelay,
     /// The wait before another attempt is over.
     Retry,
     AutoRestart,
@@ -109,7 +112,7 @@ pub fn step(life: Life, event: Event, now: Moment, policy: &Policy) -> (Life, Ve
         (State::Starting { since }, Event::Exited { exit, at }) => {
             if policy.gate == Gate::Age && at - since >= policy.start_secs {
                 turn.enter(State::Running { since }, Why::Age);
-                turn.ended(exit);
+                turn.ended(exit, at - since);
             } else {
                 turn.life.last_exit = Some(exit);
                 turn.fail(Why::TooQuick(exit));
@@ -130,7 +133,7 @@ pub fn step(life: Life, event: Event, now: Moment, policy: &Policy) -> (Life, Ve
                 turn.life.last_exit = Some(exit);
                 turn.fail(Why::TooQuick(exit)); // said it was ready, and died at once: no hot loop
             } else {
-                turn.ended(exit);
+                turn.ended(exit, at - since);
             }
         }
 
@@ -209,6 +212,7 @@ impl Turn<'_> {
 
     fn begin_afresh(&mut self) {
         self.life.failures = 0;
+        self.life.returns = 0;
         self.spawn(Why::Asked);
     }
 
@@ -234,7 +238,7 @@ impl Turn<'_> {
 
     fn fail(&mut self, why: Why) {
         self.life.failures += 1;
-        let until = self.now + self.policy.backoff.delay(self.life.failures);
+        let until = self.now + self.delay(self.life.failures);
         self.enter(State::Backoff { until }, why);
         if self.life.failures > self.policy.start_retries {
             self.life.failures = 0;
@@ -242,8 +246,14 @@ impl Turn<'_> {
         }
     }
 
-    /// A process that had counted as running ended by itself.
-    fn ended(&mut self, exit: Exit) {
+    /// No two lives meet the same nanosecond with the same past, which is all the luck that jitter needs.
+    fn delay(&self, attempt: u32) -> Duration {
+        let luck = self.now.0.rotate_left(20) ^ self.life.spawns;
+        self.policy.backoff.delay(attempt, luck)
+    }
+
+    /// A process that had counted as running ended by itself after so long.
+    fn ended(&mut self, exit: Exit, lived: Duration) {
         self.life.failures = 0;
         self.life.last_exit = Some(exit);
         let why = if self.policy.expects(exit) {
@@ -252,8 +262,17 @@ impl Turn<'_> {
             Why::Unexpected(exit)
         };
         self.enter(State::Exited, why);
-        if self.policy.restarts_after(exit) {
-            self.spawn(Why::AutoRestart);
+        if !self.policy.restarts_after(exit) {
+            return;
+        }
+        match &self.policy.backoff {
+            Backoff::Linear { .. } => self.spawn(Why::AutoRestart),
+            Backoff::Exponential(rule) => {
+                let forgiven = lived >= rule.forgiven_after;
+                self.life.returns = if forgiven { 1 } else { self.life.returns + 1 };
+                let until = self.now + self.delay(self.life.returns);
+                self.enter(State::Backoff { until }, Why::RestartDelay);
+            }
         }
     }
 

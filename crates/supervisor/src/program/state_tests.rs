@@ -1,7 +1,7 @@
 //! Rows of the state table, one `check` each: where a process is, what happens, where it is then and what is done.
 
 use super::*;
-use crate::program::backoff::Backoff;
+use crate::program::backoff::{Backoff, Exponential};
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -444,5 +444,59 @@ fn told_to_be_ready() {
         at(5),
         &p,
         "BACKOFF (TooQuick(Code(1))), = BACKOFF after 2 failures, until 2.5",
+    );
+}
+
+#[test]
+fn a_restart_that_is_to_wait_waits_longer_each_time_until_it_is_forgiven() {
+    let policy = Policy {
+        backoff: Backoff::Exponential(Exponential {
+            jitter: false,
+            ..Exponential::default()
+        }),
+        ..policy()
+    };
+    check(
+        running(),
+        exited(1, 50),
+        at(50),
+        &policy,
+        "EXITED (Unexpected(Code(1))), BACKOFF (RestartDelay), = BACKOFF after 0 failures, until 6",
+    );
+    let returning = |returns| Life {
+        returns,
+        ..running()
+    };
+    check(
+        returning(3),
+        exited(1, 50),
+        at(50),
+        &policy,
+        "EXITED (Unexpected(Code(1))), BACKOFF (RestartDelay), = BACKOFF after 0 failures, until 13",
+    );
+    check(
+        returning(3),
+        exited(1, 600),
+        at(600),
+        &policy,
+        "EXITED (Unexpected(Code(1))), BACKOFF (RestartDelay), = BACKOFF after 0 failures, until 61",
+    );
+    check(
+        returning(3),
+        exited(0, 50),
+        at(50),
+        &policy,
+        "EXITED (Expected(Code(0))), = EXITED after 0 failures",
+    );
+    let waiting = Life {
+        returns: 1,
+        ..life(State::Backoff { until: at(60) })
+    };
+    check(
+        waiting,
+        Event::Tick,
+        at(60),
+        &policy,
+        "STARTING (Retry), spawn, = STARTING after 0 failures, until 7",
     );
 }
