@@ -97,6 +97,7 @@ impl Supervisor {
             SlotLife::Exited { pid, at, exit, .. } => {
                 process.pid = Some(pid);
                 process.record.ended = Some(jiff::Timestamp::now());
+                self.listener_ended(id)?;
                 self.note_cause(id);
                 self.feed(id, Event::Exited { exit, at })?;
                 self.after_exit(id, row.generation)
@@ -253,6 +254,7 @@ impl Supervisor {
                 continue;
             };
             self.disconnect_all(&id, &process).await;
+            self.forget_listener(&id)?;
             self.link.send(&[
                 Order::Store {
                     key: format!("{KEY_PREFIX}{id}"),

@@ -1,6 +1,7 @@
 //! The numbers of `/metrics`. Not here: counting them.
 
 use super::supervisor::Supervisor;
+use super::usage;
 use crate::clock;
 use trine_control::metrics::Metrics;
 
@@ -36,6 +37,33 @@ pub fn text(supervisor: &Supervisor) -> String {
             .map_or(0.0, |since| (clock::now() - since).as_secs_f64());
         uptime.sample(&labels(process), lived);
     }
+    let mut causes = metrics.counter(
+        "trine_program_restarts_by_cause",
+        "Restarts by what had happened: exit_CODE, the signal, or not_spawned.",
+    );
+    for process in processes() {
+        let [group, name] = labels(process);
+        for (cause, count) in &process.record.restart_causes {
+            causes.sample(&[group, name, ("cause", cause)], *count);
+        }
+    }
+    let uses: Vec<_> = processes()
+        .filter_map(|process| Some((process, usage::of(process.pid?)?)))
+        .collect();
+    let mut cpu = metrics.counter(
+        "trine_program_cpu_seconds",
+        "Processor time of its process, without its children.",
+    );
+    for (process, usage) in &uses {
+        cpu.sample(&labels(process), usage.cpu_seconds);
+    }
+    let mut memory = metrics.gauge(
+        "trine_program_memory_bytes",
+        "Resident memory of its process, without its children.",
+    );
+    for (process, usage) in &uses {
+        memory.sample(&labels(process), usage.memory_bytes);
+    }
     let mut written = metrics.counter(
         "trine_program_log_bytes",
         "Output moved since this brain began.",
@@ -55,6 +83,20 @@ pub fn text(supervisor: &Supervisor) -> String {
             &labels(process),
             process.taps.values().map(|tap| tap.dropped()).sum::<u64>(),
         );
+    }
+    let mut waiting = metrics.gauge(
+        "trine_event_pool_waiting",
+        "Events that wait for a listener of the pool.",
+    );
+    for pool in supervisor.events.counts() {
+        waiting.sample(&[("pool", pool.name)], pool.waiting as u64);
+    }
+    let mut given_up = metrics.counter(
+        "trine_event_pool_dropped",
+        "Events that made room for newer ones, since this brain began.",
+    );
+    for pool in supervisor.events.counts() {
+        given_up.sample(&[("pool", pool.name)], pool.dropped);
     }
     metrics
         .counter(

@@ -36,6 +36,7 @@ mod sweep;
 mod syslog;
 mod timers;
 pub mod upgrade;
+mod usage;
 mod waiting;
 pub mod web;
 
@@ -49,6 +50,7 @@ use crate::launch::{First, leave_terminal};
 use adopt::Row;
 use ask::{Asks, Handle, Watches};
 use control::Control;
+use events::Events;
 use link::Link;
 use logs::pump::Pump;
 use notify::NotifySocket;
@@ -196,6 +198,7 @@ fn new_supervisor(
         heard: Some(heard),
         cgroups: None,
         askers: Vec::new(),
+        events: Events::default(),
     }
 }
 
@@ -240,6 +243,10 @@ impl Supervisor {
         }
         self.adopt_reread(&table.head.stored);
         self.find_cgroups();
+        self.adopt_events(&table.head.stored);
+        if is_first {
+            self.announce_groups()?;
+        }
         self.adopt(&table.head.stored, table.rows)?;
         self.sweep_old_generations();
         self.reconcile()?;

@@ -1,6 +1,7 @@
 //! Connecting processes with their logs: which pipe goes to which tap, before a start, after a reload, for a new brain.
 //! Not here: moving bytes (see `logs`).
 
+use super::logs::filter::Wanted;
 use super::logs::tap::Tap;
 use super::logs::{Key, auto_log};
 use super::process::Process;
@@ -44,7 +45,7 @@ impl Supervisor {
                     return Ok(Err(format!("can't open its log {path}: {err}")));
                 }
             };
-            if let Err(reason) = self.connect(id, channel, tap)? {
+            if let Err(reason) = self.connect(id, settings, channel, tap)? {
                 return Ok(Err(reason));
             }
         }
@@ -76,7 +77,14 @@ impl Supervisor {
             id: id.to_owned(),
             channel,
         };
-        self.pump.add(key, pipe, tap.clone());
+        let wanted = self.wanted(&settings, channel);
+        if channel == Channel::Stdout && self.is_listener(&settings.group) {
+            if let Err(err) = self.listen_to(id, pipe) {
+                tracing::error!("can't listen to {id}: {err}");
+            }
+        } else {
+            self.pump.add(key, pipe, tap.clone(), wanted);
+        }
         if let Some(process) = self.processes.get_mut(id) {
             process.taps.insert(channel, tap);
         }
@@ -88,9 +96,24 @@ impl Supervisor {
         taps.into_iter().find(|tap| tap.path() == path).cloned()
     }
 
+    /// What is to be made of a channel's output beside writing it.
+    fn wanted(&self, settings: &config::Process, channel: Channel) -> Wanted {
+        let output = match channel {
+            Channel::Stdout => &settings.stdout,
+            Channel::Stderr => &settings.stderr,
+            Channel::Ready => return Wanted::default(),
+        };
+        Wanted {
+            capture_bytes: output.capture_bytes,
+            events: output.events,
+            strip_ansi: self.config.child_logs.strip_ansi,
+        }
+    }
+
     fn connect(
         &mut self,
         id: &str,
+        settings: &config::Process,
         channel: Channel,
         tap: Arc<Tap>,
     ) -> Result<Result<(), String>, Error> {
@@ -98,12 +121,18 @@ impl Supervisor {
             id: id.to_owned(),
             channel,
         };
+        let wanted = self.wanted(settings, channel);
+        let is_listener = channel == Channel::Stdout && self.is_listener(&settings.group);
         let Some(process) = self.processes.get_mut(id) else {
             return Ok(Ok(()));
         };
+        let before = process.wanted.insert(channel, wanted);
         if let Some(old) = process.taps.insert(channel, tap.clone()) {
-            if !Arc::ptr_eq(&old, &tap) {
-                self.pump.redirect(key, tap);
+            let is_same = Arc::ptr_eq(&old, &tap);
+            if !is_listener && (!is_same || before.is_some_and(|before| before != wanted)) {
+                self.pump.redirect(key, tap, wanted);
+            }
+            if !is_same {
                 self.close_unless_used(&old);
             }
             return Ok(Ok(()));
@@ -117,8 +146,14 @@ impl Supervisor {
         })?;
         match opened {
             Ok((_, fds)) => {
-                if let Some(pipe) = fds.into_iter().next() {
-                    self.pump.add(key, pipe, tap);
+                match fds.into_iter().next() {
+                    Some(pipe) if is_listener => {
+                        if let Err(err) = self.listen_to(id, pipe) {
+                            return Ok(Err(format!("can't listen to it: {err}")));
+                        }
+                    }
+                    Some(pipe) => self.pump.add(key, pipe, tap, wanted),
+                    None => {}
                 }
                 Ok(Ok(()))
             }
@@ -176,9 +211,12 @@ impl Supervisor {
     /// Where each channel goes; `None`: nowhere, or where the other one goes.
     fn sinks(&self, id: &str, settings: &config::Process) -> [(Channel, Option<Sink>); 2] {
         let auto = self.processes.get(id).map(|p| &p.record.auto_logs);
+        let is_listener = self.is_listener(&settings.group);
         let sink = |channel, output: &config::Output| {
             let auto = auto.and_then(|logs| logs.get(&channel));
-            Some(output.sink(auto.map(PathBuf::as_path))).filter(|sink| *sink != Sink::Discard)
+            let is_heard = output.is_heard() || (is_listener && channel == Channel::Stdout);
+            Some(output.sink(auto.map(PathBuf::as_path)))
+                .filter(|sink| is_heard || *sink != Sink::Discard)
         };
         let stderr = Some(&settings.stderr).filter(|_| !settings.redirect_stderr);
         [

@@ -8,7 +8,7 @@ use super::supervisor::Supervisor;
 use super::sweep;
 use crate::clock;
 use crate::error::Error;
-use crate::holder::wire::Order;
+use crate::holder::wire::{Channel, Order, Output};
 use crate::program::state::{
     AutoRestart, Code, Effect, Event, Exit, Policy, SIGKILL, Scope, Why, step,
 };
@@ -65,6 +65,8 @@ impl Supervisor {
                 } => {
                     if let Some(process) = self.processes.get_mut(id) {
                         process.record.restarts += 1;
+                        let cause = process.restart_cause();
+                        *process.record.restart_causes.entry(cause).or_default() += 1;
                     }
                 }
                 Effect::Announce { .. } => {}
@@ -77,6 +79,7 @@ impl Supervisor {
         for effect in &effects {
             if let Effect::Announce { from, to, why } = effect {
                 self.announce(id, pid, *from, *to, *why);
+                self.state_event(id, pid, (*from, *to), *why)?;
             }
         }
         if let Some(reason) = cannot_spawn {
@@ -115,10 +118,14 @@ impl Supervisor {
             Ok(confinement) => confinement,
             Err(reason) => return Ok(Err(reason)),
         };
+        let is_listener = self.is_listener(&settings.group);
         let mark = self.mark(id, generation);
         Ok(
             start::order(id, generation, &settings, &self.house).map(|mut order| {
                 order.confinement = confinement;
+                if is_listener {
+                    order.stdout = Output::Pipe(Channel::Stdout);
+                }
                 if settings.extras.kill_descendants {
                     order.set_env.insert(sweep::MARK.to_owned(), mark);
                 }

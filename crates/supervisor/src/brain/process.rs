@@ -1,6 +1,7 @@
 //! One process as the brain knows it: settings, life, and what of it is written into the holder.
 //! Not here: changing it (see `supervisor`), or starting it (see `start`).
 
+use super::logs::filter::Wanted;
 use super::logs::tail::Follower;
 use super::logs::tap::Tap;
 use crate::clock;
@@ -32,6 +33,9 @@ pub struct Record {
     /// How often it was started again by itself.
     #[serde(default)]
     pub restarts: u64,
+    /// The same by what had happened before.
+    #[serde(default)]
+    pub restart_causes: BTreeMap<String, u64>,
     /// Why it could not be started.
     #[serde(default)]
     pub spawn_error: Option<String>,
@@ -77,6 +81,7 @@ impl Record {
             life: Life::default(),
             generation: 0,
             restarts: 0,
+            restart_causes: BTreeMap::new(),
             spawn_error: None,
             ended: None,
             started: None,
@@ -106,6 +111,10 @@ pub struct Process {
     /// Another process that speaks for it (MAINPID).
     pub main_pid: Option<i32>,
     pub taps: BTreeMap<Channel, Arc<Tap>>,
+    /// What the log pump was told to look at.
+    pub wanted: BTreeMap<Channel, Wanted>,
+    /// Of the process that was last started.
+    pub last_pid: Option<i32>,
     pub probe: Option<AbortHandle>,
     /// Where the log of this generation begins, for who waits for a line in it.
     pub log_watch: Option<Follower>,
@@ -136,6 +145,8 @@ impl Process {
             pidfd: None,
             main_pid: None,
             taps: BTreeMap::new(),
+            wanted: BTreeMap::new(),
+            last_pid: None,
             probe: None,
             log_watch: None,
             ready_pipe: None,
@@ -220,6 +231,18 @@ impl Process {
             .flatten()
         {
             task.abort();
+        }
+    }
+
+    /// Why it has to be started again, as a word for metrics.
+    #[must_use]
+    pub fn restart_cause(&self) -> String {
+        match (&self.record.spawn_error, self.record.life.last_exit) {
+            (Some(_), _) => "not_spawned".to_owned(),
+            (None, Some(Exit::Signal { signal, .. })) => nix::sys::signal::Signal::try_from(signal)
+                .map_or_else(|_| format!("signal_{signal}"), |signal| signal.to_string()),
+            (None, Some(Exit::Code(code))) => format!("exit_{code}"),
+            (None, None) => "other".to_owned(),
         }
     }
 

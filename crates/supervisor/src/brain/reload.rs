@@ -65,7 +65,9 @@ impl Supervisor {
         }
         self.log.set_level(config.log.level.tracing());
         self.house = House::new(&config, std::mem::take(&mut self.house.notify_socket));
-        self.config = config;
+        let old = std::mem::replace(&mut self.config, config);
+        self.match_pools();
+        self.announce_group_changes(&old)?;
         self.daemon.generation += 1;
         let orders = [
             self.store_config(),

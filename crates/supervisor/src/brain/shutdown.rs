@@ -82,6 +82,7 @@ impl Supervisor {
         };
         let store = self.store_daemon();
         self.link.send(&[store, notify])?;
+        self.happened("SUPERVISOR_STATE_CHANGE_STOPPING", "")?;
         let unfinished = self.unfinished();
         let up: Vec<&str> = unfinished.iter().map(|(id, _)| self.spoken(id)).collect();
         if !up.is_empty() {
@@ -162,7 +163,10 @@ impl Supervisor {
         let needs =
             |(id, _): &(String, _), (other, _): &(String, _)| some_depend && self.needs(id, other);
         let batch = stop_batch(unfinished, |(_, priority)| *priority, needs);
-        let batch = batch.into_iter().map(|(id, _)| id);
+        let batch: Vec<String> = batch.into_iter().map(|(id, _)| id).collect();
+        if waiting.is_empty() && self.has_farewells(&batch) {
+            return Ok(());
+        }
         for id in waiting.into_iter().chain(batch) {
             let state = self
                 .processes

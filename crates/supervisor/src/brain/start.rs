@@ -101,7 +101,7 @@ pub fn order(
 }
 
 fn output(wanted: &config::Output, channel: Channel) -> Output {
-    if wanted.to == Destination::Nowhere {
+    if wanted.to == Destination::Nowhere && !wanted.is_heard() {
         Output::Null
     } else {
         Output::Pipe(channel)

@@ -4,6 +4,7 @@
 
 use super::ask::{Act, Ask, Asks, Waiter, Watches};
 use super::cgroup::Cgroups;
+use super::events::Events;
 use super::link::Link;
 use super::logs::pump::Pump;
 use super::notify::NotifySocket;
@@ -91,6 +92,7 @@ pub struct Supervisor {
     pub heard: Option<UnboundedReceiver<Found>>,
     pub cgroups: Option<Cgroups>,
     pub askers: Vec<Asker>,
+    pub events: Events,
 }
 
 impl Supervisor {
@@ -129,8 +131,16 @@ impl Supervisor {
                     }
                 }
                 Some(found) = heard.recv() => self.found(found)?,
+                Some(Ok(id)) = self.events.spoke.join_next(), if !self.events.spoke.is_empty() => {
+                    self.spoke(&id)?;
+                }
+                Some(heard) = self.pump.heard.recv() => self.output_event(heard)?,
                 Some(ask) = asks.recv() => self.asked(ask)?,
-                () = timer => self.tick()?,
+                () = timer => {
+                    if !self.tick_events()? {
+                        self.tick()?;
+                    }
+                }
             }
             self.advance().await?;
         }
@@ -139,7 +149,8 @@ impl Supervisor {
     }
 
     fn next_deadline(&self) -> Option<Moment> {
-        self.processes.values().filter_map(Process::deadline).min()
+        let processes = self.processes.values().filter_map(Process::deadline);
+        processes.chain(self.next_tick()).min()
     }
 
     fn tick(&mut self) -> Result<(), Error> {
@@ -190,6 +201,7 @@ impl Supervisor {
                     return Ok(());
                 };
                 process.pid = Some(pid);
+                process.last_pid = Some(pid);
                 process.since = Some(at);
                 process.pidfd = fds.into_iter().next();
                 tracing::info!("spawned: '{}' with pid {pid}", self.spoken(&id));
@@ -228,6 +240,7 @@ impl Supervisor {
                     return Ok(());
                 };
                 process.record.ended = Some(jiff::Timestamp::now());
+                self.listener_ended(&id)?;
                 self.note_cause(&id);
                 self.feed(&id, Event::Exited { exit, at })?;
                 self.after_exit(&id, generation)
@@ -375,6 +388,7 @@ impl Supervisor {
         self.release_unnamed()?;
         self.answer_waiters();
         self.look_at_watches();
+        self.deliver_events()?;
         if self.phase.get() == Phase::Starting
             && self.processes.keys().all(|id| self.is_settled(id))
         {

@@ -144,6 +144,12 @@ impl Output {
         }
     }
 
+    /// Whether somebody wants to see it, wherever it goes.
+    #[must_use]
+    pub fn is_heard(&self) -> bool {
+        self.events || self.capture_bytes > 0 || self.syslog
+    }
+
     #[must_use]
     pub fn path(&self) -> Option<&Path> {
         match &self.to {

@@ -11,7 +11,7 @@ use nix::fcntl::SpliceFFlags;
 use nix::unistd::{Whence, lseek};
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::io::{self, Write as _};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -114,6 +114,36 @@ impl LogWriter {
         Ok(Moved::Bytes(cut.take))
     }
 
+    /// Adds bytes that came another way; says how often the file was full.
+    pub(super) fn append(&mut self, mut bytes: &[u8]) -> io::Result<u64> {
+        let mut rotations = 0;
+        while !bytes.is_empty() {
+            let limit = self.settings.max_bytes;
+            if !self.regular {
+                self.file.write_all(bytes)?;
+                break;
+            }
+            let size = self.end()?;
+            let room = usize::try_from(limit.saturating_sub(size)).unwrap_or(usize::MAX);
+            if limit == 0 || bytes.len() <= room {
+                self.file.write_all(bytes)?;
+                break;
+            }
+            let overrun = (limit + OVERRUN as u64).saturating_sub(size.max(limit));
+            let overrun = usize::try_from(overrun).unwrap_or(0);
+            let cut = cut(bytes, room, overrun, self.ends_with_newline(size)?);
+            let (now, later) = bytes.split_at(cut.take);
+            self.file.write_all(now)?;
+            bytes = later;
+            if !cut.rotate {
+                break;
+            }
+            self.rotate()?;
+            rotations += 1;
+        }
+        Ok(rotations)
+    }
+
     fn splice(&self, pipe: impl AsFd, count: usize) -> io::Result<Moved> {
         let flags = SpliceFFlags::SPLICE_F_NONBLOCK | SpliceFFlags::SPLICE_F_MOVE;
         match sys::splice(pipe, &self.file, None, count, flags) {
@@ -189,14 +219,14 @@ fn make_way(path: &Path, backups: u32) -> io::Result<()> {
 
 /// Looks at the first bytes in a pipe and leaves them there.
 #[derive(Debug)]
-pub(super) struct Peek {
+pub(in crate::brain) struct Peek {
     read: OwnedFd,
     write: OwnedFd,
     bytes: Vec<u8>,
 }
 
 impl Peek {
-    pub(super) fn new() -> io::Result<Self> {
+    pub(in crate::brain) fn new() -> io::Result<Self> {
         let (read, write) = sys::pipe_cloexec_nonblock()?;
         let _ = sys::set_pipe_size(&write, 1 << 20); // a smaller one sees less at a time, that is all
         Ok(Self {
@@ -207,7 +237,7 @@ impl Peek {
     }
 
     /// Up to `most` of the bytes that wait; fewer if the scratch pipe has no more places.
-    pub(super) fn look(&mut self, pipe: impl AsFd, most: usize) -> io::Result<&[u8]> {
+    pub(in crate::brain) fn look(&mut self, pipe: impl AsFd, most: usize) -> io::Result<&[u8]> {
         let count = match sys::tee(pipe, &self.write, most, SpliceFFlags::SPLICE_F_NONBLOCK) {
             Ok(count) => count,
             Err(err) if err.kind() == io::ErrorKind::WouldBlock => 0,

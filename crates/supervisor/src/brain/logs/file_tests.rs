@@ -1,7 +1,6 @@
 //! Rotation and cutting on real files and a real pipe.
 
 use super::*;
-use std::io::Write as _;
 
 fn rig(max_bytes: u64, backups: u32) -> (tempfile::TempDir, LogWriter, OwnedFd, File) {
     let dir = tempfile::tempdir().unwrap();

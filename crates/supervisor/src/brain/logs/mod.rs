@@ -4,11 +4,15 @@
 pub(super) mod auto_log;
 mod cut;
 mod file;
+pub mod filter;
 mod outlet;
 pub mod pump;
 mod room;
 pub mod tail;
 pub mod tap;
+
+pub(in crate::brain) use file::Peek;
+pub(in crate::brain) use outlet::discard;
 
 use crate::holder::wire::Channel;
 use std::fmt;

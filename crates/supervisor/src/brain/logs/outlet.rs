@@ -30,6 +30,18 @@ impl Outlet {
         }
     }
 
+    /// Adds bytes that came another way; says how often the file was full.
+    pub(super) fn append(&mut self, bytes: &[u8]) -> io::Result<u64> {
+        if let Self::Unopened(settings) = self {
+            *self = Self::File(LogWriter::open(settings.clone())?);
+        }
+        match self {
+            Self::Unopened(_) => Ok(0),
+            Self::File(log) => log.append(bytes),
+            Self::Plain(out) => out.write_all(bytes).map(|()| 0),
+        }
+    }
+
     /// Moves some of what waits in the pipe.
     pub(super) fn step(
         &mut self,
@@ -63,7 +75,7 @@ fn copy(pipe: BorrowedFd<'_>, out: &mut File, peek: &mut Peek, null: &File) -> i
 }
 
 /// Takes `count` bytes that are known to wait out of a pipe.
-pub(super) fn discard(pipe: impl AsFd, count: usize, null: &File) -> io::Result<()> {
+pub(in crate::brain) fn discard(pipe: impl AsFd, count: usize, null: &File) -> io::Result<()> {
     let mut left = count;
     while left > 0 {
         left -= sys::splice(&pipe, null, None, left, SpliceFFlags::empty())?.min(left);

@@ -3,6 +3,7 @@
 //! Not here: the thread's own doings (see `room`), or who reads the logs afterwards (see `tail`).
 
 use super::Key;
+use super::filter::{Heard, Wanted};
 use super::room::Room;
 use super::tap::Tap;
 use std::io;
@@ -10,9 +11,11 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use trine_sys::epoll::{eventfd, eventfd_wake};
 
+/// Pieces of output that wait to become events; more are dropped rather than keeping programs waiting.
+const HEARD_WAITING: usize = 256;
 /// The thread keeps a few lines of stack and no buffers there.
 const STACK_BYTES: usize = 256 << 10;
 
@@ -22,6 +25,8 @@ pub struct Pump {
     commands: Sender<Command>,
     wake: Arc<OwnedFd>,
     thread: Option<JoinHandle<()>>,
+    /// Output that listeners may want.
+    pub heard: mpsc::Receiver<Heard>,
 }
 
 #[derive(Debug)]
@@ -30,11 +35,13 @@ pub(super) enum Command {
         key: Key,
         pipe: OwnedFd,
         tap: Arc<Tap>,
+        wanted: Wanted,
     },
     /// Change where the output goes; what waits in the pipe still goes to the old place.
     Redirect {
         key: Key,
         tap: Arc<Tap>,
+        wanted: Wanted,
     },
     /// Move what waits, then answer.
     Drain {
@@ -54,7 +61,8 @@ impl Pump {
     pub fn start() -> io::Result<Self> {
         let (commands, inbox) = channel();
         let wake = Arc::new(eventfd()?);
-        let mut room = Room::new(wake.clone(), inbox)?;
+        let (tell, heard) = mpsc::channel(HEARD_WAITING);
+        let mut room = Room::new(wake.clone(), inbox, tell)?;
         let thread = std::thread::Builder::new()
             .name("log-pump".into())
             .stack_size(STACK_BYTES)
@@ -62,6 +70,7 @@ impl Pump {
         Ok(Self {
             commands,
             wake,
+            heard,
             thread: Some(thread),
         })
     }
@@ -72,12 +81,17 @@ impl Pump {
         let _ = eventfd_wake(&*self.wake);
     }
 
-    pub fn add(&self, key: Key, pipe: OwnedFd, tap: Arc<Tap>) {
-        self.send(Command::Add { key, pipe, tap });
+    pub fn add(&self, key: Key, pipe: OwnedFd, tap: Arc<Tap>, wanted: Wanted) {
+        self.send(Command::Add {
+            key,
+            pipe,
+            tap,
+            wanted,
+        });
     }
 
-    pub fn redirect(&self, key: Key, tap: Arc<Tap>) {
-        self.send(Command::Redirect { key, tap });
+    pub fn redirect(&self, key: Key, tap: Arc<Tap>, wanted: Wanted) {
+        self.send(Command::Redirect { key, tap, wanted });
     }
 
     /// Resolves once what is in the pipe now is where it belongs. An unknown key resolves at once.

@@ -3,6 +3,7 @@
 
 use super::Key;
 use super::file::{Moved, Peek};
+use super::filter::{Filter, Heard, Part, Wanted};
 use super::outlet::discard;
 use super::pump::Command;
 use super::tap::Tap;
@@ -13,10 +14,13 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
+use tokio::sync::mpsc::Sender;
 use trine_sys::epoll::{Epoll, Event, Interest, eventfd_take};
 use trine_sys::file as sys;
 
 const COMMANDS: u64 = 0;
+/// Looked at in one step.
+const LOOK_BYTES: usize = 64 << 10;
 /// When output trickles in faster than this, it is collected for as long before the next look.
 const BREATH: Duration = Duration::from_millis(1);
 /// How often an outlet that takes nothing is tried again.
@@ -34,6 +38,7 @@ pub(super) struct Room {
     null: File,
     /// Streams whose outlet takes nothing.
     stuck: usize,
+    tell: Sender<Heard>,
 }
 
 #[derive(Debug)]
@@ -44,10 +49,16 @@ struct Stream {
     tap: Arc<Tap>,
     /// The last attempt to write failed; the pipe is not watched until one succeeds.
     stuck: bool,
+    /// Looks at what goes by, if anybody wants that.
+    filter: Option<Filter>,
 }
 
 impl Room {
-    pub(super) fn new(wake: Arc<OwnedFd>, inbox: Receiver<Command>) -> io::Result<Self> {
+    pub(super) fn new(
+        wake: Arc<OwnedFd>,
+        inbox: Receiver<Command>,
+        tell: Sender<Heard>,
+    ) -> io::Result<Self> {
         let epoll = Epoll::new()?;
         epoll.add(&*wake, COMMANDS, Interest::EPOLLIN)?;
         Ok(Self {
@@ -60,6 +71,7 @@ impl Room {
             peek: Peek::new()?,
             null: File::options().write(true).open("/dev/null")?,
             stuck: 0,
+            tell,
         })
     }
 
@@ -99,11 +111,17 @@ impl Room {
 
     fn obey(&mut self, command: Command) {
         match command {
-            Command::Add { key, pipe, tap } => self.add(key, pipe, tap),
-            Command::Redirect { key, tap } => {
+            Command::Add {
+                key,
+                pipe,
+                tap,
+                wanted,
+            } => self.add(key, pipe, tap, wanted),
+            Command::Redirect { key, tap, wanted } => {
                 self.drain(&key);
                 if let Some(stream) = self.stream(&key) {
                     stream.tap = tap;
+                    stream.filter = filter(wanted);
                 }
             }
             Command::Drain { key, done } => {
@@ -130,7 +148,7 @@ impl Room {
         }
     }
 
-    fn add(&mut self, key: Key, pipe: OwnedFd, tap: Arc<Tap>) {
+    fn add(&mut self, key: Key, pipe: OwnedFd, tap: Arc<Tap>, wanted: Wanted) {
         let token = self.next_token;
         self.next_token += 1;
         if let Err(err) = self.epoll.add(&pipe, token, Interest::EPOLLIN) {
@@ -145,6 +163,7 @@ impl Room {
             capacity,
             tap,
             stuck: false,
+            filter: filter(wanted),
         };
         self.streams.insert(token, stream);
     }
@@ -158,7 +177,7 @@ impl Room {
         let Some(stream) = self.streams.get_mut(&token) else {
             return true;
         };
-        match stream.step(&mut self.peek, &self.null) {
+        match stream.step(&mut self.peek, &self.null, &self.tell) {
             Ok(Moved::Nothing) => true,
             Ok(Moved::Rotated { .. }) => false,
             Ok(Moved::Bytes(count)) => count < stream.capacity / 4,
@@ -184,9 +203,12 @@ impl Room {
         };
         // Bounded: a descendant may go on writing for ever.
         let mut left = 4 * stream.capacity;
-        while let Ok(moved) = stream.step(&mut self.peek, &self.null) {
+        while let Ok(moved) = stream.step(&mut self.peek, &self.null, &self.tell) {
             let count = match moved {
-                Moved::Nothing => return,
+                Moved::Nothing => {
+                    stream.flush(&self.tell);
+                    return;
+                }
                 Moved::Rotated { count } | Moved::Bytes(count) => count,
             };
             if count >= left {
@@ -201,7 +223,7 @@ impl Room {
             if !stream.stuck {
                 continue;
             }
-            if stream.step(&mut self.peek, &self.null).is_err() {
+            if stream.step(&mut self.peek, &self.null, &self.tell).is_err() {
                 stream.make_room(&self.null);
                 continue;
             }
@@ -217,9 +239,55 @@ impl Room {
     }
 }
 
+fn filter(wanted: Wanted) -> Option<Filter> {
+    (!wanted.nothing()).then(|| Filter::new(wanted))
+}
+
 impl Stream {
-    fn step(&self, peek: &mut Peek, null: &File) -> io::Result<Moved> {
+    fn step(&mut self, peek: &mut Peek, null: &File, tell: &Sender<Heard>) -> io::Result<Moved> {
+        if let Some(filter) = &mut self.filter {
+            let seen = peek.look(self.pipe.as_fd(), LOOK_BYTES)?;
+            if seen.is_empty() {
+                return Ok(Moved::Nothing);
+            }
+            let (count, parts) = (seen.len(), filter.feed(seen));
+            self.put(parts, tell);
+            discard(self.pipe.as_fd(), count, null)?;
+            return Ok(Moved::Bytes(count));
+        }
         self.tap.step(self.pipe.as_fd(), self.capacity, peek, null)
+    }
+
+    /// To the log, and to whoever listens. What does not find a place is dropped: the program must not wait.
+    fn put(&self, parts: Vec<Part>, tell: &Sender<Heard>) {
+        let tells = self.filter.as_ref().is_some_and(Filter::tells);
+        for part in parts {
+            let (bytes, is_captured) = match part {
+                Part::Plain(bytes) => {
+                    self.tap.append(&bytes);
+                    if !tells {
+                        continue;
+                    }
+                    (bytes, false)
+                }
+                Part::Captured(bytes) => (bytes, true),
+            };
+            let heard = Heard {
+                key: self.key.clone(),
+                bytes,
+                is_captured,
+            };
+            if tell.try_send(heard).is_err() {
+                tracing::error!("too much output of {} to make events of all", self.key);
+            }
+        }
+    }
+
+    fn flush(&mut self, tell: &Sender<Heard>) {
+        if let Some(filter) = &mut self.filter {
+            let parts = filter.flush();
+            self.put(parts, tell);
+        }
     }
 
     /// The disk takes nothing: rather lose output, and say how much, than let the program wait.

@@ -95,6 +95,26 @@ impl Tap {
         Ok(())
     }
 
+    /// Writes bytes that came another way than straight from a pipe. What cannot be written is counted as lost.
+    pub fn append(&self, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
+        let mut outlet = self.outlet();
+        match outlet.append(bytes) {
+            Ok(rotations) => {
+                self.written
+                    .fetch_add(bytes.len() as u64, Ordering::Relaxed);
+                self.generation.fetch_add(rotations, Ordering::Release);
+            }
+            Err(_) => self.lost(bytes.len() as u64),
+        }
+        drop(outlet);
+        if self.changed.receiver_count() > 0 {
+            self.changed.send_replace(());
+        }
+    }
+
     /// Empties the log file; what is not one has nothing to empty.
     pub fn clear(&self) -> io::Result<()> {
         match &mut *self.outlet() {

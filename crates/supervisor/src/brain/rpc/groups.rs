@@ -95,6 +95,7 @@ impl Supervisor {
         self.daemon.generation += 1;
         let orders = [self.store_config(), self.store_daemon()];
         self.link.send(&orders)?;
+        self.match_pools();
         self.group_event(event, name)?;
         self.reconcile()?;
         Ok(Ok(true.into()))
