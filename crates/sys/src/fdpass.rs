@@ -160,6 +160,15 @@ pub fn duplicate(fd: impl AsFd, lowest: RawFd) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
+/// Makes `number` another name of `fd`, open across exec, whatever it was before: only right before an exec, when
+/// nothing of ours is used any more.
+pub fn place(fd: impl AsFd, number: RawFd) -> io::Result<()> {
+    // SAFETY: dup2 takes two integers; the caller's promise is that nobody owns `number` any more.
+    let result = unsafe { libc::dup2(fd.as_fd().as_raw_fd(), number) };
+    nix::errno::Errno::result(result)?;
+    Ok(())
+}
+
 /// Takes over a descriptor that was open when this program was executed (LISTEN_FDS, `fd://N`), and sets CLOEXEC.
 ///
 /// EBADF when no such descriptor is open, or when it is CLOEXEC: then this process opened it itself after the

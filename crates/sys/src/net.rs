@@ -18,7 +18,7 @@ use nix::sys::socket::{
 };
 
 mod unix;
-pub use unix::{UnixListenFd, bind_datagram, listen_unix};
+pub use unix::{UnixListenFd, bind_datagram, listen_unix, lock_unix};
 
 /// A socket's own or its peer's address.
 #[derive(Clone, Debug, PartialEq, Eq)]

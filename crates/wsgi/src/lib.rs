@@ -20,11 +20,10 @@ use std::io::Write as _;
 
 use trine_service::exit::{ExitStatus as _, chain};
 use trine_service::logging::{self, LogHandle};
-use trine_service::pidfile::PidFile;
 
 pub use error::Error;
 
-use arbiter::{Arbiter, Start};
+use arbiter::{Arbiter, Launch, Start};
 use cli::{Program, Stop};
 use config::{Settings, Sources};
 use python::{Gil, LoadError, Setup};
@@ -79,6 +78,7 @@ pub(crate) fn sources(program: &Program, words: &[String]) -> Result<Sources, St
 }
 
 fn run(sources: &Sources, words: &[String]) -> Result<(), Error> {
+    let launch = Launch::here(sources.folder().to_owned());
     let setup = Setup {
         python: sources.python(),
         argv: words.to_vec(),
@@ -102,23 +102,31 @@ fn run(sources: &Sources, words: &[String]) -> Result<(), Error> {
             }
             return check(gil, &settings);
         }
+        // The second arbiter of an upgrade is in the background already.
+        if settings.daemon && !launch.is_second() {
+            arbiter::daemon::go_into_background(gil, settings.log.enable_stdio_inheritance)?;
+        }
         let log = logging::init(&settings.log())?;
         for warning in &settings.warnings {
             tracing::warn!("{warning}");
         }
-        serve(gil, sources, settings, log)
+        serve(gil, sources, settings, launch, log)
     })?
 }
 
-fn serve(gil: Gil<'_>, sources: &Sources, settings: Settings, log: LogHandle) -> Result<(), Error> {
+fn serve(
+    gil: Gil<'_>,
+    sources: &Sources,
+    settings: Settings,
+    launch: Launch,
+    log: LogHandle,
+) -> Result<(), Error> {
     let own = env!("CARGO_PKG_VERSION");
     if sources.program.is_gunicorn() {
         tracing::info!("Starting gunicorn {} (trine-wsgi {own})", cli::GUNICORN);
     } else {
         tracing::info!("Starting trine-wsgi {own}");
     }
-    let _pidfile = settings.pidfile.as_ref().map(PidFile::create).transpose()?;
-    let listeners = listen::listeners(&settings)?;
     let preloaded = if settings.preload_app {
         Some(preload(gil, &settings)?)
     } else {
@@ -127,7 +135,7 @@ fn serve(gil: Gil<'_>, sources: &Sources, settings: Settings, log: LogHandle) ->
     let start = Start {
         sources: sources.clone(),
         settings,
-        listeners,
+        launch,
         preloaded,
         log,
     };

@@ -107,6 +107,25 @@ impl SocketFile {
     }
 }
 
+impl SocketFile {
+    /// Takes over the file of a socket whose maker handed it down and has ended.
+    ///
+    /// # Errors
+    /// AddrInUse when somebody looks after it.
+    pub fn claim(path: &std::path::Path) -> std::io::Result<Self> {
+        Ok(Self {
+            path: path.to_owned(),
+            maker: getpid(),
+            lock: net::lock_unix(path)?,
+        })
+    }
+
+    /// Leaves the file where it is, for a process that the socket was handed down to.
+    pub fn leave(mut self) {
+        self.maker = Pid::from_raw(0);
+    }
+}
+
 impl Drop for SocketFile {
     fn drop(&mut self) {
         if getpid() == self.maker {

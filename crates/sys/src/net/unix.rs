@@ -104,6 +104,11 @@ fn bind_with_mode(fd: &OwnedFd, path: &Path, addr: &UnixAddr, mode: u32) -> io::
     Ok(())
 }
 
+/// Locks the path of a socket that another process has made and does not look after any more. AddrInUse: somebody does.
+pub fn lock_unix(path: &Path) -> io::Result<OwnedFd> {
+    Ok(lock(&lock_path(path))?.into())
+}
+
 fn lock_path(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");

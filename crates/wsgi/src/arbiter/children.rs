@@ -22,6 +22,8 @@ pub(super) struct Child {
     notice: OwnedFd,
     heard: Vec<u8>,
     pub spawned: Instant,
+    /// Another is to take its place, for its age.
+    pub aged: bool,
     /// It as hooks see it.
     pub object: Worker,
     /// Why we killed it, if we did.
@@ -50,6 +52,7 @@ impl Child {
             heard: Vec::new(),
             spawned: Instant::now(),
             object,
+            aged: false,
             our_doing: None,
             failure: None,
             said: None,

@@ -58,6 +58,57 @@ impl Arbiter {
         self.tell_status();
     }
 
+    /// Children that are not ours by birth: as the first process of a container we collect them.
+    pub(super) fn reap_orphans(&mut self, gil: Gil<'_>) {
+        while let Ok(Some(pid)) = process::peek_exited() {
+            let number = pid.as_raw();
+            if self.children.get(number).is_some() {
+                self.child_exited(gil, number);
+            } else if self.succession.successor() == Some(number) {
+                self.successor_ended(gil);
+            } else if process::reap(process::Reap::Pid(pid)).is_err() {
+                return;
+            }
+        }
+    }
+
+    /// When the next worker is as old as `max_worker_lifetime` allows.
+    pub(super) fn next_age(&self) -> Option<Instant> {
+        let ages = self
+            .children
+            .iter()
+            .filter(|(pid, child)| !child.aged && self.is_ready(*pid));
+        ages.filter_map(|(_, child)| self.end_of(child)).min()
+    }
+
+    fn end_of(&self, child: &Child) -> Option<Instant> {
+        let lifetime = self.settings_of(child.generation).max_worker_lifetime?;
+        Some(child.spawned + lifetime)
+    }
+
+    /// Has others take the places of workers that are too old.
+    pub(super) fn look_for_aged(&mut self, gil: Gil<'_>) {
+        let now = Instant::now();
+        let due = |(pid, child): &(Pid, &Child)| {
+            !child.aged && self.is_ready(*pid) && self.end_of(child).is_some_and(|end| end <= now)
+        };
+        let aged: Vec<Pid> = self
+            .children
+            .iter()
+            .filter(due)
+            .map(|(pid, _)| pid)
+            .collect();
+        for pid in aged {
+            if let Some(child) = self.children.get_mut(pid) {
+                child.aged = true;
+                tracing::info!(
+                    "Worker (pid:{pid}) is as old as max_worker_lifetime allows; another takes its place"
+                );
+            }
+            self.happen(gil, Event::Recycle { pid });
+        }
+    }
+
     /// Everything that is known of how a worker ended.
     fn death_of(&mut self, pid: Pid, child: &Child, ended: process::Ended) -> Death {
         let stage = self.state.workers().get(&pid).map(|worker| worker.stage);

@@ -140,7 +140,8 @@ impl Arbiter {
 
     /// Brings LISTENERS up to date.
     pub(super) fn show_listeners(&self, gil: Gil<'_>) {
-        let all: Vec<ListenerFacts> = self.listeners.iter().map(facts_of).collect();
+        let listeners = self.listeners_of(self.state.generation());
+        let all: Vec<ListenerFacts> = listeners.iter().map(|one| facts_of(one)).collect();
         self.server.set(gil, &[("LISTENERS", Fact::Listeners(all))]);
     }
 
@@ -148,6 +149,7 @@ impl Arbiter {
     pub(super) fn new_worker(
         &mut self,
         gil: Gil<'_>,
+        generation: u64,
         settings: &Settings,
     ) -> Result<Worker, String> {
         self.worker_age += 1;
@@ -156,7 +158,8 @@ impl Arbiter {
         let timeout = settings
             .timeout
             .map_or(0.0, |timeout| timeout.as_secs_f64());
-        let sockets: Vec<ListenerFacts> = self.listeners.iter().map(facts_of).collect();
+        let listeners = self.listeners_of(generation);
+        let sockets: Vec<ListenerFacts> = listeners.iter().map(|one| facts_of(one)).collect();
         let mut facts: Vec<(&str, Fact)> = Vec::new();
         facts.extend(
             settings

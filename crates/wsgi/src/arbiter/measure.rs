@@ -39,7 +39,7 @@ impl Arbiter {
         if self.next_measure().is_some_and(|next| next <= now) {
             self.told.backlog = Some(now);
             let listeners: Vec<i32> = self
-                .listeners
+                .listeners_of(self.state.generation())
                 .iter()
                 .filter(|listener| matches!(listener.addr, SockAddr::Tcp(_)))
                 .map(|listener| listener.fd.as_fd().as_raw_fd())

@@ -8,13 +8,16 @@
 mod cause;
 mod children;
 mod control;
+pub mod daemon;
 mod deaths;
 mod hooks;
+mod listeners;
 mod measure;
 mod oom;
 mod perform;
 mod report;
 pub mod state;
+mod upgrade;
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -29,18 +32,22 @@ use trine_service::readiness::Notifier;
 use trine_service::signals::{Came, Signal, SignalPipe};
 use trine_service::{Phase, PhaseCell};
 use trine_sys::epoll::{Epoll, Event as Ready, Interest};
-use trine_sys::file;
+use trine_sys::{file, process};
 
 use crate::config::{Settings, Sources};
 use crate::error::Error;
 use crate::python::{self, App, Gil, Hook, Logger, Server};
 use crate::slots::Slots;
+use crate::worker::identity;
 use crate::worker::share::Channels;
 
 use children::Children;
 use control::Control;
 use oom::OomWatch;
 use state::{Event, Policy, State};
+use upgrade::Succession;
+
+pub use upgrade::Launch;
 
 /// How long INT and QUIT let workers go on.
 const QUICK: Duration = Duration::from_secs(2);
@@ -53,7 +60,7 @@ const PLACES: usize = 64;
 /// Channels between workers, at least.
 const CHANNELS: usize = 8;
 
-const CAUGHT: [Signal; 8] = [
+const CAUGHT: [Signal; 9] = [
     Signal::SIGTERM,
     Signal::SIGINT,
     Signal::SIGQUIT,
@@ -61,6 +68,7 @@ const CAUGHT: [Signal; 8] = [
     Signal::SIGTTIN,
     Signal::SIGTTOU,
     Signal::SIGUSR1,
+    Signal::SIGUSR2,
     Signal::SIGWINCH,
 ];
 
@@ -71,13 +79,16 @@ mod token {
     pub(super) const CONTROL_CLIENT: u64 = 3 << 32;
     pub(super) const EXITED: u64 = 4 << 32;
     pub(super) const NOTICE: u64 = 5 << 32;
+    pub(super) const SUCCESSOR: u64 = 6 << 32;
+    pub(super) const PREDECESSOR: u64 = 7 << 32;
 }
 
 pub struct Arbiter {
     sources: Sources,
     /// In force; the workers of a generation are forked with those of their own.
     settings: BTreeMap<u64, Arc<Settings>>,
-    listeners: Vec<Listener>,
+    /// By generation: a reload may change them.
+    listeners: BTreeMap<u64, Vec<Rc<Listener>>>,
     slots: Arc<Slots>,
     /// By which workers give each other connections.
     channels: Arc<Channels>,
@@ -112,6 +123,9 @@ pub struct Arbiter {
     workers_told: usize,
     /// The start is to be called off with this code.
     halt: Option<u8>,
+    succession: Succession,
+    /// Variables that settings have set, and what they were before.
+    variables: BTreeMap<String, Option<String>>,
 }
 
 impl std::fmt::Debug for Arbiter {
@@ -127,7 +141,7 @@ impl std::fmt::Debug for Arbiter {
 pub struct Start {
     pub sources: Sources,
     pub settings: Settings,
-    pub listeners: Vec<Listener>,
+    pub launch: Launch,
     pub preloaded: Option<App>,
     pub log: LogHandle,
 }
@@ -137,7 +151,7 @@ impl Arbiter {
         let Start {
             sources,
             settings,
-            listeners,
+            launch,
             preloaded,
             log,
         } = start;
@@ -150,11 +164,17 @@ impl Arbiter {
         // A reload has twice the workers for a while; who comes beyond that only gives.
         let channels = Channels::new(CHANNELS.max(settings.workers * 2)).map_err(Error::Arbiter)?;
         let epoll = Rc::new(Epoll::new().map_err(Error::Arbiter)?);
-        let signals = SignalPipe::new(&CAUGHT)?;
+        let mut caught = CAUGHT.to_vec();
+        // As the first process of a container we get everybody's orphans.
+        caught.extend((process::getpid().as_raw() == 1).then_some(Signal::SIGCHLD));
+        let signals = SignalPipe::new(&caught)?;
         epoll
             .add(signals.as_fd(), token::SIGNALS, Interest::EPOLLIN)
             .map_err(Error::Arbiter)?;
+        let succession = Succession::begin(launch, &settings)?;
         let control = match &settings.control {
+            // It is the other arbiter's until that is gone.
+            Some(_) if succession.is_second() => None,
             Some(path) => Some(Control::bind(path, Rc::clone(&epoll))?),
             None => None,
         };
@@ -166,7 +186,7 @@ impl Arbiter {
             sources,
             policy: policy_of(&settings),
             settings: BTreeMap::from([(state.generation(), Arc::new(settings))]),
-            listeners,
+            listeners: BTreeMap::new(),
             slots: Arc::new(slots),
             channels: Arc::new(channels),
             epoll,
@@ -191,13 +211,28 @@ impl Arbiter {
             worker_age: 0,
             workers_told: workers,
             halt: None,
+            succession,
+            variables: BTreeMap::new(),
         })
     }
 
     /// Runs until everything has ended. Forked workers never return from here.
     pub fn run(mut self, gil: Gil<'_>) -> Result<(), Error> {
+        self.watch_predecessor()?;
+        self.show_master(gil);
+        self.note_variables(&self.settings_of(self.state.generation()));
         self.first_workers_hook(gil)?;
         self.starting_hook(gil, Hook::OnStarting)?;
+        let settings = self.settings_of(self.state.generation());
+        identity::give_logs(&settings);
+        self.listeners
+            .insert(self.state.generation(), listeners::open(&settings)?);
+        if !self.succession.is_shared() {
+            self.listeners
+                .values_mut()
+                .for_each(|all| listeners::claim_files(all));
+        }
+        drop(settings);
         self.show_listeners(gil);
         self.announce_start();
         self.starting_hook(gil, Hook::WhenReady)?;
@@ -219,12 +254,13 @@ impl Arbiter {
                 self.happen(gil, Event::Stop);
             }
             self.look_for_hung(gil);
+            self.look_for_aged(gil);
             self.happen(gil, Event::Tick);
             self.beat();
             self.measure(gil);
         }
         self.phase.set(Phase::Gone);
-        tracing::info!("Shutting down: Master");
+        tracing::info!("Shutting down: {}", self.succession.name());
         if let Err(error) = self.server_hook(gil, Hook::OnExit) {
             tracing::error!("{error}");
         }
@@ -258,6 +294,8 @@ impl Arbiter {
                     control.accept();
                 }
             }
+            token::SUCCESSOR => self.successor_ended(gil),
+            token::PREDECESSOR => self.promote(gil),
             token::CONTROL_CLIENT => self.control_client(gil, number),
             _ => {}
         }
@@ -275,14 +313,26 @@ impl Arbiter {
         }
         match came.signal {
             Signal::SIGTERM => self.happen(gil, Event::Stop),
-            Signal::SIGINT | Signal::SIGQUIT => self.happen(gil, Event::QuickStop),
+            Signal::SIGINT | Signal::SIGQUIT => {
+                if self.state.is_stopping() {
+                    tracing::info!("Quick shutdown requested");
+                }
+                self.happen(gil, Event::QuickStop);
+            }
             Signal::SIGHUP => {
-                tracing::info!("Hang up: Master");
+                tracing::info!("Hang up: {}", self.succession.name());
                 self.reload(gil);
             }
             Signal::SIGTTIN => self.more_workers(gil),
             Signal::SIGTTOU => self.happen(gil, Event::Fewer),
             Signal::SIGUSR1 => self.reopen_logs(gil),
+            Signal::SIGUSR2 => self.upgrade(gil),
+            Signal::SIGWINCH if self.settings_of(self.state.generation()).daemon => {
+                tracing::info!("graceful stop of workers");
+                self.happen(gil, Event::Empty);
+            }
+            Signal::SIGWINCH => tracing::debug!("SIGWINCH ignored. Not daemonized"),
+            Signal::SIGCHLD => self.reap_orphans(gil),
             _ => {}
         }
     }
@@ -296,8 +346,8 @@ impl Arbiter {
             .notifier
             .watchdog_interval()
             .map(|interval| now + interval / 2);
-        let measure = self.next_measure();
-        let Some(next) = [tick, hung, beat, measure].into_iter().flatten().min() else {
+        let (age, measure) = (self.next_age(), self.next_measure());
+        let Some(next) = [tick, hung, beat, age, measure].into_iter().flatten().min() else {
             return -1;
         };
         // One more, so that the deadline is over when the wait is.

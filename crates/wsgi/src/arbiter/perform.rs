@@ -3,7 +3,9 @@
 //! Not here: deciding.
 
 use std::collections::VecDeque;
+use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -18,13 +20,26 @@ use trine_sys::{file, process, signals};
 
 use crate::config::Settings;
 use crate::notice::Notice;
-use crate::python::{Arg, Forked, Gil, Hook, Site, Worker, fork};
+use crate::python::{self, Arg, Forked, Gil, Hook, Site, Worker, fork};
+use crate::worker::identity;
 use crate::worker::recycle::limit_of_requests;
 use crate::worker::{self, Boot, Hooked, Logging, io::Listening};
 
 use super::children::Child;
 use super::state::{Effect, Event, Pid};
-use super::{Arbiter, policy_of, token};
+use super::{Arbiter, listeners, policy_of, token};
+
+/// What one fork has that no other has.
+struct Own {
+    slot: usize,
+    generation: u64,
+    say: OwnedFd,
+    arbiter: process::Pid,
+    mask: signals::Mask,
+}
+
+/// gunicorn's code for a worker that cannot boot.
+const BOOT_FAILED: i32 = 3;
 
 impl Arbiter {
     /// Lets `event` happen, and everything that follows from it.
@@ -67,7 +82,10 @@ impl Arbiter {
             Effect::Drain => self.drain(),
             Effect::TellStopping => {
                 self.set_phase(Phase::Draining);
-                let _ = self.notifier.stopping();
+                let _ = match self.succession.successor() {
+                    Some(pid) => self.notifier.main_pid(pid),
+                    None => self.notifier.stopping(),
+                };
             }
             Effect::BackOff(wait) => tracing::warn!("the next worker is started in {wait:?}"),
             Effect::Resized(target) => {
@@ -104,7 +122,7 @@ impl Arbiter {
             .ok_or_else(full)?;
         let settings = self.settings_of(generation);
         let object = self
-            .new_worker(gil, &settings)
+            .new_worker(gil, generation, &settings)
             .map_err(std::io::Error::other)?;
         self.pre_fork(gil, &settings, &object)?;
         let (notice, say) = file::pipe_cloexec_nonblock()?;
@@ -124,8 +142,14 @@ impl Arbiter {
                     server: self.server.share(gil),
                     worker: object,
                 };
-                let boot =
-                    self.become_worker(settings, slot, generation, say, (arbiter, mask), hooked);
+                let own = Own {
+                    slot,
+                    generation,
+                    say,
+                    arbiter,
+                    mask,
+                };
+                let boot = self.become_worker(gil, settings, own, hooked);
                 let code = worker::run(gil, boot);
                 process::exit_now(code)
             }
@@ -145,26 +169,50 @@ impl Arbiter {
     /// In the child: lets go of everything that is the arbiter's.
     fn become_worker(
         &mut self,
+        gil: Gil<'_>,
         settings: Arc<Settings>,
-        slot: usize,
-        generation: u64,
-        say: OwnedFd,
-        (arbiter, mask): (process::Pid, signals::Mask),
+        own: Own,
         hooked: Hooked,
     ) -> Boot {
+        let Own {
+            slot,
+            generation,
+            say,
+            arbiter,
+            mask,
+        } = own;
         self.signals = None;
         self.control = None;
+        self.succession.forget();
         self.children.clear();
         self.lifeline.1 = None;
-        let sites = self
-            .listeners
+        let mut listeners = self.listeners_of(generation);
+        self.listeners.clear();
+        if settings.reuse_port {
+            match listeners::each_workers_own(&settings) {
+                Ok(own) => listeners.extend(own),
+                Err(error) => {
+                    tracing::error!(
+                        "Exception in worker process: {}",
+                        trine_service::exit::chain(&error)
+                    );
+                    process::exit_now(BOOT_FAILED);
+                }
+            }
+        }
+        let sites = listeners
             .iter()
             .map(|listener| site(&settings, listener))
             .collect();
-        let listeners = std::mem::take(&mut self.listeners);
+        let listening: io::Result<Vec<Listening>> = listeners.into_iter().map(listening).collect();
+        let listening = listening.unwrap_or_else(|error| {
+            tracing::error!("Exception in worker process: cannot take the listeners: {error}");
+            process::exit_now(BOOT_FAILED)
+        });
+        self.apply_variables(gil, &settings);
         Boot {
             sites,
-            listeners: listeners.into_iter().map(listening).collect(),
+            listeners: listening,
             preloaded: self.preloaded.take(),
             slots: Arc::clone(&self.slots),
             channels: Arc::clone(&self.channels),
@@ -260,14 +308,41 @@ impl Arbiter {
             .unwrap_or_else(|| unreachable!("the settings in force are never removed"))
     }
 
+    pub(super) fn listeners_of(&self, generation: u64) -> Vec<Rc<Listener>> {
+        let own = self.listeners.get(&generation);
+        own.or_else(|| self.listeners.values().next_back())
+            .cloned()
+            .unwrap_or_default()
+    }
+
+    /// Remembers what the variables of `settings` were before.
+    pub(super) fn note_variables(&mut self, settings: &Settings) {
+        for (name, _) in &settings.raw_env {
+            let before = self.sources.variable(name);
+            self.variables.entry(name.clone()).or_insert(before);
+        }
+    }
+
+    /// `os.environ` as these settings want it: what others have set is as it was at the start.
+    fn apply_variables(&self, gil: Gil<'_>, settings: &Settings) {
+        if !self.variables.is_empty() {
+            python::reset_environment(gil, &self.variables);
+            python::set_environment(gil, &settings.raw_env);
+        }
+    }
+
     fn promoted(&mut self, gil: Gil<'_>, generation: u64) {
         self.settings.retain(|other, _| *other >= generation);
+        self.listeners.retain(|other, _| *other >= generation);
         let settings = self.settings_of(generation);
         self.policy = policy_of(&settings);
         match self.logger.set_up(gil, settings.shown.as_ref(), &self.log) {
             Ok(()) => self.logged_for = generation,
             Err(why) => tracing::error!("the log stays as it was: {why}"),
         }
+        self.apply_variables(gil, &settings);
+        self.move_pidfile(&settings);
+        self.show_listeners(gil);
         tracing::info!("generation {generation} is ready; the old workers leave");
         self.workers_changed(gil);
         self.reload_ended(true, Vec::new());
@@ -276,6 +351,7 @@ impl Arbiter {
     fn rejected(&mut self, gil: Gil<'_>, generation: u64) {
         self.show_settings(gil, &self.settings_of(self.state.generation()));
         self.settings.remove(&generation);
+        self.listeners.remove(&generation);
         let why = self
             .children
             .last_failure
@@ -301,9 +377,18 @@ impl Arbiter {
             tracing::warn!("{warning}");
         }
         let in_force = self.settings_of(self.state.generation());
-        if settings.bind != in_force.bind {
-            tracing::warn!("bind has changed; that takes effect with the next start");
-        }
+        let now = self.listeners_of(self.state.generation());
+        let opened = listeners::reopen(&settings, &in_force, &now);
+        drop(now);
+        let listeners = match opened {
+            Ok(listeners) => listeners,
+            Err(error) => {
+                let problem = trine_service::exit::chain(&error);
+                tracing::error!("the reload failed, the old workers serve on: {problem}");
+                self.reload_ended(false, vec![problem]);
+                return;
+            }
+        };
         if self.preloaded.is_some() {
             tracing::info!("the application was preloaded: its code is not imported again");
         }
@@ -319,6 +404,10 @@ impl Arbiter {
             return;
         }
         let workers = settings.workers;
+        self.note_variables(&settings);
+        identity::give_logs(&settings);
+        self.listeners
+            .insert(self.state.next_generation(), listeners);
         self.settings
             .insert(self.state.next_generation(), Arc::new(settings));
         self.happen(gil, Event::Reload { workers });
@@ -345,10 +434,19 @@ impl Arbiter {
     }
 
     fn drain(&mut self) {
+        if self.succession.is_shared() {
+            // Another arbiter serves on, on the same sockets.
+            self.listeners
+                .values_mut()
+                .for_each(|all| listeners::leave_files(all));
+            self.listeners.clear();
+            return;
+        }
         self.slots.set_stopping();
         // Ours end with us: from now on nobody else is let in. The workers take what waits already.
-        self.listeners
-            .retain(|listener| listener.origin == Origin::Inherited);
+        for all in self.listeners.values_mut() {
+            all.retain(|listener| listener.origin == Origin::Inherited);
+        }
     }
 
     pub(super) fn reopen_logs(&mut self, gil: Gil<'_>) {
@@ -362,12 +460,16 @@ impl Arbiter {
     }
 }
 
-fn listening(listener: Listener) -> Listening {
-    Listening {
+fn listening(listener: Rc<Listener>) -> io::Result<Listening> {
+    Ok(Listening {
         unix: !matches!(listener.addr, SockAddr::Tcp(_)),
         own: listener.origin == Origin::Own,
-        fd: listener.fd,
-    }
+        // A reload under way may hold it as well.
+        fd: match Rc::try_unwrap(listener) {
+            Ok(listener) => listener.fd,
+            Err(shared) => shared.fd.try_clone()?,
+        },
+    })
 }
 
 fn site(settings: &Settings, listener: &Listener) -> Site {

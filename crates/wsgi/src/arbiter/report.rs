@@ -55,7 +55,7 @@ impl Children {
 impl Arbiter {
     pub(super) fn announce_start(&mut self) {
         let pid = process::getpid();
-        for listener in &self.listeners {
+        for listener in &self.listeners_of(self.state.generation()) {
             let scheme = if matches!(listener.addr, SockAddr::Tcp(_)) {
                 "http://"
             } else {
@@ -116,7 +116,7 @@ impl Arbiter {
             status_text: self.status_text(),
             generation: self.state.generation(),
             listeners: self
-                .listeners
+                .listeners_of(self.state.generation())
                 .iter()
                 .map(|listener| ListenerStatus {
                     address: listener.addr.to_string(),

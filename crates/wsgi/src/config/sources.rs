@@ -86,6 +86,18 @@ impl Sources {
         }
     }
 
+    /// A variable of the environment that the program was started with.
+    #[must_use]
+    pub fn variable(&self, name: &str) -> Option<String> {
+        self.origin.env(name).map(str::to_owned)
+    }
+
+    /// The folder that the program was started in.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.origin.folder
+    }
+
     /// The virtualenv or interpreter to start Python with: it has to be known before a Python file can be read.
     #[must_use]
     pub fn python(&self) -> Option<PathBuf> {

@@ -3,6 +3,8 @@
 //! Not here: what the names mean (`config`).
 
 use pyo3::exceptions::PySystemExit;
+use std::collections::BTreeMap;
+
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyModule};
 
@@ -150,6 +152,23 @@ pub fn put_on_path(gil: Gil<'_>, folder: &std::path::Path) {
     };
     if let Err(error) = put() {
         tracing::warn!("cannot put {} on sys.path: {error}", folder.display());
+    }
+}
+
+/// `os.environ`: each variable as it was; `None` is that there was none.
+pub fn reset_environment(gil: Gil<'_>, before: &BTreeMap<String, Option<String>>) {
+    let reset = || -> PyResult<()> {
+        let environ = gil.0.import("os")?.getattr("environ")?;
+        for (name, value) in before {
+            match value {
+                Some(value) => environ.set_item(name, value)?,
+                None => drop(environ.call_method1("pop", (name, gil.0.None()))?),
+            }
+        }
+        Ok(())
+    };
+    if let Err(error) = reset() {
+        tracing::warn!("cannot reset the environment: {error}");
     }
 }
 

@@ -33,7 +33,8 @@ mod threads;
 pub use answer::{Gone, Sink};
 pub use call::{Caller, Site, Verdict};
 pub use config_file::{
-    ConfigError, Names, change_folder, import_module, put_on_path, run_file, set_environment,
+    ConfigError, Names, change_folder, import_module, put_on_path, reset_environment, run_file,
+    set_environment,
 };
 pub use embedding::Embedded;
 pub use fork::{Forked, fork};

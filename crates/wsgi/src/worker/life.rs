@@ -21,6 +21,7 @@ use crate::python::{
 use crate::slots::{Slots, Stage};
 
 use super::exchange::Exchange;
+use super::identity;
 use super::inline::Inline;
 use super::io::{Io, Listening, Sharing};
 use super::recycle::Recycling;
@@ -174,6 +175,12 @@ pub fn run(gil: Gil<'_>, boot: Boot) -> i32 {
         return refuse(&boot, &why, BOOT_FAILED);
     }
     if let Err(why) = boot.booting_hook(gil, Hook::PostFork) {
+        return refuse(&boot, &why, BOOT_FAILED);
+    }
+    if let Err(error) = identity::assume(&boot.settings) {
+        let (user, group) = (boot.settings.user, boot.settings.group);
+        let why = format!("cannot become user {user} and group {group}: {error}");
+        tracing::error!("Exception in worker process: {why}");
         return refuse(&boot, &why, BOOT_FAILED);
     }
     let app = match &boot.preloaded {
@@ -542,8 +549,8 @@ impl Worker {
         if let Mode::Threads(threads) = &mut self.mode {
             threads.recall(&mut lock(&self.io));
         }
-        let stopping = self.boot.slots.stopping();
-        self.io().start_drain(stopping);
+        let alone = self.boot.slots.stopping() || self.boot.settings.reuse_port;
+        self.io().start_drain(alone);
     }
 
     fn arbiter_gone(&mut self) {

@@ -14,6 +14,7 @@ mod drain;
 pub mod environ;
 pub mod exchange;
 pub mod gateway;
+pub mod identity;
 pub mod inline;
 pub mod io;
 mod life;

@@ -21,6 +21,9 @@ def application(environ, start_response):
             pass
     if path == "/crash":
         ctypes.string_at(0)
+    if path.startswith("/env/"):
+        start_response("200 OK", PLAIN)
+        return [os.environ.get(path[len("/env/"):], "").encode()]
     if path.startswith("/header/"):
         start_response("200 OK", PLAIN)
         return [environ.get(path[len("/header/"):], "").encode()]
