@@ -233,6 +233,34 @@ fn a_reload_reads_the_python_configuration_again() {
 }
 
 #[test]
+fn spew_prints_what_is_run_in_every_thread() {
+    let Some(venv) = tools::venv() else { return };
+    for threads in ["1", "2"] {
+        let folder = Folder::new();
+        let bind = format!("unix:{}", folder.join("app.sock").display());
+        let launch = wsgi(
+            &venv,
+            &["--spew", "--threads", threads, "-b", &bind, "rooms:app"],
+        );
+        let server = launch.notify().start(&folder).wait_ready();
+        assert_eq!(get(folder.join("app.sock"), "/pid").status, 200);
+        let run = wait::until("a line of the application", || {
+            let output = server.output();
+            let line = output
+                .lines()
+                .find(|line| line.starts_with("rooms:") && line.contains("start_response("));
+            line.map(str::to_owned)
+        });
+        let number = run
+            .split(':')
+            .nth(1)
+            .and_then(|number| number.parse::<u32>().ok());
+        assert!(number.is_some(), "{run}");
+        server.stop();
+    }
+}
+
+#[test]
 fn every_flag_of_gunicorn_is_in_the_list_of_parity() {
     let Some(venv) = tools::venv() else { return };
     let dump = "

@@ -19,6 +19,7 @@ use trine_sys::net::SockAddr;
 use trine_sys::{file, process, signals};
 
 use crate::config::Settings;
+use crate::config::settings::WorkerClass;
 use crate::notice::Notice;
 use crate::python::{self, Arg, Forked, Gil, Hook, Site, Worker, fork};
 use crate::worker::identity;
@@ -488,7 +489,7 @@ fn site(settings: &Settings, listener: &Listener) -> Site {
         script_name: script_name
             .or_else(|| std::env::var("SCRIPT_NAME").ok())
             .unwrap_or_default(),
-        multithread: settings.threads > 1,
+        multithread: settings.worker_class == WorkerClass::Gthread,
         multiprocess: settings.workers > 1,
         scheme_headers: settings.secure_scheme_headers.clone(),
         error_log: settings.log.errorlog.clone(),

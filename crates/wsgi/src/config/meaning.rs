@@ -46,6 +46,9 @@ pub(super) fn settings(
     let worker_class = worker_class(values)?;
     let threads = number(values, "threads", MOST)?.max(1);
     let log = logging(values, &mut warnings)?;
+    if values.differs_from_default("ssl_version") {
+        warnings.push("ssl_version has no effect; TLS 1.2 and 1.3 are spoken".to_owned());
+    }
     Ok(Settings {
         app: app.to_owned(),
         paste,

@@ -170,6 +170,9 @@ pub fn run(gil: Gil<'_>, boot: Boot) -> i32 {
     tracing::info!("Booting worker with pid: {}", process::getpid());
     boot.become_worker(gil);
     gil.enable_faulthandler();
+    if boot.settings.spew {
+        python::spew(gil);
+    }
     if let Err(why) = boot.set_up_logger(gil) {
         tracing::error!("Exception in worker process\n{why}");
         return refuse(&boot, &why, BOOT_FAILED);
