@@ -23,6 +23,7 @@ const CASES: &[(&str, &str)] = &[
     ("proxying", include_str!("differential/proxying.txt")),
     ("answers", include_str!("differential/answers.txt")),
     ("sites", include_str!("differential/sites.txt")),
+    ("rewriting", include_str!("differential/rewriting.txt")),
 ];
 const REVIEWED: &str = include_str!("differential/differences.txt");
 const FEWEST_CASES: usize = 150;

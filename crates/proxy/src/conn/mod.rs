@@ -1,13 +1,15 @@
 //! One client connection: waits for a request, has it served, logs it, and waits for the next one.
 //!
 //! `answer` sends short answers, `body` reads request bodies, `reply` writes our own answers, `record` is what the log gets, `frame` is a write
-//! that may take several turns, `wait` has what ends in time, `serve` and `stage` decide who answers. Not here: how anything is answered.
+//! that may take several turns, `wait` has what ends in time, `serve`, `stage` and `script`
+//! decide who answers. Not here: how anything is answered.
 
 pub(crate) mod answer;
 pub(crate) mod body;
 pub(crate) mod frame;
 pub(crate) mod record;
 pub(crate) mod reply;
+mod script;
 pub(crate) mod serve;
 mod stage;
 mod wait;

@@ -24,6 +24,10 @@ pub(crate) struct Visit {
     pub(crate) args: Option<Vec<u8>>,
     /// The path is not the client's any more.
     pub(crate) moved: bool,
+    /// The path is one that `rewrite` made: it goes on to upstreams as it is.
+    pub(crate) rewritten: bool,
+    /// Values of `set`, by their numbers.
+    pub(crate) vars: Vec<Option<Vec<u8>>>,
     /// Index of the server.
     pub(crate) server: usize,
     /// Index of the rules in force.

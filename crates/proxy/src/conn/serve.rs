@@ -12,7 +12,8 @@ use trine_http1::{Request, TargetForm};
 use super::answer::answer;
 use super::record::{AS_IT_COMES, Record};
 use super::reply::Reply;
-use super::stage::{Stage, clean, fixed};
+use super::script::{Flow, Script};
+use super::stage::{Stage, clean};
 use super::{Conn, Ending};
 use crate::config::{Config, ErrorTarget, ProxyPass, Rules};
 use crate::engine::Generation;
@@ -142,9 +143,15 @@ fn arrive<'g>(
     };
     record.visit.path = normal.path[..].into();
     record.visit.hidden_separator = normal.hidden_separator;
-    if let Some(first) = &server.first {
-        let rules = config.rules(server.rules);
-        return fixed(first, rules, &scene(conn, config, Some(*request), record));
+    if !server.script.is_empty() {
+        let script = Script {
+            conn,
+            config,
+            request: *request,
+        };
+        if let Flow::Step(step) = script.run(&server.script, record) {
+            return step;
+        }
     }
     Step::Again
 }

@@ -10,6 +10,7 @@ use super::Conn;
 use super::answer::{add_slash, located};
 use super::record::Record;
 use super::reply::Reply;
+use super::script::{Flow, Script};
 use super::serve::{Step, go, go_to, scene};
 use crate::config::{
     Access, Content, ProxyPass, ProxyTarget, Return, ReturnBody, Rules, TryFiles, TryLast, Who,
@@ -83,13 +84,23 @@ impl<'g> Stage<'_, 'g> {
     fn content(&self, record: &mut Record) -> Step<'g> {
         let config = &*self.generation.config;
         let rules = config.rules(record.visit.rules);
-        if let Some(redirect) = &rules.redirect {
-            return fixed(
-                redirect,
-                rules,
-                &scene(self.conn, config, Some(self.request), record),
-            );
+        if !rules.script.is_empty() {
+            let script = Script {
+                conn: self.conn,
+                config,
+                request: self.request,
+            };
+            match script.run(&rules.script, record) {
+                Flow::Step(step) => return step,
+                Flow::Last | Flow::End { moved: true } => {
+                    record.visit.rewritten = false;
+                    return Step::Again;
+                }
+                Flow::Break | Flow::End { moved: false } => {}
+            }
         }
+        // A condition may have brought others into force.
+        let rules = config.rules(record.visit.rules);
         if !may_ask(&rules.access, self.conn.peer, record) {
             tracing::warn!(client = %self.conn.peer_text, path = %record.visit.path.escape_ascii(), "access forbidden by rule");
             return Step::Reply(Reply::status(403));

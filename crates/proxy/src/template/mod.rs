@@ -29,6 +29,8 @@ enum Part {
 pub(crate) struct Names {
     /// Indices into [`Config::maps`](crate::config::Config::maps).
     pub(crate) maps: HashMap<String, usize>,
+    /// Those of `set`, with their numbers.
+    pub(crate) set: HashMap<String, usize>,
     /// Named groups of regular expressions.
     pub(crate) groups: HashSet<String>,
 }

@@ -8,7 +8,7 @@ use std::time::{Instant, UNIX_EPOCH};
 use trine_http1::{Request, Response};
 
 use super::Names;
-use crate::config::Config;
+use crate::config::{Config, Content, Files, Folder};
 use crate::conn::Conn;
 use crate::conn::record::Record;
 use crate::conn::reply::push_number;
@@ -34,6 +34,8 @@ pub(crate) struct Scene<'a> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Variable {
     Uri,
+    DocumentRoot,
+    RequestFilename,
     RequestUri,
     Args,
     IsArgs,
@@ -86,9 +88,13 @@ pub(super) enum Variable {
     Group(u8),
     NamedGroup(String),
     Map(usize),
+    Set(usize),
 }
 
 const NAMED: &[(&str, Variable)] = &[
+    ("document_root", Variable::DocumentRoot),
+    ("realpath_root", Variable::DocumentRoot),
+    ("request_filename", Variable::RequestFilename),
     ("uri", Variable::Uri),
     ("document_uri", Variable::Uri),
     ("request_uri", Variable::RequestUri),
@@ -148,6 +154,9 @@ impl Variable {
         if let Some(&map) = names.maps.get(name) {
             return Some(Self::Map(map));
         }
+        if let Some(&slot) = names.set.get(name) {
+            return Some(Self::Set(slot));
+        }
         if names.groups.contains(name) {
             return Some(Self::NamedGroup(name.to_owned()));
         }
@@ -191,6 +200,28 @@ impl Variable {
         };
         match self {
             Self::Uri => out.extend_from_slice(&record.visit.path),
+            Self::DocumentRoot => {
+                let Some(files) = scene.files() else {
+                    return false;
+                };
+                match &files.folder {
+                    Folder::Root(root) | Folder::Alias { folder: root, .. } => {
+                        root.write(out, scene)
+                    }
+                    Folder::Whole(file) => file.write(out, scene),
+                }
+            }
+            Self::RequestFilename => {
+                let Some(files) = scene.files() else {
+                    return false;
+                };
+                let (root, rest) = crate::files::place(&files.folder, scene);
+                out.extend_from_slice(root.as_os_str().as_encoded_bytes());
+                if out.last() != Some(&b'/') {
+                    out.push(b'/');
+                }
+                out.extend_from_slice(&rest);
+            }
             Self::RequestUri => return put(out, request.map(|request| request.target())),
             Self::Args => return put(out, scene.args()),
             Self::IsArgs => {
@@ -353,6 +384,10 @@ impl Variable {
                 let server = record.visit.server_captures.as_deref();
                 return put(out, found.or_else(|| server?.name(name)));
             }
+            Self::Set(slot) => {
+                let value = record.visit.vars.get(*slot);
+                return put(out, value.and_then(Option::as_deref));
+            }
             Self::Map(index) => config.maps[*index].write(out, scene),
         }
         out.len() > before
@@ -375,6 +410,15 @@ impl Scene<'_> {
         match &self.record.visit.args {
             Some(args) => Some(args),
             None => self.request?.query(),
+        }
+    }
+
+    /// The folder of the location.
+    fn files(&self) -> Option<&Files> {
+        let rules = self.config.rules(self.record.visit.rules);
+        match &rules.content {
+            Content::Files(files) => Some(files),
+            _ => rules.fallback_files.as_ref(),
         }
     }
 

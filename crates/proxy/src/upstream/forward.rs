@@ -364,17 +364,18 @@ fn target<'a>(pass: &ProxyPass, record: &'a Record, request: &Request<'a>) -> Co
         return Cow::Borrowed(uri);
     }
     let query = visit.args.as_deref().or(request.query());
+    let query = query.filter(|query| !query.is_empty());
     let path = match &pass.rebase {
         Rebase::Keep if !visit.moved => return head::origin_form(request),
-        Rebase::Keep => {
-            let mut path = Vec::new();
-            path::encode(&visit.path, &mut path);
-            path
-        }
-        Rebase::Replace { with, strip } => {
+        Rebase::Replace { with, strip } if !visit.rewritten => {
             let mut path = with.as_bytes().to_vec();
             let rest = visit.path.get(*strip..).unwrap_or_default();
             path::encode(rest, &mut path);
+            path
+        }
+        Rebase::Keep | Rebase::Replace { .. } => {
+            let mut path = Vec::new();
+            path::encode(&visit.path, &mut path);
             path
         }
     };

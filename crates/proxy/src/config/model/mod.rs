@@ -6,6 +6,7 @@
 
 mod net;
 mod rules;
+mod script;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -19,6 +20,8 @@ pub(crate) use rules::{
     LogUse, ProxyPass, ProxyTarget, Rebase, RedirectRule, RedirectStyle, RequestFields, Return,
     ReturnBody, Rules, TryFiles, TryLast, Who,
 };
+
+pub(crate) use script::{Asked, FileTest, Flag, Op, Rewrite, Test};
 
 use crate::pattern::Pattern;
 use crate::template::{MapTable, Template};
@@ -116,8 +119,8 @@ pub(crate) struct Server {
     pub(crate) name: String,
     /// An index into [`Config::rules`]: what holds where no location does.
     pub(crate) rules: usize,
-    /// Answers before any location is looked for.
-    pub(crate) first: Option<Return>,
+    /// What is done before any location is looked for.
+    pub(crate) script: Vec<Op>,
     pub(crate) locations: Locations,
     /// By name, reached by internal redirects only.
     pub(crate) named: Vec<(String, Location)>,

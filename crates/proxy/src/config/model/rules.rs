@@ -9,15 +9,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::net::{Network, Trusted};
-use super::{LogFormat, RealIp};
+use super::{LogFormat, Op, RealIp};
 use crate::pattern::Pattern;
 use crate::template::Template;
 
 /// All of it.
 #[derive(Debug)]
 pub(crate) struct Rules {
-    /// Answers before anything else is looked at.
-    pub(crate) redirect: Option<Return>,
+    /// What is done before anything else is looked at.
+    pub(crate) script: Vec<Op>,
     /// Reached by internal redirects only.
     pub(crate) internal: bool,
     /// The first that fits decides; none that fits allows.
@@ -270,7 +270,7 @@ impl Rules {
     /// Rules that only answer 404, which every reader starts from.
     pub(crate) fn empty() -> Self {
         Self {
-            redirect: None,
+            script: Vec::new(),
             internal: false,
             access: Vec::new(),
             max_body: u64::MAX,

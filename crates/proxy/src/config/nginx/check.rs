@@ -110,6 +110,10 @@ fn one(directive: &Directive, here: u16, problems: &mut Problems, unsupported: &
         "server" => level(block, context::SERVER, problems, unsupported),
         "location" => level(block, context::LOCATION, problems, unsupported),
         "upstream" => level(block, context::UPSTREAM, problems, unsupported),
+        "if" if here == context::SERVER => {
+            level(block, context::SERVER_IF, problems, unsupported);
+        }
+        "if" => level(block, context::IF, problems, unsupported),
         // Their blocks are tables of their own.
         _ => {}
     }

@@ -111,7 +111,6 @@ const TUNING: &str = "sizes itself";
 const MEMORY: &str = "buffers grow as needed within fixed limits";
 const NOT_HERE: &str =
     "not supported; remove it, or serve this location with nginx behind this proxy";
-const SCRIPT: &str = "the script engine is not there yet; use `return`, `try_files` or `map`";
 const GATEWAY: &str = "not there yet; let the application serve HTTP and use `proxy_pass`";
 const CACHE: &str = "there is no cache yet; remove it";
 const COMPRESSION: &str =
@@ -705,27 +704,30 @@ pub(crate) const TABLE: &[Known] = &[
         "servers are used in turn; remove it",
     ),
     // Rewriting.
-    refused(
+    works(
         "rewrite",
         SERVER | LOCATION | IF | SERVER_IF,
         Args::Words(2, 3),
-        SCRIPT,
     ),
-    refused("if", SERVER | LOCATION, Args::Block(1, ANY), SCRIPT),
-    refused(
-        "set",
-        SERVER | LOCATION | IF | SERVER_IF,
-        Args::Words(2, 2),
-        SCRIPT,
-    ),
-    refused(
+    works("if", SERVER | LOCATION, Args::Block(1, ANY)),
+    works("set", SERVER | LOCATION | IF | SERVER_IF, Args::Words(2, 2)),
+    works(
         "break",
         SERVER | LOCATION | IF | SERVER_IF,
         Args::Words(0, 0),
-        SCRIPT,
     ),
-    accepted("rewrite_log", HSLI, FLAG, "goes with rewrite"),
-    accepted("uninitialized_variable_warn", HSLI, FLAG, "goes with set"),
+    accepted(
+        "rewrite_log",
+        HSLI,
+        FLAG,
+        "what happens is not logged step by step",
+    ),
+    accepted(
+        "uninitialized_variable_warn",
+        HSLI,
+        FLAG,
+        "a variable without a value is empty",
+    ),
     // TLS and HTTP/2.
     works("ssl_certificate", HS, ONE),
     works("ssl_certificate_key", HS, ONE),

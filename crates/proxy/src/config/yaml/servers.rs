@@ -63,7 +63,7 @@ impl Checker<'_> {
             name: raw.names.0.first().cloned().unwrap_or_default(),
             names,
             rules: self.rules(Content::Nothing, max_body),
-            first: None,
+            script: Vec::new(),
             locations,
             named: Vec::new(),
             underscores: false,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::super::tree::Directive;
 use super::level::Level;
+use super::script::Around;
 use super::{Builder, arg};
 use crate::config::model::{
     Content, Files, Folder, Kinds, Location, Locations, Matcher, Return, ReturnBody, Rules,
@@ -59,7 +60,16 @@ impl Builder<'_> {
         let block = directive.block.as_deref().unwrap_or_default();
         let mut level = outside.clone();
         self.apply(&mut level, block);
-        let rules = self.location_rules(block, &level, &matcher);
+        let around = Around {
+            level: &level,
+            block,
+            matcher: &matcher,
+        };
+        let script = self.script(block, Some(&around));
+        let rules = Rules {
+            script,
+            ..self.location_rules(block, &level, &matcher)
+        };
         let mut nested = Locations::default();
         let inner = if is_path { path.as_str() } else { outer };
         self.locations(block, &level, &mut nested, &mut None, inner);
@@ -130,7 +140,12 @@ impl Builder<'_> {
         self.rules.len() - 1
     }
 
-    fn location_rules(&mut self, block: &[Directive], level: &Level, matcher: &Matcher) -> Rules {
+    pub(super) fn location_rules(
+        &mut self,
+        block: &[Directive],
+        level: &Level,
+        matcher: &Matcher,
+    ) -> Rules {
         let mut folder = Folder::Root(level.root.clone());
         let mut rules = Rules {
             max_body: level.max_body,
@@ -150,9 +165,6 @@ impl Builder<'_> {
             match directive.name.text.as_str() {
                 "internal" => rules.internal = true,
                 "alias" => folder = self.alias(directive, matcher),
-                "return" if rules.redirect.is_none() => {
-                    rules.redirect = self.fixed(directive);
-                }
                 "try_files" => rules.try_files = self.try_files(directive),
                 "stub_status" => content = Some(Content::Status),
                 "proxy_pass" => {

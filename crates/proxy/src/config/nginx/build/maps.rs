@@ -24,6 +24,14 @@ impl Builder<'_> {
 
     fn collect_groups(&mut self, block: &[Directive]) {
         for directive in block {
+            if directive.name.text == "set" {
+                let name = arg(directive, 0).trim_start_matches('$');
+                let slot = self.names.set.len();
+                self.names
+                    .set
+                    .entry(name.to_ascii_lowercase())
+                    .or_insert(slot);
+            }
             let words = std::iter::once(&directive.name).chain(&directive.args);
             for word in words.filter(|word| word.text.contains("(?")) {
                 let source = word.text.trim_start_matches(['~', '*', '!']);

@@ -8,6 +8,7 @@ mod listen;
 mod location;
 mod maps;
 mod proxy;
+mod script;
 mod server;
 mod tls;
 mod upstream;

@@ -42,17 +42,14 @@ impl Builder<'_> {
         let mut locations = Locations::default();
         let mut named = Vec::new();
         self.locations(block, &level, &mut locations, &mut Some(&mut named), "");
-        let first = block
-            .iter()
-            .find(|inner| inner.name.text == "return")
-            .and_then(|inner| self.fixed(inner));
+        let script = self.script(block, None);
         let rules = self.server_rules(block, &level);
         self.find_named(block, &named);
         self.servers.push(Server {
             names,
             name: name.unwrap_or_default(),
             rules,
-            first,
+            script,
             locations,
             named,
             underscores: level.underscores,
