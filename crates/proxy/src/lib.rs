@@ -7,6 +7,7 @@
 
 mod access_log;
 mod cli;
+mod compress;
 mod conditional;
 mod config;
 mod conn;

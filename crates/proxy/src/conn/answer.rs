@@ -7,6 +7,7 @@ use trine_http1::{BodyLength, Request, TargetForm};
 use super::record::Record;
 use super::reply::{Closing, Reply};
 use super::{Conn, Ending};
+use crate::compress::{self, Coding};
 use crate::config::RedirectStyle;
 use crate::engine::Generation;
 use crate::headers::added;
@@ -63,7 +64,24 @@ pub(crate) async fn answer(
         version,
         closing,
         head_only,
-        |out| added::write(out, rules, status, None, &scene),
+        |kind, body| {
+            let Some(gzip) = &rules.gzip else {
+                return (Coding::Plain, None);
+            };
+            let about = compress::Answer {
+                status,
+                content_type: kind,
+                length: Some(body.len() as u64),
+                encoded: false,
+            };
+            let coding = compress::coding(gzip, &request, &about);
+            let squeezed = (coding == Coding::Gzip).then(|| compress::whole(gzip, body).ok());
+            (coding, squeezed.flatten())
+        },
+        |out, coding| {
+            added::vary(out, rules, coding);
+            added::write(out, rules, status, None, &scene);
+        },
     );
     record.body_bytes = body_bytes;
     if conn.send(&bench.out).await.is_err() {

@@ -4,6 +4,7 @@
 
 use trine_http1::{Version, default_reason, write_header, write_status_line};
 
+use crate::compress::Coding;
 use crate::time::WallClock;
 
 /// Tells a client to go on with its body.
@@ -59,7 +60,18 @@ impl Reply {
         closing: Closing,
         head_only: bool,
     ) -> u64 {
-        self.write_with(out, time, self.status, version, closing, head_only, |_| ())
+        let plain = |_: &[u8], _: &[u8]| (Coding::Plain, None);
+        let status = self.status;
+        self.write_with(
+            out,
+            time,
+            status,
+            version,
+            closing,
+            head_only,
+            plain,
+            |_, _| (),
+        )
     }
 
     /// The same with another status, and with fields that `add` appends.
@@ -75,7 +87,8 @@ impl Reply {
         version: Version,
         closing: Closing,
         head_only: bool,
-        add: impl FnOnce(&mut Vec<u8>),
+        squeeze: impl FnOnce(&[u8], &[u8]) -> (Coding, Option<Vec<u8>>),
+        add: impl FnOnce(&mut Vec<u8>, Coding),
     ) -> u64 {
         out.clear();
         start_head(out, time, status);
@@ -91,13 +104,22 @@ impl Reply {
                 ("text/html; charset=utf-8", page.as_bytes())
             }
         };
+        let (coding, squeezed) = if bodiless {
+            (Coding::Plain, None)
+        } else {
+            squeeze(kind.as_bytes(), body)
+        };
+        let body = squeezed.as_deref().unwrap_or(body);
         if !bodiless {
+            if squeezed.is_some() {
+                out.extend_from_slice(b"Content-Encoding: gzip\r\n");
+            }
             if !kind.is_empty() {
                 write_header(out, b"Content-Type", kind.as_bytes());
             }
             write_number(out, b"Content-Length", body.len() as u64);
         }
-        add(out);
+        add(out, coding);
         write_connection(out, closing, version);
         out.extend_from_slice(b"\r\n");
         if head_only || bodiless {

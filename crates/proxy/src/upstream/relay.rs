@@ -8,12 +8,13 @@ use std::ops::Range;
 use std::task::{Context, Poll, ready};
 
 use trine_http1::{
-    BodyDecoder, BodyLength, CHUNK_END, Version, default_reason, write_chunk_head, write_header,
-    write_status_line,
+    BodyDecoder, BodyLength, CHUNK_END, Request, Response, Version, default_reason,
+    write_chunk_head, write_header, write_status_line,
 };
 
 use super::exchange::{Exchange, Wait};
 use super::fault::Fault;
+use crate::compress::{self, Answer, Coding, Gzip};
 use crate::config::{Config, ProxyPass, RedirectRule, Rules};
 use crate::conn::answer::located;
 use crate::conn::frame::Frame;
@@ -32,6 +33,8 @@ pub(crate) struct Relay {
     decoder: BodyDecoder,
     frame: Frame,
     chunked: bool,
+    /// Compresses the body on its way.
+    gzip: Option<Gzip>,
     /// All of the answer is in the frame, or went out before.
     complete: bool,
     /// Content bytes taken from the upstream so far.
@@ -61,6 +64,26 @@ pub(crate) struct Dress<'a> {
 }
 
 impl Dress<'_> {
+    /// Whether the body is compressed on its way.
+    fn coding(&self, request: &Request<'_>, answer: &Response<'_>, length: BodyLength) -> Coding {
+        let Some(gzip) = &self.rules.gzip else {
+            return Coding::Plain;
+        };
+        let told = |length| Answer {
+            status: self.status,
+            content_type: answer.get("content-type").unwrap_or_default(),
+            length,
+            encoded: answer.get("content-encoding").is_some(),
+        };
+        match length {
+            BodyLength::Empty => Coding::Plain,
+            BodyLength::Known(length) => compress::coding(gzip, request, &told(Some(length))),
+            BodyLength::Chunked | BodyLength::UntilClose => {
+                compress::coding(gzip, request, &told(None))
+            }
+        }
+    }
+
     /// Whether a field of the upstream goes out.
     fn shows(&self, name: &[u8]) -> bool {
         let is = |other: &String| name.eq_ignore_ascii_case(other.as_bytes());
@@ -116,7 +139,7 @@ fn write_head(
     length: BodyLength,
     closing: Closing,
     dress: &Dress<'_>,
-) -> (Framing, Closing) {
+) -> (Framing, Closing, Option<Gzip>) {
     let Workbench {
         answer,
         answer_head,
@@ -128,6 +151,13 @@ fn write_head(
     let request = head.on(input.all());
     let answer = answer_head.on(&answer.all()[exchange.head_at..]);
     let status = answer.status();
+    let coding = dress.coding(&request, &answer, length);
+    let squeezed = coding == Coding::Gzip;
+    let length = match length {
+        // How long it will be is not known.
+        BodyLength::Known(_) if squeezed => BodyLength::UntilClose,
+        length => length,
+    };
     let framing = match length {
         BodyLength::Empty if matches!(status, ..200 | 204) => Framing::NoBody(None),
         BodyLength::Empty => Framing::NoBody(answer.content_length()),
@@ -163,6 +193,13 @@ fn write_head(
     let (mut dated, mut served) = (false, false);
     for (name, value) in answer.headers() {
         if dress.shows(name) && !listed.contains(name) {
+            if squeezed && name.eq_ignore_ascii_case(b"etag") {
+                write_header(out, name, &compress::weak(value));
+                continue;
+            }
+            if squeezed && name.eq_ignore_ascii_case(b"accept-ranges") {
+                continue;
+            }
             dated |= name.eq_ignore_ascii_case(b"date");
             served |= name.eq_ignore_ascii_case(b"server");
             dress.field(out, name, value, &scene);
@@ -174,6 +211,10 @@ fn write_head(
     if !dated {
         exchange.conn.engine.time.write_date(out);
     }
+    if squeezed {
+        out.extend_from_slice(b"Content-Encoding: gzip\r\n");
+    }
+    added::vary(out, dress.rules, coding);
     added::write(out, dress.rules, dress.status, None, &scene);
     match framing {
         Framing::NoBody(Some(length)) | Framing::Length(length) => {
@@ -184,7 +225,8 @@ fn write_head(
     }
     reply::write_connection(out, closing, request.version());
     out.extend_from_slice(b"\r\n");
-    (framing, closing)
+    let gzip = dress.rules.gzip.as_ref().filter(|_| squeezed);
+    (framing, closing, gzip.map(|rules| Gzip::new(rules)))
 }
 
 impl Relay {
@@ -199,11 +241,12 @@ impl Relay {
             let request = exchange.bench.head.on(exchange.bench.input.all());
             exchange.head().body(request.method())
         };
-        let (framing, closing) = write_head(exchange, length, closing, dress);
+        let (framing, closing, gzip) = write_head(exchange, length, closing, dress);
         let mut relay = Self {
             decoder: BodyDecoder::new(length),
             frame: Frame::default(),
             chunked: framing == Framing::Chunked,
+            gzip,
             complete: false,
             body_bytes: 0,
             small: None,
@@ -345,6 +388,37 @@ impl Relay {
             out.clear();
         }
         self.complete = self.decoder.is_done();
+        if let Some(mut gzip) = self.gzip.take() {
+            let bytes = &answer.all()[piece];
+            let squeezed = if self.complete {
+                gzip.last(bytes)
+            } else {
+                let squeezed = if bytes.is_empty() {
+                    Ok(Vec::new())
+                } else {
+                    gzip.piece(bytes)
+                };
+                self.gzip = Some(gzip);
+                squeezed
+            };
+            // Writing to memory cannot fail.
+            let squeezed = squeezed.unwrap_or_default();
+            if !squeezed.is_empty() {
+                if self.chunked {
+                    write_chunk_head(out, squeezed.len());
+                }
+                out.extend_from_slice(&squeezed);
+                if self.chunked {
+                    out.extend_from_slice(CHUNK_END);
+                }
+            }
+            let tail: &'static [u8] = if self.chunked && self.complete {
+                trine_http1::LAST_CHUNK
+            } else {
+                b""
+            };
+            return self.frame.load(out, b"", 0..0, tail);
+        }
         let tail: &'static [u8] = match (self.chunked, piece.is_empty(), self.complete) {
             (false, _, _) | (true, true, false) => b"",
             (true, true, true) => trine_http1::LAST_CHUNK,

@@ -144,7 +144,7 @@ fn mistakes_are_told_as_nginx_tells_them() {
     let path = proxy.path("nginx.conf");
     fs::write(
         &path,
-        "events {}\nhttp {\n  sever {}\n  gzip on;\n  gzip_static off;\n}\n",
+        "events {}\nhttp {\n  sever {}\n  brotli on;\n  brotli_static off;\n}\n",
     )
     .unwrap();
     let run = |args: &[&str]| {
@@ -164,15 +164,15 @@ fn mistakes_are_told_as_nginx_tells_them() {
         "nginx: [emerg] unknown directive \"sever\" in FILE:3 (did you mean \"server\"?)"
     );
     assert!(
-        lines[1].starts_with("nginx: [emerg] \"gzip\" is not supported in FILE:4 ("),
+        lines[1].starts_with("nginx: [emerg] \"brotli\" is not supported in FILE:4 ("),
         "{said}"
     );
     assert_eq!(lines[2], "nginx: configuration file FILE test failed");
-    fs::write(&path, "events {}\nhttp {\n  gzip on;\n}\n").unwrap();
+    fs::write(&path, "events {}\nhttp {\n  brotli on;\n}\n").unwrap();
     let (code, said) = run(&["-t", "--ignore-unsupported"]);
     assert_eq!(code, 0, "{said}");
     assert!(
-        said.starts_with("nginx: [warn] \"gzip\" is not supported in FILE:3 ("),
+        said.starts_with("nginx: [warn] \"brotli\" is not supported in FILE:3 ("),
         "{said}"
     );
     assert!(said.ends_with("test is successful\n"), "{said}");
@@ -180,4 +180,89 @@ fn mistakes_are_told_as_nginx_tells_them() {
         run(&["-v"]),
         (0, "nginx version: nginx/1.31.5\n".to_owned())
     );
+}
+
+#[test]
+fn answers_are_compressed_for_those_who_accept_it() {
+    use std::io::Read as _;
+
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("app");
+    let upstream = Upstream::at(&socket);
+    let daemon = start(
+        "gzip on; gzip_types text/plain; gzip_vary on; gzip_comp_level 5;",
+        &format!(
+            "location /app {{ proxy_pass http://unix:{}:; proxy_set_header Host h; }}
+             location /fixed {{ default_type text/plain; return 200 '0123456789012345678901234567890123456789'; }}
+             location /short {{ return 200 'short'; }}",
+            socket.display()
+        ),
+    );
+    let big: String = (0..40_000).map(|line| format!("line {line}\n")).collect();
+    fs::write(daemon.path("html/big.txt"), &big).unwrap();
+    fs::write(daemon.path("html/small.txt"), &big[..2000]).unwrap();
+    let mut client = Client::connect(&front(&daemon));
+    let unzip = |body: &[u8]| {
+        let mut text = String::new();
+        flate2::read::GzDecoder::new(body)
+            .read_to_string(&mut text)
+            .unwrap();
+        text
+    };
+    for (path, want) in [("/big.txt", &big[..]), ("/small.txt", &big[..2000])] {
+        client.send(format!(
+            "GET {path} HTTP/1.1\r\nHost: a\r\nAccept-Encoding: gzip\r\n\r\n"
+        ));
+        let reply = client.reply();
+        assert_eq!(
+            reply.field("content-encoding"),
+            Some("gzip"),
+            "{}",
+            reply.head
+        );
+        assert_eq!(reply.field("vary"), Some("Accept-Encoding"));
+        assert!(
+            reply.field("etag").unwrap().starts_with("W/\""),
+            "{}",
+            reply.head
+        );
+        assert_eq!(unzip(&reply.body), want);
+        client.send(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n"));
+        let plain = client.reply();
+        assert_eq!(plain.field("content-encoding"), None);
+        assert_eq!(plain.field("vary"), Some("Accept-Encoding"));
+        assert_eq!(plain.text(), want);
+        let etag = reply.field("etag").unwrap();
+        client.send(format!(
+            "GET {path} HTTP/1.1\r\nHost: a\r\nIf-None-Match: {etag}\r\n\r\n"
+        ));
+        assert_eq!(client.reply().status, 304);
+    }
+    client.send("GET /fixed HTTP/1.1\r\nHost: a\r\nAccept-Encoding: gzip\r\n\r\n");
+    let reply = client.reply();
+    assert_eq!(unzip(&reply.body), "0123456789".repeat(4));
+    client.send("GET /short HTTP/1.1\r\nHost: a\r\nAccept-Encoding: gzip\r\n\r\n");
+    assert_eq!(client.reply().text(), "short");
+
+    // What streams through is readable piece by piece.
+    client.send("GET /app HTTP/1.1\r\nHost: a\r\nAccept-Encoding: gzip\r\n\r\n");
+    let mut link = upstream.accept();
+    link.read_head();
+    link.write("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\nETag: \"x\"\r\n\r\n5\r\nfirst\r\n");
+    let head = client.read_head();
+    assert!(
+        head.contains("Content-Encoding: gzip") && head.contains("ETag: W/\"x\""),
+        "{head}"
+    );
+    let mut body = client.read_chunk();
+    let mut start = String::new();
+    let _ = flate2::read::GzDecoder::new(&body[..]).read_to_string(&mut start);
+    assert_eq!(start, "first");
+    link.write("6\r\nsecond\r\n0\r\n\r\n");
+    while {
+        let chunk = client.read_chunk();
+        body.extend_from_slice(&chunk);
+        !chunk.is_empty()
+    } {}
+    assert_eq!(unzip(&body), "firstsecond");
 }

@@ -33,6 +33,8 @@ pub(crate) struct Rules {
     pub(crate) recursive_errors: bool,
     pub(crate) headers: Vec<AddedHeader>,
     pub(crate) expires: Option<Expires>,
+    /// Answers are compressed on their way.
+    pub(crate) gzip: Option<Arc<GzipRules>>,
     pub(crate) logs: Vec<LogUse>,
     /// A missing file is worth a line in the error log.
     pub(crate) log_not_found: bool,
@@ -165,6 +167,23 @@ pub(crate) enum Expires {
     Variable(Arc<Template>),
 }
 
+/// Which answers are compressed, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct GzipRules {
+    /// Content types beside `text/html`; `*` is all of them.
+    pub(crate) types: Vec<String>,
+    /// 1 to 9.
+    pub(crate) level: u32,
+    /// Shorter bodies are left alone, in bytes.
+    pub(crate) min_length: u64,
+    /// `Vary: Accept-Encoding` is sent.
+    pub(crate) vary: bool,
+    /// For HTTP/1.0 clients too.
+    pub(crate) http10: bool,
+    /// For requests with a `Via` field too.
+    pub(crate) proxied: bool,
+}
+
 /// One access log of a location.
 #[derive(Debug, Clone)]
 pub(crate) struct LogUse {
@@ -281,6 +300,7 @@ impl Rules {
             recursive_errors: false,
             headers: Vec::new(),
             expires: None,
+            gzip: None,
             logs: Vec::new(),
             log_not_found: true,
             redirects: RedirectStyle {

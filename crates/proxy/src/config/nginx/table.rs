@@ -113,8 +113,7 @@ const NOT_HERE: &str =
     "not supported; remove it, or serve this location with nginx behind this proxy";
 const GATEWAY: &str = "not there yet; let the application serve HTTP and use `proxy_pass`";
 const CACHE: &str = "there is no cache yet; remove it";
-const COMPRESSION: &str =
-    "answers are not compressed on the fly yet; `gzip off`, or let the application compress";
+const COMPRESSION: &str = "only gzip is there yet; remove it";
 
 /// All rows, in nginx's order of modules.
 pub(crate) const TABLE: &[Known] = &[
@@ -486,15 +485,15 @@ pub(crate) const TABLE: &[Known] = &[
     refused("add_before_body", HSL, ONE, NOT_HERE),
     refused("add_after_body", HSL, ONE, NOT_HERE),
     // Compression.
-    refused("gzip", HSLI, FLAG, COMPRESSION),
-    accepted("gzip_types", HSL, MORE, "goes with gzip"),
-    accepted("gzip_comp_level", HSL, ONE, "goes with gzip"),
-    accepted("gzip_min_length", HSL, ONE, "goes with gzip"),
-    accepted("gzip_proxied", HSL, MORE, "goes with gzip"),
-    accepted("gzip_vary", HSL, FLAG, "goes with gzip"),
-    accepted("gzip_http_version", HSL, ONE, "goes with gzip"),
-    accepted("gzip_disable", HSL, MORE, "goes with gzip"),
-    accepted("gzip_buffers", HSL, Args::Words(2, 2), "goes with gzip"),
+    works("gzip", HSLI, FLAG),
+    works("gzip_types", HSL, MORE),
+    works("gzip_comp_level", HSL, ONE),
+    works("gzip_min_length", HSL, ONE),
+    works("gzip_proxied", HSL, MORE),
+    works("gzip_vary", HSL, FLAG),
+    works("gzip_http_version", HSL, ONE),
+    accepted("gzip_disable", HSL, MORE, "the browsers it is for are gone"),
+    accepted("gzip_buffers", HSL, Args::Words(2, 2), MEMORY),
     refused("gzip_static", HSL, ONE, "not there yet; `gzip_static off`"),
     refused("gunzip", HSL, FLAG, COMPRESSION),
     refused("brotli", HSLI, FLAG, COMPRESSION),

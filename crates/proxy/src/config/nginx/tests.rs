@@ -130,9 +130,8 @@ fn mistakes_in_nginx_words() {
 #[test]
 fn all_at_once_with_the_way_out() {
     check(
-        "gzip on;\nserver {\n listen 80 quic;\n slice 1m;\n}",
-        "n.conf:3: \"gzip\" is not supported; answers are not compressed on the fly yet; `gzip off`, or let the \
-         application compress\n\
+        "brotli on;\nserver {\n listen 80 quic;\n slice 1m;\n}",
+        "n.conf:3: \"brotli\" is not supported; only gzip is there yet; remove it\n\
          n.conf:5: \"quic\" is not supported; remove it: HTTP/1.1 is served\n\
          n.conf:6: \"slice\" is not supported; not supported; remove it, or serve this location with nginx behind this proxy",
     );

@@ -21,7 +21,8 @@ use nix::fcntl::OFlag;
 use trine_http1::write_header;
 use trine_sys::file::{open_beneath, open_dir, pread};
 
-use crate::config::Kinds;
+use crate::compress;
+use crate::config::{GzipRules, Kinds};
 use crate::conn::reply::write_number;
 
 /// How long what was found is believed.
@@ -60,6 +61,8 @@ pub(crate) struct Entry {
     pub(crate) fields: Vec<u8>,
     /// All of a small file, once it has been read.
     body: RefCell<Option<Rc<[u8]>>>,
+    /// The same compressed at a level, once somebody wanted that.
+    squeezed: RefCell<Option<(u32, Rc<[u8]>)>>,
     identity: Identity,
     checked: Cell<Instant>,
     used: Cell<u64>,
@@ -153,6 +156,21 @@ impl Cache {
         if room && entry.is_settled() {
             self.bytes.set(self.bytes.get() + body.len());
             *entry.body.borrow_mut() = Some(Rc::clone(&body));
+        }
+        Ok(body)
+    }
+
+    /// All of a small file, compressed.
+    pub(crate) fn squeezed(&self, entry: &Entry, rules: &GzipRules) -> io::Result<Rc<[u8]>> {
+        if let Some((level, body)) = entry.squeezed.borrow().as_ref()
+            && *level == rules.level
+        {
+            return Ok(Rc::clone(body));
+        }
+        let body: Rc<[u8]> = compress::whole(rules, &self.body(entry)?)?.into();
+        // It goes when the file's own content goes.
+        if entry.body.borrow().is_some() {
+            *entry.squeezed.borrow_mut() = Some((rules.level, Rc::clone(&body)));
         }
         Ok(body)
     }
@@ -290,6 +308,7 @@ impl Entry {
             page,
             fields,
             body: RefCell::new(None),
+            squeezed: RefCell::new(None),
             identity: Identity::of(meta),
             checked: Cell::new(now),
             used: Cell::new(0),

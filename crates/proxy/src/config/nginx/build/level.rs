@@ -14,8 +14,8 @@ use super::proxy::ProxyLevel;
 use super::tls::TlsLevel;
 use super::{Builder, arg, is_on};
 use crate::config::model::{
-    Access, AddedHeader, Charset, ErrorPage, ErrorTarget, Expires, Kinds, LogUse, RealIp,
-    RedirectStyle, Timeouts, Who,
+    Access, AddedHeader, Charset, ErrorPage, ErrorTarget, Expires, GzipRules, Kinds, LogUse,
+    RealIp, RedirectStyle, Timeouts, Who,
 };
 use crate::config::values::network;
 use crate::template::Template;
@@ -33,6 +33,8 @@ pub(super) struct Level {
     pub(super) headers: Vec<AddedHeader>,
     pub(super) merge_headers: bool,
     pub(super) expires: Option<Expires>,
+    pub(super) gzips: bool,
+    pub(super) gzip: GzipRules,
     pub(super) access: Vec<Access>,
     pub(super) logs: Vec<LogUse>,
     pub(super) log_not_found: bool,
@@ -68,6 +70,15 @@ impl Level {
             headers: Vec::new(),
             merge_headers: false,
             expires: None,
+            gzips: false,
+            gzip: GzipRules {
+                types: Vec::new(),
+                level: 1,
+                min_length: 20,
+                vary: false,
+                http10: false,
+                proxied: false,
+            },
             access: Vec::new(),
             logs: Vec::new(),
             log_not_found: true,
@@ -173,6 +184,22 @@ impl Builder<'_> {
                 "off" => level.headers.clear(),
                 _ => self.invalid(directive),
             },
+            "gzip" => level.gzips = is_on(directive),
+            "gzip_types" => {
+                let types = directive.args.iter().map(|word| word.text.clone());
+                level.gzip.types = types.collect();
+            }
+            "gzip_comp_level" => match first.parse() {
+                Ok(number @ 1..=9) => level.gzip.level = number,
+                _ => self.wrong(directive, "value must be between 1 and 9", ""),
+            },
+            "gzip_min_length" => match units::size(first) {
+                Some(size) => level.gzip.min_length = size,
+                None => self.invalid(directive),
+            },
+            "gzip_vary" => level.gzip.vary = is_on(directive),
+            "gzip_http_version" => level.gzip.http10 = first == "1.0",
+            "gzip_proxied" => level.gzip.proxied = first != "off",
             "expires" => level.expires = self.expires(directive),
             "allow" | "deny" => {
                 if let Some(who) = self.who(directive) {

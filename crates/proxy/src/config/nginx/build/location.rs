@@ -154,6 +154,7 @@ impl Builder<'_> {
             recursive_errors: level.recursive_errors,
             headers: level.headers.clone(),
             expires: level.expires.clone(),
+            gzip: level.gzips.then(|| Arc::new(level.gzip.clone())),
             logs: level.logs.clone(),
             log_not_found: level.log_not_found,
             redirects: level.redirects,
