@@ -7,6 +7,7 @@ use crate::config::{self, Level, Overrides};
 use crate::error::Error;
 use crate::{brain, holder, launch};
 use clap::{ArgAction, CommandFactory as _, FromArgMatches as _, Parser};
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use trine_config::ByteSize;
@@ -22,7 +23,8 @@ pub use stock::called_supervisord;
     version,
     infer_long_args = true,
     disable_help_flag = true,
-    disable_version_flag = true
+    disable_version_flag = true,
+    after_help = "trine-supervisor convert FILE prints what a supervisord.conf means as YAML."
 )]
 pub struct Cli {
     /// The configuration file: YAML, or supervisord's INI.
@@ -105,6 +107,9 @@ pub struct Cli {
     /// Print the version.
     #[arg(short = 'v', short_alias = 'V', long, action = ArgAction::Version)]
     pub version: Option<bool>,
+    /// Print the configuration as YAML of the same meaning, and start nothing: `convert FILE`.
+    #[arg(long, hide = true)]
+    pub convert: bool,
     /// Print what a configuration file is taken for, as JSON, and start nothing.
     #[arg(long, hide = true)]
     pub dump: bool,
@@ -123,7 +128,7 @@ pub fn main() -> ExitCode {
         return ExitCode::from(code);
     }
     let cli = Cli::command()
-        .try_get_matches()
+        .try_get_matches_from(arguments())
         .and_then(|matches| Cli::from_arg_matches(&matches));
     match cli {
         Ok(cli) => match run(cli) {
@@ -147,6 +152,18 @@ pub fn main() -> ExitCode {
             Exit::Usage.into()
         }
     }
+}
+
+/// `convert FILE` is a command of ours; supervisord has none.
+fn arguments() -> Vec<OsString> {
+    let mut args: Vec<OsString> = std::env::args_os().collect();
+    if !called_supervisord() && args.get(1).is_some_and(|word| word == "convert") {
+        args[1] = "--convert".into();
+        if args.len() > 2 {
+            args.insert(2, "--configuration".into());
+        }
+    }
+    args
 }
 
 fn fail(err: &Error) -> ExitCode {
@@ -193,10 +210,19 @@ fn run(cli: Cli) -> Result<u8, Error> {
         );
         return Ok(0);
     }
-    if cli.check.is_some() {
+    if cli.check.is_some() || cli.convert {
         for trap in loaded.traps.iter() {
             eprintln!("warning: {trap}");
         }
+    }
+    if cli.convert {
+        print!(
+            "{}",
+            config::convert::to_yaml(&loaded).map_err(Error::Convert)?
+        );
+        return Ok(0);
+    }
+    if cli.check.is_some() {
         let count = loaded.config.processes.len();
         println!("{}: good, {count} processes", file.display());
         return Ok(0);

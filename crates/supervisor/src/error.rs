@@ -14,6 +14,8 @@ pub enum Error {
     Config(#[source] trine_config::Problems),
     #[error("{told}")]
     NoConfiguration { told: String },
+    #[error("cannot be written as YAML")]
+    Convert(#[source] trine_config::yaml::WriteError),
     #[error("{told}")]
     User { told: String },
     #[error(
@@ -79,7 +81,7 @@ impl ExitStatus for Error {
             | Self::Holder { .. }
             | Self::Brain { .. }
             | Self::StartBrain(_) => Exit::TryAgain,
-            Self::Protocol(_) | Self::Link(_) | Self::Stored { .. } => Exit::Bug,
+            Self::Convert(_) | Self::Protocol(_) | Self::Link(_) | Self::Stored { .. } => Exit::Bug,
             Self::Service(err) => err.exit(),
         }
     }

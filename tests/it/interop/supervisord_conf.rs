@@ -47,6 +47,58 @@ fn files_mean_to_us_what_they_mean_to_supervisord() {
     );
 }
 
+/// With a command that cannot be split: supervisord tells that when it starts the program, the YAML at once.
+const NEVER_RAN: [&str; 2] = ["command-unclosed-quote.conf", "inline-comment.conf"];
+
+/// What `convert` prints of a file means what the file means, to the last setting.
+#[test]
+fn files_converted_to_yaml_mean_the_same() {
+    let folder = tools::repository().join("tests/corpus/supervisord");
+    let place = tempfile::tempdir().unwrap();
+    let yaml = place.path().join("s.yaml");
+    let run = |args: &[&str]| {
+        let mut command = Command::new(tools::binary("trine-supervisor"));
+        surroundings(&mut command, &folder);
+        let output = command.args(args).output().unwrap();
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.success(), output.stdout, told)
+    };
+    let dump = |file: &str| {
+        let (good, json, _) = run(&["--dump", "-c", file]);
+        let mut config: Value = good.then(|| serde_json::from_slice(&json).unwrap())?;
+        config.as_object_mut().unwrap().remove("file");
+        let servers = config["servers"].as_array_mut().unwrap();
+        servers.sort_by_key(|server| text(&server["name"]));
+        Some(config)
+    };
+    let mut count = 0;
+    for file in files(&folder) {
+        let Some(before) = dump(&file) else { continue };
+        let (good, converted, told) = run(&["convert", &file]);
+        assert!(good, "{file}: {told}");
+        std::fs::write(&yaml, &converted).unwrap();
+        let converted = String::from_utf8(converted).unwrap();
+        let path = yaml.to_str().unwrap();
+        if NEVER_RAN.contains(&file.as_str()) {
+            let (good, _, told) = run(&["--check", path]);
+            assert!(
+                !good && told.contains("a quote is not closed"),
+                "{file}: {told}"
+            );
+            continue;
+        }
+        let mut after = dump(path)
+            .unwrap_or_else(|| panic!("{file}: {}\n{converted}", run(&["--check", path]).2));
+        if file == "command-escapes.conf" {
+            // A shell would split it otherwise, so it is written as a list; the line as it was typed is lost.
+            after["processes"][0]["command_line"] = before["processes"][0]["command_line"].clone();
+        }
+        assert_eq!(before, after, "{file}:\n{converted}");
+        count += 1;
+    }
+    assert!(count >= 60, "{count} files");
+}
+
 /// Where a file is refused by one of the two, that is all there is to say.
 fn differing(theirs: &Flat, ours: &Flat) -> Vec<(String, String, String)> {
     let value = |flat: &Flat, key: &str| {

@@ -34,11 +34,15 @@ pub(super) fn form(
     for (name, raw) in groups {
         let at = at.key(&name);
         check_name(&name, &at, problems);
-        let group = Group {
+        let mut group = Group {
             name: name.clone(),
             priority: raw.priority.unwrap_or(PRIORITY),
             listener: None,
         };
+        let pool = raw.programs.first().and_then(|member| programs.get(member));
+        if raw.priority.is_none() && pool.is_some_and(|program| program.listener.is_some()) {
+            group.priority = LISTENER_PRIORITY;
+        }
         for (index, member) in raw.programs.iter().enumerate() {
             let at = at.key("programs").index(index);
             match programs.get(member) {
@@ -49,12 +53,15 @@ pub(super) fn form(
                         .unwrap_or_default();
                     problems.push(at, format!("there is no program {member:?}"), help);
                 }
-                Some(program) if program.listener.is_some() => problems.push(
+                Some(program) if index > 0 && program.listener != group.listener => problems.push(
                     at,
-                    format!("{member:?} is an event listener, which is a group of its own"),
-                    "leave it out",
+                    format!("{member:?} does not listen to the same events as the others"),
+                    "a group is of programs, or of event listeners with the same events and buffer_size",
                 ),
                 Some(program) => {
+                    if index == 0 {
+                        group.listener.clone_from(&program.listener);
+                    }
                     taken.push(member.clone());
                     processes.extend(program.processes.iter().map(|p| p.in_group(&group)));
                 }

@@ -3,6 +3,7 @@
 //! supervisord's INI dialect both become a [`Config`].
 //! Not here: reading files (`yaml`, `ini`), looking anything up on this machine (that is done when a program is started).
 
+pub mod convert;
 mod daemon;
 mod endpoints;
 pub mod events;
@@ -33,6 +34,10 @@ pub struct Loaded {
     /// What is hardly meant as it is read.
     pub traps: Problems,
     pub infos: Vec<String>,
+    /// By section of an INI file: its keys that are not supervisord's, as YAML.
+    pub beyond: BTreeMap<String, String>,
+    /// Which section a process comes from, by id.
+    pub sections: BTreeMap<String, String>,
 }
 
 /// Reads a file of either format: YAML if it is called so, INI if that, otherwise by what it looks like.
@@ -49,6 +54,8 @@ pub fn load(file: &Path, overrides: &Overrides) -> Result<Loaded, Error> {
             config: yaml::load(file, &overrides.numprocs)?,
             traps: Problems::new(),
             infos: Vec::new(),
+            beyond: BTreeMap::new(),
+            sections: BTreeMap::new(),
         }
     };
     overrides.apply(&mut loaded.config);

@@ -45,7 +45,19 @@ pub(super) fn check(
         );
     }
     let first = raw.numprocs_start.unwrap_or(0);
-    let template = check_process(name, raw, at, defaults, problems);
+    let called = raw.process_name.as_deref().unwrap_or(name);
+    if raw.process_name.is_some() {
+        check_name(called, &at.key("process_name"), problems);
+    }
+    if raw.process_name.is_some() && count > 1 {
+        let help = "leave process_name out";
+        problems.push(
+            at.key("process_name"),
+            "one name for several processes",
+            help,
+        );
+    }
+    let template = check_process(called, raw, at, defaults, problems);
     Program {
         listener: check_listener(raw, at, problems),
         priority: raw.priority,

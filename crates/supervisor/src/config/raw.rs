@@ -142,6 +142,8 @@ pub(super) struct RawReady {
 pub(super) struct RawProgram {
     /// What to run: a list, or one text that is split like a shell's words. No shell is involved.
     pub(super) command: Option<TextOrList<Word>>,
+    /// What its process is called, if there is one only; NAME if not given.
+    pub(super) process_name: Option<String>,
     /// Where to run it; the configuration file's folder if not given. `inherit`: wherever the supervisor is.
     pub(super) directory: Option<String>,
     /// Variables on top of the supervisor's own.

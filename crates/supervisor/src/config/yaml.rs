@@ -6,7 +6,7 @@ use super::endpoints::octal;
 use super::groups::{form, same_logs, same_names};
 use super::program::{self, Defaults, check_environment};
 use super::raw::RawConfig;
-use super::{ChildLogs, Config, Daemon, extras};
+use super::{ChildLogs, Config, Daemon, Habits, extras};
 use crate::error::Error;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -50,7 +50,10 @@ fn check(
         programs.insert(name, program);
     }
     let place_of = |name: &str| Some(at.key(name));
-    same_logs(&programs, &place_of, problems);
+    let habits = check_habits(raw.habits.as_ref(), &root.key("habits"), problems);
+    if habits == Habits::Own {
+        same_logs(&programs, &place_of, problems);
+    }
     let groups = std::mem::take(&mut raw.groups);
     let (groups, processes) = form(&programs, groups, &root.key("groups"), problems);
     same_names(&processes, &place_of, problems);
@@ -68,7 +71,7 @@ fn check(
         pidfile: raw.pidfile.map(resolve),
         log: check_log(raw.log, &root.key("log"), folder, problems),
         identifier: raw.identifier.unwrap_or_else(|| "supervisor".to_owned()),
-        habits: check_habits(raw.habits.as_ref(), &root.key("habits"), problems),
+        habits,
         hangup: check_hangup(raw.hangup.as_ref(), &root.key("hangup"), problems),
         servers: check_servers(raw.servers, &root.key("servers"), folder, problems),
         rpc_namespaces: raw

@@ -43,7 +43,7 @@ pub(super) fn read(ini: &Ini, here: &Here, notes: &mut Notes) -> (Vec<Group>, Ve
             };
             taken.push(&section.name);
             let program = program::read(section, kind, member, name, here, notes);
-            formed.put(&group, program.processes.iter());
+            formed.put(&group, section, program.processes.iter(), notes);
             formed.programs.insert(section.name.clone(), program);
         }
         formed.add(group, &keys.place, notes);
@@ -62,7 +62,7 @@ pub(super) fn read(ini: &Ini, here: &Here, notes: &mut Notes) -> (Vec<Group>, Ve
             priority: program.priority.unwrap_or(default),
             listener: program.listener.clone(),
         };
-        formed.put(&group, program.processes.iter());
+        formed.put(&group, section, program.processes.iter(), notes);
         formed.programs.insert(section.name.clone(), program);
         formed.add(group, &section.place(), notes);
     }
@@ -78,9 +78,18 @@ struct Formed {
 }
 
 impl Formed {
-    fn put<'a>(&mut self, group: &Group, processes: impl Iterator<Item = &'a Process>) {
-        self.processes
-            .extend(processes.map(|process| process.in_group(group)));
+    fn put<'a>(
+        &mut self,
+        group: &Group,
+        section: &Section,
+        processes: impl Iterator<Item = &'a Process>,
+        notes: &mut Notes,
+    ) {
+        for process in processes {
+            let process = process.in_group(group);
+            notes.sections.insert(process.id(), section.name.clone());
+            self.processes.push(process);
+        }
     }
 
     fn add(&mut self, group: Group, place: &Place, notes: &mut Notes) {

@@ -96,6 +96,10 @@ impl<'a> Keys<'a> {
                 document.push_str(&line);
             }
         }
+        if !document.is_empty() {
+            let name = self.section.name.clone();
+            notes.beyond.insert(name, document.clone());
+        }
         let file = self.place.file().to_owned();
         let read = yaml::parse::<Raw>(&document, &file, &mut Problems::new());
         read.map(|document| document.raw).unwrap_or_default()

@@ -29,6 +29,9 @@ struct Notes {
     traps: Problems,
     /// Files that were included.
     infos: Vec<String>,
+    /// See [`Loaded`].
+    beyond: BTreeMap<String, String>,
+    sections: BTreeMap<String, String>,
 }
 
 /// What every section may use.
@@ -68,6 +71,8 @@ pub fn load(file: &Path, overrides: &Overrides) -> Result<Loaded, Error> {
         config,
         traps: notes.traps,
         infos: notes.infos,
+        beyond: notes.beyond,
+        sections: notes.sections,
     })
 }
 
