@@ -46,7 +46,12 @@ def not_found(_environ, start_response):
     return [b"no such room\n"]
 
 
-ROOMS = {"/environ": environ_of, "/digest": digest, "/pieces": pieces, "/pid": pid, "/broken": broken}
+def fixed(_environ, start_response):
+    start_response("200 Fine", [("Content-Type", "text/plain"), ("Content-Length", "6"), ("X-Two", "1"), ("X-Two", "2")])
+    return [b"fixed\n"]
+
+
+ROOMS = {"/fixed": fixed, "/environ": environ_of, "/digest": digest, "/pieces": pieces, "/pid": pid, "/broken": broken}
 
 
 def application(environ, start_response):
@@ -54,3 +59,9 @@ def application(environ, start_response):
 
 
 app = validator(application)
+
+
+def logged(environ, start_response):
+    """As `application`, with something of its own in the environ for the access log."""
+    environ["story"] = 'told "so"'
+    return application(environ, start_response)

@@ -1,5 +1,6 @@
 //! trine-wsgi alone: its two kinds of socket, both workers, draining, time limits, refusals.
 
+mod access_log;
 mod command_lines;
 mod configuration;
 mod differential;

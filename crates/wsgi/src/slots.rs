@@ -7,7 +7,7 @@
 use std::io;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed, Ordering::Release};
 use std::sync::atomic::{Ordering::Acquire, fence};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use trine_sys::shm::SharedSlots;
 
@@ -29,10 +29,34 @@ pub struct WorkerSlot {
     pub seats: AtomicU32,
     /// Others that are just giving it a connection.
     pub giving: AtomicU32,
+    /// Requests by how long the application was at them: see [`bucket`].
+    pub took: [AtomicU64; BUCKETS],
+    /// Requests by how long they waited for it.
+    pub queued: [AtomicU64; BUCKETS],
+    /// Microseconds that they waited, all together.
+    pub queued_us: AtomicU64,
+    /// Microseconds that threads with a request waited for the interpreter lock.
+    pub lock_us: AtomicU64,
     /// Microseconds spent in the application, all threads.
     pub busy_us: AtomicU64,
     /// When the loop's turn began; 0 while it waits. In milliseconds of [`Slots::now`].
     turn_since: AtomicU64,
+}
+
+/// How many classes a histogram has; the last has no upper end.
+pub const BUCKETS: usize = 17;
+
+/// The class of a duration: its upper end is twice that of the class before, see [`upper_end`].
+#[must_use]
+pub fn bucket(micros: u64) -> usize {
+    let class = u64::BITS - (micros.saturating_sub(1) >> 7).leading_zeros();
+    (class as usize).min(BUCKETS - 1)
+}
+
+/// In microseconds, 128 at first; `None` for the last class.
+#[must_use]
+pub fn upper_end(class: usize) -> Option<u64> {
+    (class < BUCKETS - 1).then(|| 128 << class)
 }
 
 /// Where a worker is, by its own word.
@@ -58,7 +82,14 @@ impl WorkerSlot {
     }
 
     /// Counts an answer.
-    pub fn count(&self, status: u16, busy_us: u64) {
+    pub fn count(&self, status: u16, took: Duration, queued: Duration) {
+        let (busy_us, queued_us) = (took.as_micros() as u64, queued.as_micros() as u64);
+        self.queued_us.fetch_add(queued_us, Relaxed);
+        for (counters, micros) in [(&self.took, busy_us), (&self.queued, queued_us)] {
+            if let Some(counter) = counters.get(bucket(micros)) {
+                counter.fetch_add(1, Relaxed);
+            }
+        }
         // One writer per worker in the usual case; with threads, additions must not be lost.
         self.requests.fetch_add(1, Relaxed);
         self.busy_us.fetch_add(busy_us, Relaxed);
@@ -70,7 +101,10 @@ impl WorkerSlot {
     /// Makes the slot a new worker's.
     fn reset(&self) {
         self.set_stage(Stage::Booting);
-        for counter in self.statuses.iter().chain([
+        let histograms = self.took.iter().chain(&self.queued);
+        for counter in self.statuses.iter().chain(histograms).chain([
+            &self.queued_us,
+            &self.lock_us,
             &self.requests,
             &self.accepted,
             &self.busy_us,
@@ -289,7 +323,9 @@ mod tests {
     fn counters_by_class() {
         let slots = Slots::new(1, 1).unwrap();
         for status in [200, 204, 404, 500, 700, 0] {
-            slots.worker(0).count(status, 5);
+            slots
+                .worker(0)
+                .count(status, Duration::from_micros(300), Duration::ZERO);
         }
         let classes: Vec<u64> = slots
             .worker(0)
@@ -298,7 +334,26 @@ mod tests {
             .map(|count| count.load(Relaxed))
             .collect();
         assert_eq!(classes, [0, 2, 0, 1, 1]);
+        assert_eq!(slots.worker(0).took[2].load(Relaxed), 6);
+        assert_eq!(slots.worker(0).queued[0].load(Relaxed), 6);
         slots.reset(0);
         assert_eq!(slots.worker(0).requests.load(Relaxed), 0);
+    }
+
+    #[test]
+    fn classes_of_durations() {
+        for (micros, class) in [
+            (0, 0),
+            (128, 0),
+            (129, 1),
+            (256, 1),
+            (257, 2),
+            (u64::MAX, 16),
+        ] {
+            assert_eq!(bucket(micros), class, "{micros}");
+            let fits = upper_end(class).is_none_or(|end| micros <= end);
+            let not_before = class == 0 || upper_end(class - 1).is_some_and(|end| micros > end);
+            assert!(fits && not_before, "{micros}");
+        }
     }
 }

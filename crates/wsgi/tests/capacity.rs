@@ -145,3 +145,79 @@ fn a_worker_that_leaves_still_answers_what_it_was_given() {
     let mut server = server;
     assert_eq!(server.exit_code(), 0, "{}", server.log());
 }
+
+/// The value of a sample of `/metrics`.
+#[track_caller]
+fn sample(metrics: &str, name: &str) -> f64 {
+    let line = metrics
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    line.unwrap_or_else(|| panic!("no {name} in {metrics}"))
+        .parse()
+        .unwrap()
+}
+
+#[test]
+fn metrics_and_status_tell_what_there_is_and_what_is_taken() {
+    for threads in [1_usize, 3] {
+        let count = threads.to_string();
+        let args = [
+            "-w",
+            "2",
+            "--threads",
+            &count,
+            "--keep-alive",
+            "60",
+            "slow:application",
+        ];
+        let server = Server::start(&args);
+        server.wait_ready(2);
+        let mut stream = server.connect();
+        for _ in 0..9 {
+            send(&mut stream, "/");
+            pid(&mut stream);
+        }
+        // A web server in front says that it had this request for two minutes.
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        let start = now.unwrap().as_millis() as u64 - 120_000;
+        write!(
+            stream,
+            "GET / HTTP/1.1\r\nHost: h\r\nX-Request-Start: t={start}\r\n\r\n"
+        )
+        .unwrap();
+        pid(&mut stream);
+        send(&mut stream, "/wait");
+        let metrics = wait_for("the counts", || {
+            let metrics = server.control("GET", "/metrics");
+            (sample(&metrics, "trine_wsgi_seats_busy") == 1.0
+                && sample(&metrics, "trine_wsgi_requests_total") == 10.0)
+                .then_some(metrics)
+        });
+        for (name, value) in [
+            ("trine_wsgi_responses_total{class=\"2xx\"}", 10.0),
+            ("trine_wsgi_request_duration_seconds_count", 10.0),
+            ("trine_wsgi_queue_duration_seconds_count", 10.0),
+            ("trine_wsgi_seats", 2.0 * threads as f64),
+        ] {
+            assert_eq!(sample(&metrics, name), value, "{name}\n{metrics}");
+        }
+        let waited = sample(&metrics, "trine_wsgi_queue_duration_seconds_sum");
+        assert!((120.0..240.0).contains(&waited), "{waited}");
+        assert_eq!(
+            metrics
+                .matches("trine_wsgi_resident_memory_bytes{worker=")
+                .count(),
+            2
+        );
+        let status = server.status();
+        let workers = status["detail"]["workers"].as_array().unwrap();
+        let free: u64 = workers
+            .iter()
+            .map(|one| one["free"].as_u64().unwrap())
+            .sum();
+        assert_eq!(free, 2 * threads as u64 - 1, "{status}");
+        fs::write(server.dir.path().join("go"), "").unwrap();
+        pid(&mut stream);
+        server.stop();
+    }
+}

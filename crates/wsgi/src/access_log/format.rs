@@ -1,36 +1,42 @@
 //! gunicorn's access log format: `%(h)s`-like atoms, compiled to pieces, written without Python.
 //!
-//! Not here: files. `%({NAME}e)s` is always `-`: the environ is gone when the line is written.
+//! Not here: files, and the record itself (`record`).
 
 use std::io::Write as _;
 use std::time::{Duration, Instant};
 
-use trine_http1::Request;
-
-/// What one line is made from.
-#[derive(Debug)]
-pub struct Record<'a> {
-    pub request: Request<'a>,
-    /// Empty for a Unix socket.
-    pub remote_addr: &'a str,
-    pub status: u16,
-    pub body_bytes: u64,
-    /// Status line and fields of the answer.
-    pub answer: &'a [u8],
-    pub took: Duration,
-}
+use super::record::{Record, basic_user};
 
 /// A compiled format.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Format(Vec<Piece>);
+pub struct Format {
+    pieces: Vec<Piece>,
+    /// Names in `environ` that are asked for.
+    environ: Vec<String>,
+}
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Piece {
     Text(String),
+    Value { what: What, width: Width },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum What {
     Atom(Atom),
     RequestField(String),
     AnswerField(String),
+    /// By its place in [`Format::environ`].
+    Environ(usize),
     Nothing,
+}
+
+/// How far a value is filled up with spaces.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Width {
+    least: usize,
+    /// The spaces come behind.
+    left: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,7 +51,6 @@ enum Atom {
     Protocol,
     Status,
     Bytes,
-    BytesOrDash,
     Referer,
     UserAgent,
     Seconds,
@@ -81,7 +86,10 @@ impl Format {
 
     /// Compiles a format; `Err` is a sentence.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let mut pieces = Vec::new();
+        let mut format = Self {
+            pieces: Vec::new(),
+            environ: Vec::new(),
+        };
         let mut plain = String::new();
         let mut rest = text;
         while let Some(at) = rest.find('%') {
@@ -98,123 +106,168 @@ impl Format {
                 .strip_prefix('(')
                 .and_then(|rest| rest.split_once(')'))
                 .ok_or_else(unknown)?;
+            let (width, after) = width(after);
             rest = after.strip_prefix(['s', 'd']).ok_or_else(unknown)?;
             if !plain.is_empty() {
-                pieces.push(Piece::Text(std::mem::take(&mut plain)));
+                format.pieces.push(Piece::Text(std::mem::take(&mut plain)));
             }
-            pieces.push(piece(name));
+            let what = format.what(name);
+            format.pieces.push(Piece::Value { what, width });
         }
         plain.push_str(rest);
         if !plain.is_empty() {
-            pieces.push(Piece::Text(plain));
+            format.pieces.push(Piece::Text(plain));
         }
-        Ok(Self(pieces))
+        Ok(format)
+    }
+
+    /// The names of `%({NAME}e)s`, as they were written. Their values are in [`Record::environ`], in this order.
+    #[must_use]
+    pub fn environ(&self) -> &[String] {
+        &self.environ
+    }
+
+    fn what(&mut self, name: &str) -> What {
+        let braced = name.strip_prefix('{').and_then(|rest| rest.split_once('}'));
+        match braced {
+            Some((field, "i")) => What::RequestField(field.to_owned()),
+            Some((field, "o")) => What::AnswerField(field.to_owned()),
+            Some((field, "e")) => {
+                self.environ.push(field.to_owned());
+                What::Environ(self.environ.len() - 1)
+            }
+            Some(_) => What::Nothing,
+            None => Atom::named(name).map_or(What::Nothing, What::Atom),
+        }
     }
 
     pub(super) fn write(&self, record: &Record<'_>, clock: &mut Clock, out: &mut Vec<u8>) {
-        for piece in &self.0 {
+        for piece in &self.pieces {
             match piece {
                 Piece::Text(text) => out.extend_from_slice(text.as_bytes()),
-                Piece::Atom(atom) => write_atom(*atom, record, clock, out),
-                Piece::RequestField(name) => write_value(record.request.get(name), out),
-                Piece::AnswerField(name) => write_value(answer_field(record.answer, name), out),
-                Piece::Nothing => out.push(b'-'),
+                Piece::Value { what, width } => {
+                    let start = out.len();
+                    what.write(record, clock, out);
+                    width.fill(out, start);
+                }
             }
         }
     }
 }
 
-fn piece(name: &str) -> Piece {
-    if let Some((field, kind)) = name.strip_prefix('{').and_then(|rest| rest.split_once('}')) {
-        return match kind {
-            "i" => Piece::RequestField(field.to_owned()),
-            "o" => Piece::AnswerField(field.to_owned()),
-            _ => Piece::Nothing,
-        };
+/// `-10`, `8` or nothing in front of the conversion.
+fn width(text: &str) -> (Width, &str) {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    let end = digits
+        .find(|letter: char| !letter.is_ascii_digit())
+        .unwrap_or(digits.len());
+    let (number, rest) = digits.split_at(end);
+    let width = Width {
+        least: number.parse().unwrap_or(0).min(1024),
+        left: digits.len() < text.len(),
+    };
+    (width, rest)
+}
+
+impl Width {
+    fn fill(self, out: &mut Vec<u8>, start: usize) {
+        let written = out.get(start..).unwrap_or_default();
+        let letters = written
+            .iter()
+            .filter(|byte| (**byte & 0xc0) != 0x80)
+            .count();
+        let missing = self.least.saturating_sub(letters);
+        if missing > 0 {
+            let at = if self.left { out.len() } else { start };
+            out.splice(at..at, std::iter::repeat_n(b' ', missing));
+        }
     }
-    Piece::Atom(match name {
-        "h" => Atom::RemoteAddr,
-        "u" => Atom::User,
-        "t" => Atom::Time,
-        "r" => Atom::RequestLine,
-        "m" => Atom::Method,
-        "U" => Atom::Path,
-        "q" => Atom::Query,
-        "H" => Atom::Protocol,
-        "s" => Atom::Status,
-        "B" => Atom::Bytes,
-        "b" => Atom::BytesOrDash,
-        "f" => Atom::Referer,
-        "a" => Atom::UserAgent,
-        "T" => Atom::Seconds,
-        "M" => Atom::Millis,
-        "D" => Atom::Micros,
-        "L" => Atom::DecimalSeconds,
-        "p" => Atom::Pid,
-        _ => return Piece::Nothing,
-    })
+}
+
+impl What {
+    fn write(&self, record: &Record<'_>, clock: &mut Clock, out: &mut Vec<u8>) {
+        match self {
+            Self::Atom(atom) => write_atom(*atom, record, clock, out),
+            Self::RequestField(name) => write_value(record.request_field(name), out),
+            Self::AnswerField(name) if name.eq_ignore_ascii_case("content-length") => {
+                let length = record.content_length.map(|length| length.to_string());
+                write_value(length.as_deref().map(str::as_bytes), out);
+            }
+            Self::AnswerField(name) => write_value(record.answer_field(name), out),
+            Self::Environ(place) => {
+                let value = record.environ.get(*place).and_then(Option::as_deref);
+                write_value(value, out);
+            }
+            Self::Nothing => out.push(b'-'),
+        }
+    }
+}
+
+impl Atom {
+    fn named(name: &str) -> Option<Self> {
+        Some(match name {
+            "h" => Self::RemoteAddr,
+            "u" => Self::User,
+            "t" => Self::Time,
+            "r" => Self::RequestLine,
+            "m" => Self::Method,
+            "U" => Self::Path,
+            "q" => Self::Query,
+            "H" => Self::Protocol,
+            "s" => Self::Status,
+            "b" | "B" => Self::Bytes,
+            "f" => Self::Referer,
+            "a" => Self::UserAgent,
+            "T" => Self::Seconds,
+            "M" => Self::Millis,
+            "D" => Self::Micros,
+            "L" => Self::DecimalSeconds,
+            "p" => Self::Pid,
+            _ => return None,
+        })
+    }
 }
 
 fn write_atom(atom: Atom, record: &Record<'_>, clock: &mut Clock, out: &mut Vec<u8>) {
     let request = &record.request;
-    // Writing into memory does not fail.
-    let _ = match atom {
-        Atom::RemoteAddr => {
-            write_value(
-                Some(record.remote_addr.as_bytes()).filter(|addr| !addr.is_empty()),
-                out,
-            );
-            Ok(())
-        }
+    let took = record.took;
+    let number = |out: &mut Vec<u8>, number: u128| {
+        // Writing into memory does not fail.
+        let _ = write!(out, "{number}");
+    };
+    match atom {
+        // A Unix socket has no address, which is not the same as none that is known.
+        Atom::RemoteAddr => write_escaped(record.remote_addr(), out),
         Atom::User => {
             let user = request.get("authorization").and_then(basic_user);
-            write_value(user.as_deref(), out);
-            Ok(())
+            write_value(user.as_deref().filter(|user| !user.is_empty()), out);
         }
-        Atom::Time => write!(out, "{}", clock.now()),
+        Atom::Time => out.extend_from_slice(clock.now().as_bytes()),
         Atom::RequestLine => {
             out.extend_from_slice(request.method().as_bytes());
             out.push(b' ');
             write_escaped(request.target(), out);
             out.push(b' ');
-            out.extend_from_slice(request.version().as_str().as_bytes());
-            Ok(())
+            out.extend_from_slice(record.protocol());
         }
-        Atom::Method => write!(out, "{}", request.method()),
-        Atom::Path => {
-            write_value(Some(request.path()), out);
-            Ok(())
+        Atom::Method => out.extend_from_slice(request.method().as_bytes()),
+        Atom::Path => write_escaped(&record.path(), out),
+        Atom::Query => write_escaped(record.query(), out),
+        Atom::Protocol => write_escaped(record.protocol(), out),
+        Atom::Status => number(out, record.status.into()),
+        Atom::Bytes => number(out, record.body_bytes.into()),
+        Atom::Referer => write_value(request.get("referer"), out),
+        Atom::UserAgent => write_value(request.get("user-agent"), out),
+        Atom::Seconds => number(out, took.as_secs().into()),
+        Atom::Millis => number(out, took.as_millis()),
+        Atom::Micros => number(out, took.as_micros()),
+        Atom::DecimalSeconds => {
+            let _ = write!(out, "{}.{:06}", took.as_secs(), took.subsec_micros());
         }
-        Atom::Query => {
-            write_escaped(request.query().unwrap_or_default(), out);
-            Ok(())
+        Atom::Pid => {
+            let _ = write!(out, "<{}>", std::process::id());
         }
-        Atom::Protocol => write!(out, "{}", request.version()),
-        Atom::Status => write!(out, "{}", record.status),
-        Atom::BytesOrDash if record.body_bytes == 0 => {
-            out.push(b'-');
-            Ok(())
-        }
-        Atom::Bytes | Atom::BytesOrDash => write!(out, "{}", record.body_bytes),
-        Atom::Referer => {
-            write_value(request.get("referer"), out);
-            Ok(())
-        }
-        Atom::UserAgent => {
-            write_value(request.get("user-agent"), out);
-            Ok(())
-        }
-        Atom::Seconds => write!(out, "{}", record.took.as_secs()),
-        Atom::Millis => write!(out, "{}", record.took.as_millis()),
-        Atom::Micros => write!(out, "{}", record.took.as_micros()),
-        Atom::DecimalSeconds => write!(
-            out,
-            "{}.{:06}",
-            record.took.as_secs(),
-            record.took.subsec_micros()
-        ),
-        Atom::Pid => write!(out, "<{}>", std::process::id()),
-    };
+    }
 }
 
 fn write_value(value: Option<&[u8]>, out: &mut Vec<u8>) {
@@ -224,59 +277,19 @@ fn write_value(value: Option<&[u8]>, out: &mut Vec<u8>) {
     }
 }
 
-/// As gunicorn: quotes get a backslash. Bytes beyond ASCII are latin-1 and become UTF-8.
+/// As gunicorn: quotes get a backslash. Bytes beyond ASCII are latin-1 and become UTF-8. Control characters, which
+/// gunicorn writes as they are, would let a client write lines of its own.
 fn write_escaped(value: &[u8], out: &mut Vec<u8>) {
     for &byte in value {
         match byte {
             b'"' => out.extend_from_slice(b"\\\""),
+            0..b' ' | 0x7f => {
+                let _ = write!(out, "\\x{byte:02x}");
+            }
             0x80.. => out.extend_from_slice(char::from(byte).encode_utf8(&mut [0; 2]).as_bytes()),
             byte => out.push(byte),
         }
     }
-}
-
-/// The first field of this name in an answer's head.
-fn answer_field<'a>(head: &'a [u8], name: &str) -> Option<&'a [u8]> {
-    head.split(|&byte| byte == b'\n').skip(1).find_map(|line| {
-        let colon = memchr::memchr(b':', line)?;
-        let (found, value) = line.split_at(colon);
-        found
-            .eq_ignore_ascii_case(name.as_bytes())
-            .then(|| trine_http1::trim_ows(value[1..].trim_ascii_end()))
-    })
-}
-
-/// The user of `Basic dXNlcjpwdw==`.
-fn basic_user(value: &[u8]) -> Option<Vec<u8>> {
-    let (scheme, rest) = value.split_at_checked(6)?;
-    if !scheme.eq_ignore_ascii_case(b"basic ") {
-        return None;
-    }
-    let decoded = decode_base64(rest.trim_ascii())?;
-    let end = memchr::memchr(b':', &decoded)?;
-    Some(decoded[..end].to_vec())
-}
-
-fn decode_base64(text: &[u8]) -> Option<Vec<u8>> {
-    let mut out = Vec::with_capacity(text.len() * 3 / 4);
-    let (mut bits, mut count) = (0_u32, 0);
-    for &byte in text.iter().take_while(|&&byte| byte != b'=') {
-        let six = match byte {
-            b'A'..=b'Z' => byte - b'A',
-            b'a'..=b'z' => byte - b'a' + 26,
-            b'0'..=b'9' => byte - b'0' + 52,
-            b'+' | b'-' => 62,
-            b'/' | b'_' => 63,
-            _ => return None,
-        };
-        bits = bits << 6 | u32::from(six);
-        count += 6;
-        if count >= 8 {
-            count -= 8;
-            out.push((bits >> count) as u8);
-        }
-    }
-    Some(out)
 }
 
 #[cfg(test)]
@@ -286,18 +299,22 @@ mod tests {
 
     #[track_caller]
     fn check(format: &str, want: &str) {
-        let raw = b"GET /a%20b?x=\"1\" HTTP/1.1\r\nHost: h\r\nReferer: r\xe9\r\nAuthorization: Basic dXNlcjpwdw==\r\n\r\n";
+        let raw = b"GET /a%20b?x=\"1\" HTTP/1.1\r\nHost: h\r\nX: 1\r\nX: 2\r\nReferer: r\xe9\r\nAuthorization: Basic dXNlcjpwdw==\r\n\r\n";
         let mut head = RequestHead::default();
         head.parse(raw, &Limits::default(), &Policy::default())
             .unwrap()
             .unwrap();
         let record = Record {
             request: head.on(raw),
-            remote_addr: "127.0.0.1",
+            given: None,
+            peer: "127.0.0.1",
             status: 200,
             body_bytes: 5,
             answer: b"HTTP/1.1 200 OK\r\nContent-Type: text/x \r\n",
+            content_length: Some(5),
+            environ: &[Some(b"one".to_vec()), None],
             took: Duration::from_micros(1_234_567),
+            queued: Duration::ZERO,
         };
         let mut out = Vec::new();
         Format::parse(format)
@@ -315,19 +332,21 @@ mod tests {
         );
         check(
             "%(m)s %(U)s %(q)s %(H)s %(B)s",
-            r#"GET /a%20b x=\"1\" HTTP/1.1 5"#,
+            r#"GET /a b x=\"1\" HTTP/1.1 5"#,
         );
         check("%(f)s %(a)s", "ré -");
         check("%(T)s %(M)s %(D)s %(L)s", "1 1234 1234567 1.234567");
         check(
-            "%({host}i)s %({content-type}o)s %({x}o)s %({x}e)s 100%%",
-            "h text/x - - 100%",
+            "%({host}i)s %({X}i)s %({content-type}o)s %({Content-Length}o)s %({x}o)s 100%%",
+            "h 2 text/x 5 - 100%",
         );
+        check("%({a}e)s %({b}e)s %({c}x)s %(zz)s", "one - - -");
+        check("[%(m)5s] [%(m)-5s] [%(s)2s]", "[  GET] [GET  ] [200]");
     }
 
     #[test]
     fn bad_formats() {
-        for bad in ["%h", "%(h", "%(h)x"] {
+        for bad in ["%h", "%(h", "%(h)x", "%(h)"] {
             Format::parse(bad).unwrap_err();
         }
         Format::parse(Format::DEFAULT).unwrap();

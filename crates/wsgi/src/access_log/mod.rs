@@ -1,14 +1,19 @@
-//! The access log: gunicorn's format, compiled once, written in whole lines.
+//! The access log: gunicorn's format, compiled once, or JSON; written in whole lines.
 //!
 //! Not here: Python loggers.
 
 mod format;
+mod json;
+mod record;
+mod slow;
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-pub use format::{Format, Record};
+pub use format::Format;
+pub use record::Record;
+pub use slow::SlowLog;
 
 /// Lines are gathered up to this size.
 const BUFFER: usize = 16 * 1024;
@@ -23,14 +28,15 @@ enum Target {
 #[derive(Debug)]
 pub struct AccessLog {
     target: Target,
-    format: Format,
+    /// `None`: JSON.
+    format: Option<Format>,
     lines: Vec<u8>,
     clock: format::Clock,
 }
 
 impl AccessLog {
     /// Opens `path` for appending; `-` is standard output.
-    pub fn open(path: &Path, format: Format) -> io::Result<Self> {
+    pub fn open(path: &Path, format: Option<Format>) -> io::Result<Self> {
         let target = if path == Path::new("-") {
             Target::Stdout
         } else {
@@ -49,7 +55,10 @@ impl AccessLog {
 
     /// Adds one line; it is written with the next [`Self::flush`].
     pub fn log(&mut self, record: &Record<'_>) {
-        self.format.write(record, &mut self.clock, &mut self.lines);
+        match &self.format {
+            Some(format) => format.write(record, &mut self.clock, &mut self.lines),
+            None => json::write(record, &mut self.lines),
+        }
         self.lines.push(b'\n');
         if self.lines.len() > BUFFER {
             self.flush();

@@ -11,7 +11,7 @@ use trine_sys::file;
 use crate::notice::Notice;
 use crate::python::Worker;
 
-use super::report::Totals;
+use super::metrics::Totals;
 use super::state::Pid;
 
 #[derive(Debug)]

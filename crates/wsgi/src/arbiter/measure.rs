@@ -1,6 +1,6 @@
 //! What the arbiter tells statsd: how many workers there are, how many connections wait in the kernel.
 //!
-//! Not here: requests, which workers tell (`python::request_hooks`), our own metrics (`report`).
+//! Not here: requests, which workers tell (`python::request_hooks`), our own metrics (`metrics`).
 
 use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::time::{Duration, Instant};

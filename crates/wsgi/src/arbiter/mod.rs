@@ -13,6 +13,7 @@ mod deaths;
 mod hooks;
 mod listeners;
 mod measure;
+mod metrics;
 mod oom;
 mod perform;
 mod report;

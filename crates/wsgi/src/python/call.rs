@@ -64,6 +64,9 @@ pub struct Caller {
     reply: Reply,
     scratch: Vec<u8>,
     hooks: Option<Box<RequestHooks>>,
+    /// What the access log wants of `environ`, and the values of the last call.
+    wanted: Vec<String>,
+    logged: Vec<Option<Vec<u8>>>,
 }
 
 impl Caller {
@@ -77,6 +80,8 @@ impl Caller {
             reply: Reply::default(),
             scratch: Vec::new(),
             hooks: None,
+            wanted: Vec::new(),
+            logged: Vec::new(),
         };
         for site in sites {
             caller
@@ -90,6 +95,43 @@ impl Caller {
     /// Has hooks called around each request; `None`: there are none.
     pub fn set_hooks(&mut self, hooks: Option<Box<RequestHooks>>) {
         self.hooks = hooks;
+    }
+
+    /// Has these values of `environ` looked up after each call.
+    pub fn want(&mut self, names: &[String]) {
+        self.wanted = names.to_vec();
+    }
+
+    /// What was wanted, as the last call left it.
+    #[must_use]
+    pub fn logged(&self) -> &[Option<Vec<u8>>] {
+        &self.logged
+    }
+
+    /// Looks up what is wanted: by its name, else in any case, as gunicorn does.
+    fn look_up(&mut self, environ: Option<&Bound<'_, PyDict>>) {
+        self.logged.clear();
+        let Some(environ) = environ else { return };
+        for name in &self.wanted {
+            let named = environ.get_item(name).ok().flatten();
+            let value = named.or_else(|| {
+                let mut items = environ.iter();
+                let same = |key: &Bound<'_, PyAny>| {
+                    key.extract::<String>()
+                        .is_ok_and(|key| key.eq_ignore_ascii_case(name))
+                };
+                items.find(|(key, _)| same(key)).map(|(_, value)| value)
+            });
+            self.logged.push(value.and_then(|value| {
+                let text = value.str().ok()?.to_string_lossy().into_owned();
+                // The log reads latin-1; what is beyond it is replaced.
+                Some(
+                    text.chars()
+                        .map(|letter| u8::try_from(letter).unwrap_or(b'?'))
+                        .collect(),
+                )
+            }));
+        }
     }
 
     fn hand_out_hints(&self, py: Python<'_>) -> PyResult<()> {
@@ -162,6 +204,7 @@ impl Caller {
                 return verdict;
             }
         };
+        let kept = (!self.wanted.is_empty()).then(|| environ.clone());
         let mut active = Active {
             reply: &mut self.reply,
             sink,
@@ -177,6 +220,7 @@ impl Caller {
         let active = unsafe { &mut *active };
         let verdict = conclude(py, active, exchange, result);
         self.after_request(py, seen, verdict.status);
+        self.look_up(kept.as_ref());
         if !reusable && let Ok(fresh) = Callables::new(py) {
             self.callables = fresh;
             if let Err(error) = self.hand_out_hints(py) {

@@ -317,7 +317,7 @@ fn split_host<'a>(host: &'a [u8], port: &'a [u8]) -> (&'a [u8], &'a [u8]) {
 }
 
 /// Percent-decodes once; a `%` that is not followed by two hexadecimal digits stays as it is.
-fn decode_path<'a>(path: &'a [u8], scratch: &'a mut Vec<u8>) -> &'a [u8] {
+pub(crate) fn decode_path<'a>(path: &'a [u8], scratch: &'a mut Vec<u8>) -> &'a [u8] {
     let Some(first) = memchr::memchr(b'%', path) else {
         return path;
     };

@@ -106,6 +106,8 @@ pub struct Exchange {
     pub listener: usize,
     /// When its first byte was seen.
     pub began: Instant,
+    /// When it was complete, as far as the loop noticed.
+    pub complete: Instant,
     /// The connection may be used again, as far as the request is concerned.
     pub keep_alive: bool,
 }
@@ -124,6 +126,7 @@ impl Exchange {
             given: None,
             listener: 0,
             began: Instant::now(),
+            complete: Instant::now(),
             keep_alive: true,
         })
     }

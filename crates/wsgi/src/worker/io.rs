@@ -353,6 +353,9 @@ impl Io {
         match progress {
             Progress::Ready => {
                 conn.deadline = u64::MAX;
+                if let Some(exchange) = &mut conn.exchange {
+                    exchange.complete = exchange.began.max(self.now);
+                }
                 self.ready.push_back(token);
             }
             Progress::Again => self.again.push(token),

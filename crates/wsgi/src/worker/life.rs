@@ -12,7 +12,7 @@ use trine_service::logging::LogHandle;
 use trine_service::signals::{Came, Signal, SignalPipe};
 use trine_sys::{file, process, signals};
 
-use crate::access_log::{AccessLog, Record};
+use crate::access_log::{AccessLog, SlowLog};
 use crate::config::Settings;
 use crate::notice::Notice;
 use crate::python::{
@@ -26,6 +26,7 @@ use super::inline::Inline;
 use super::io::{Io, Listening, Sharing};
 use super::recycle::Recycling;
 use super::share::{Channels, SharedIo, Sharer, lock};
+use super::tally;
 use super::threads::{Shared, Threads};
 use super::watch::{self, Watch};
 
@@ -265,6 +266,7 @@ struct Worker {
     io: SharedIo,
     mode: Mode,
     boot: Boot,
+    slow: Option<Arc<SlowLog>>,
     recycling: Arc<Recycling>,
 }
 
@@ -288,6 +290,15 @@ impl Worker {
                 return Err(failed(
                     &boot,
                     format!("cannot watch the listeners: {error}"),
+                ));
+            }
+        };
+        let slow = match open_slow_log(&boot.settings) {
+            Ok(slow) => slow.map(Arc::new),
+            Err(error) => {
+                return Err(failed(
+                    &boot,
+                    format!("cannot open slow_request_log: {error}"),
                 ));
             }
         };
@@ -325,6 +336,8 @@ impl Worker {
                 slots: Arc::clone(&boot.slots),
                 slot: boot.slot,
                 access,
+                slow: slow.clone(),
+                wanted: wanted_environ(&boot.settings).to_vec(),
                 polite: boot.settings.workers > 1,
                 limit,
             };
@@ -343,6 +356,7 @@ impl Worker {
                 .and_then(|hooks| Ok((hooks, Caller::new(gil, app, &boot.sites)?)))
                 .map(|(hooks, mut caller)| {
                     caller.set_hooks(hooks);
+                    caller.want(wanted_environ(&boot.settings));
                     caller
                 })
                 .map_err(std::io::Error::other)
@@ -359,6 +373,7 @@ impl Worker {
             io,
             mode,
             boot,
+            slow,
             recycling,
         })
     }
@@ -505,6 +520,7 @@ impl Worker {
             io,
             mode,
             boot,
+            slow,
             recycling,
         } = self;
         let Mode::Inline(inline, access) = mode else {
@@ -525,17 +541,18 @@ impl Worker {
             if let Some(running) = running {
                 running.end();
             }
-            slot.count(verdict.status, took.as_micros() as u64);
+            let queued = tally::waited(exchange, started_at.get());
+            slot.count(verdict.status, took, queued);
             recycling.after_request(slot, started_at.get() + took);
-            if let Some(access) = access.as_mut() {
-                access.log(&Record {
-                    request: exchange.request(),
-                    remote_addr: &exchange.peer.addr,
-                    status: verdict.status,
-                    body_bytes: verdict.body_bytes,
-                    answer: caller.reply().head(),
-                    took,
-                });
+            let slow = slow.as_ref().filter(|slow| slow.wants(took));
+            if access.is_some() || slow.is_some() {
+                let record = tally::record(exchange, verdict, caller, took, queued);
+                if let Some(access) = access.as_mut() {
+                    access.log(&record);
+                }
+                if let Some(slow) = slow {
+                    slow.tell(&record);
+                }
             }
         };
         inline.serve_ready(gil, io, started, done);
@@ -571,6 +588,9 @@ impl Worker {
     fn reopen_logs(&mut self, gil: Gil<'_>) {
         let _ = self.boot.log.reopen();
         self.boot.hooked.logger.logger.reopen(gil);
+        if let Some(slow) = &self.slow {
+            slow.reopen();
+        }
         match &mut self.mode {
             Mode::Inline(_, Some(access)) => access.reopen(),
             Mode::Inline(_, None) => {}
@@ -586,6 +606,21 @@ fn open_access_log(settings: &Settings) -> Result<Option<AccessLog>, (PathBuf, s
     if python::is_log_relayed() {
         return Ok(None);
     }
-    let log = AccessLog::open(path, settings.log.access_log_format.clone());
+    let format = (!settings.log.access_log_json).then(|| settings.log.access_log_format.clone());
+    let log = AccessLog::open(path, format);
     log.map(Some).map_err(|error| (path.clone(), error))
+}
+
+fn open_slow_log(settings: &Settings) -> std::io::Result<Option<SlowLog>> {
+    let limit = settings.log.slow_request_time;
+    let path = settings.log.slow_request_log.as_deref();
+    limit.map(|limit| SlowLog::open(limit, path)).transpose()
+}
+
+/// What the access log wants of `environ`.
+fn wanted_environ(settings: &Settings) -> &[String] {
+    if settings.log.accesslog.is_none() || settings.log.access_log_json {
+        return &[];
+    }
+    settings.log.access_log_format.environ()
 }

@@ -22,6 +22,7 @@ pub mod outbox;
 pub mod recycle;
 pub mod reply;
 pub mod share;
+mod tally;
 pub mod threads;
 pub mod trust;
 pub mod watch;

@@ -122,7 +122,9 @@ mod tests {
         let slots = Slots::new(1, 1).unwrap();
         let recycling = Recycling::new(write, Some(3), None);
         for count in 1..6 {
-            slots.worker(0).count(200, 1);
+            slots
+                .worker(0)
+                .count(200, Duration::from_micros(1), Duration::ZERO);
             recycling.after_request(slots.worker(0), Instant::now());
             assert_eq!(
                 told(&read).contains("has served 3 requests"),

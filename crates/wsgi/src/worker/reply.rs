@@ -312,6 +312,12 @@ impl Reply {
         self.ended && !matches!(self.framing, Framing::Length { left } if left > 0)
     }
 
+    /// Content-Length as the application gave it.
+    #[must_use]
+    pub fn declared(&self) -> Option<u64> {
+        self.declared
+    }
+
     #[must_use]
     pub fn status(&self) -> u16 {
         self.status

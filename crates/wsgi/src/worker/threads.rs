@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use trine_sys::epoll;
 
-use crate::access_log::AccessLog;
+use crate::access_log::{AccessLog, SlowLog};
 use crate::python::{self, App, Caller, CallerThread, Gil, Hooks, RequestHooks, Site, Worker};
 use crate::slots::Slots;
 
@@ -53,6 +53,9 @@ pub struct Shared {
     pub slots: Arc<Slots>,
     pub slot: usize,
     pub access: Option<AccessLog>,
+    pub slow: Option<Arc<SlowLog>>,
+    /// What the access log wants of `environ`.
+    pub wanted: Vec<String>,
     pub polite: bool,
     /// Requests that take longer are interrupted.
     pub limit: Option<Duration>,
@@ -81,6 +84,8 @@ impl Threads {
             hooks,
             worker,
             recycling,
+            slow,
+            wanted,
         } = shared;
         let watch = limit.map(|limit| Arc::new(Watch::new(limit, count, Arc::clone(&slots), slot)));
         let watcher = match &watch {
@@ -100,6 +105,8 @@ impl Threads {
             let ended = move || ended.ask("a hook has set worker.alive to False");
             let around = RequestHooks::new(gil, &hooks, &worker, ended);
             caller.set_hooks(around.map_err(io::Error::other)?);
+            caller.want(&wanted);
+            let slow = slow.clone();
             let recycling = Arc::clone(&recycling);
             let (hall, slots) = (Arc::clone(&hall), Arc::clone(&slots));
             let watch = watch.clone();
@@ -112,6 +119,7 @@ impl Threads {
                     index,
                     watch,
                     recycling: &recycling,
+                    slow: slow.as_deref(),
                 };
                 serve(gil, caller, &desk);
             };

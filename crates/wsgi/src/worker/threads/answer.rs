@@ -8,12 +8,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use crate::access_log::Record;
+use crate::access_log::SlowLog;
 use crate::python::{self, Caller, Gil, Gone, Sink};
 use crate::slots::Slots;
 use crate::worker::date::DateCache;
 use crate::worker::outbox::{FileSpan, Outbox, Sent};
 use crate::worker::recycle::Recycling;
+use crate::worker::tally;
 use crate::worker::watch::Watch;
 
 use super::hall::{Finished, Hall, Job, Link};
@@ -31,6 +32,7 @@ pub(super) struct Desk<'a> {
     pub index: usize,
     pub watch: Option<&'a Watch>,
     pub recycling: &'a Recycling,
+    pub slow: Option<&'a SlowLog>,
 }
 
 /// The life of one thread.
@@ -42,6 +44,7 @@ pub(super) fn serve(gil: Gil<'_>, mut caller: Caller, desk: &Desk<'_>) {
         index,
         watch,
         recycling,
+        slow,
     } = *desk;
     if let Some(watch) = watch {
         match python::thread_number(gil) {
@@ -101,19 +104,16 @@ pub(super) fn serve(gil: Gil<'_>, mut caller: Caller, desk: &Desk<'_>) {
         if let Some(running) = running {
             running.end();
         }
-        worker.count(verdict.status, took.as_micros() as u64);
+        let queued = tally::waited(&exchange, began);
+        worker.count(verdict.status, took, queued);
         recycling.after_request(worker, at);
         hall.with_access(|access| {
-            access.log(&Record {
-                request: exchange.request(),
-                remote_addr: &exchange.peer.addr,
-                status: verdict.status,
-                body_bytes: verdict.body_bytes,
-                answer: caller.reply().head(),
-                took,
-            });
+            access.log(&tally::record(&exchange, &verdict, &caller, took, queued));
             access.flush();
         });
+        if let Some(slow) = slow.filter(|slow| slow.wants(took)) {
+            slow.tell(&tally::record(&exchange, &verdict, &caller, took, queued));
+        }
         let mut keep = verdict.keep;
         let finish = move |out: &mut Outbox| {
             if link.has_rest() {
@@ -138,10 +138,16 @@ pub(super) fn serve(gil: Gil<'_>, mut caller: Caller, desk: &Desk<'_>) {
                 finish(&mut out);
                 Some(job)
             }
-            None => gil.detached(|| {
-                finish(&mut out);
-                hall.next()
-            }),
+            None => {
+                let (job, came) = gil.detached(|| {
+                    finish(&mut out);
+                    (hall.next(), Instant::now())
+                });
+                // From here to there it was the interpreter lock that was waited for.
+                let waited = came.elapsed().as_micros() as u64;
+                worker.lock_us.fetch_add(waited, Relaxed);
+                job
+            }
         };
         memory = out;
     }
