@@ -26,7 +26,7 @@ pub use error::Error;
 use arbiter::{Arbiter, Launch, Start};
 use cli::{Program, Stop};
 use config::{Settings, Sources};
-use python::{Gil, LoadError, Setup};
+use python::{Gil, LoadError, Logger, Setup};
 
 /// The whole program, from its command line (the name it was called by comes first) to its exit code. The binary and
 /// the Python extension module are both this.
@@ -121,6 +121,9 @@ fn serve(
     launch: Launch,
     log: LogHandle,
 ) -> Result<(), Error> {
+    python::tell_environment(gil);
+    // Before anything is logged, and before an application is imported that copies its handlers.
+    let logger = Logger::new(gil, settings.shown.as_ref(), &log).map_err(Error::Setting)?;
     let own = env!("CARGO_PKG_VERSION");
     if sources.program.is_gunicorn() {
         tracing::info!("Starting gunicorn {} (trine-wsgi {own})", cli::GUNICORN);
@@ -138,6 +141,7 @@ fn serve(
         launch,
         preloaded,
         log,
+        logger,
     };
     Arbiter::new(gil, start)?.run(gil)
 }

@@ -157,9 +157,13 @@ fn a_configuration_of_logging_is_followed_in_all_three_forms() {
             _ => ("--log-config", INI.replace("LOG", log.to_str().unwrap())),
         };
         fs::write(&file, text).unwrap();
-        let server = Server::start(&[flag, file.to_str().unwrap(), APP]);
+        let server = Server::start(&["--preload", flag, file.to_str().unwrap(), APP]);
         server.get("/one");
         let text = wait_text(&log, "GET /one");
+        assert!(
+            text.starts_with("gunicorn.error|INFO|Starting "),
+            "{form}: {text}"
+        );
         assert!(
             text.contains("gunicorn.error|INFO|Booting worker with pid"),
             "{form}: {text}"

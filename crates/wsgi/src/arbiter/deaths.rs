@@ -223,7 +223,7 @@ impl Arbiter {
             }
         }
         for (pid, requests) in hung {
-            tracing::error!("WORKER TIMEOUT (pid:{pid}), at {requests}");
+            tracing::error!(critical = true, "WORKER TIMEOUT (pid:{pid}), at {requests}");
             self.event(
                 "worker.timeout",
                 json!({ "pid": pid, "requests": requests }),

@@ -145,6 +145,7 @@ pub struct Start {
     pub launch: Launch,
     pub preloaded: Option<App>,
     pub log: LogHandle,
+    pub logger: Logger,
 }
 
 impl Arbiter {
@@ -155,8 +156,8 @@ impl Arbiter {
             launch,
             preloaded,
             log,
+            logger,
         } = start;
-        let logger = Logger::new(gil, settings.shown.as_ref(), &log).map_err(Error::Setting)?;
         let server = hooks::server(gil, &settings, &logger)?;
         // Python's handlers first: ours call those that were there before.
         python::catch_signals(gil).map_err(|text| Error::Hook { text, code: 1 })?;

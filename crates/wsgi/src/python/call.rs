@@ -15,7 +15,7 @@ use crate::worker::body::Body;
 use crate::worker::environ::{Around, EnvironError, fill};
 use crate::worker::exchange::Exchange;
 use crate::worker::gateway::{Records, Wire};
-use crate::worker::reply::{Demand, Reply, error_page};
+use crate::worker::reply::{self, Demand, Reply, error_page};
 use crate::worker::trust::SchemeHeaders;
 use crate::worker::watch::timeout_page;
 
@@ -30,6 +30,7 @@ use super::interrupt::RequestTimeout;
 use super::load::App;
 use super::logger::tell_exception;
 use super::request_hooks::{RequestHooks, Seen};
+use super::server_name;
 use super::start_response::Callables;
 
 /// What is the same for all requests that come in by one listener.
@@ -280,7 +281,10 @@ impl Caller {
 /// The keys that are the same for every request of a listener.
 fn template<'py>(py: Python<'py>, site: &Site) -> PyResult<Bound<'py, PyDict>> {
     let dict = PyDict::new(py);
-    let software = concat!("trine-wsgi/", env!("CARGO_PKG_VERSION"));
+    let software = server_name::software(py);
+    if let Some(name) = server_name::header(py) {
+        reply::name_server(&name);
+    }
     let (name, port) = site
         .server
         .clone()
@@ -294,7 +298,7 @@ fn template<'py>(py: Python<'py>, site: &Site) -> PyResult<Bound<'py, PyDict>> {
         ("SERVER_PROTOCOL", "HTTP/1.1"),
         ("SERVER_NAME", &name),
         ("SERVER_PORT", &port),
-        ("SERVER_SOFTWARE", software),
+        ("SERVER_SOFTWARE", &software),
         ("REMOTE_ADDR", ""),
         ("wsgi.url_scheme", "http"),
     ];

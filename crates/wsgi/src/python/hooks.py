@@ -4,10 +4,7 @@ Not here: when hooks are called."""
 
 import os
 import signal
-import socket
 import time
-import traceback
-import urllib.parse
 
 # Put in by Rust: has the worker's loop end.
 _mark_aborted = None
@@ -27,6 +24,8 @@ class Listener:
 
     @property
     def sock(self):
+        import socket  # late: most configurations have no use for it
+
         return socket.socket(fileno=os.dup(self._fd))
 
     def fileno(self):
@@ -127,6 +126,8 @@ class Request:
         self.remote_addr = peer
         rest, _, self.fragment = uri.partition("#")
         if not rest.startswith("/"):
+            import urllib.parse
+
             rest = urllib.parse.urlsplit(rest)._replace(scheme="", netloc="").geturl()
         self.path, _, self.query = rest.partition("?")
         self._before = list(headers)

@@ -5,6 +5,8 @@
 //! connection afterwards.
 //! Not here: Python, sockets, or when bytes are flushed.
 
+use std::sync::OnceLock;
+
 use trine_http1::{
     CHUNK_END, LAST_CHUNK, Version, check_header_name, check_header_value, connection_options,
     is_hop_by_hop, trim_ows, write_chunk_head, write_header,
@@ -71,6 +73,10 @@ pub struct Reply {
     overrun: bool,
     ended: bool,
 }
+
+const OUR_NAME: &[u8] = b"Server: trine-wsgi\r\nDate: ";
+/// Set once, before the first answer.
+static SERVER: OnceLock<Vec<u8>> = OnceLock::new();
 
 impl Reply {
     /// Starts over for a new request.
@@ -168,7 +174,7 @@ impl Reply {
     /// Puts the head into `out` and settles the framing. `total` is the body's length when it is known already.
     pub fn start(&mut self, out: &mut Vec<u8>, total: Option<u64>, date: &[u8; 29]) {
         out.extend_from_slice(&self.head);
-        out.extend_from_slice(b"Server: trine-wsgi\r\nDate: ");
+        out.extend_from_slice(SERVER.get().map_or(OUR_NAME, |line| line));
         out.extend_from_slice(date);
         out.extend_from_slice(b"\r\n");
         let no_length = self.status < 200 || self.status == 204;
@@ -344,6 +350,16 @@ impl Reply {
     #[must_use]
     pub fn demand(&self) -> Demand {
         self.demand
+    }
+}
+
+/// Has answers carry another name than ours. What cannot stand in a header is not taken.
+pub fn name_server(name: &str) {
+    if name
+        .bytes()
+        .all(|byte| byte == b' ' || byte.is_ascii_graphic())
+    {
+        SERVER.get_or_init(|| format!("Server: {name}\r\nDate: ").into_bytes());
     }
 }
 

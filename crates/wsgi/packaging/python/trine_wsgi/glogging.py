@@ -1,17 +1,13 @@
-"""The loggers ``gunicorn.error`` and ``gunicorn.access``, and the class that configurations inherit from."""
+"""The loggers ``gunicorn.error`` and ``gunicorn.access``, and the class that configurations inherit from.
 
-import base64
-import binascii
-import json
+Every server imports this at start, so what few settings need is imported where they need it.
+"""
+
 import logging
-import logging.config
-import logging.handlers
 import os
-import socket
 import sys
 import threading
 import time
-import traceback
 
 #: The number of each syslog facility (RFC 5424, section 6.2.1).
 SYSLOG_FACILITIES = {
@@ -83,6 +79,8 @@ def parse_syslog_address(addr):
     scheme, found, rest = addr.partition("://")
     if not found or scheme not in ("udp", "tcp", "unix"):
         raise RuntimeError("invalid syslog address")
+    import socket
+
     if scheme == "unix":
         path, _, kind = rest.partition("#")
         # Without a word about it, SysLogHandler tries both.
@@ -155,25 +153,29 @@ class Logger:
         self._configure_logging(cfg)
 
     def _configure_logging(self, cfg):
+        if not (cfg.logconfig_dict or cfg.logconfig_json or cfg.logconfig):
+            return
+        import logging.config
+
         if cfg.logconfig_dict:
             given = cfg.logconfig_dict
         elif cfg.logconfig_json:
             if not os.path.exists(cfg.logconfig_json):
                 raise RuntimeError(f"Error: log config '{cfg.logconfig_json}' not found")
+            import json
+
             try:
                 with open(cfg.logconfig_json, encoding="utf-8") as file:
                     given = json.load(file)
             except ValueError as problem:
                 raise RuntimeError(f"{cfg.logconfig_json}: {problem}") from problem
-        elif cfg.logconfig:
+        else:
             if not os.path.exists(cfg.logconfig):
                 raise RuntimeError(f"Error: log config '{cfg.logconfig}' not found")
             place = {"__file__": cfg.logconfig, "here": os.path.dirname(cfg.logconfig)}
             logging.config.fileConfig(
                 cfg.logconfig, defaults={**CONFIG_DEFAULTS, **place}, disable_existing_loggers=False
             )
-            return
-        else:
             return
         try:
             logging.config.dictConfig({**CONFIG_DEFAULTS, **given})
@@ -256,6 +258,8 @@ class Logger:
         try:
             self.access_log.info(self.cfg.access_log_format, atoms)
         except Exception:
+            import traceback
+
             self.error(traceback.format_exc())
 
     def now(self):
@@ -316,6 +320,8 @@ class Logger:
         _add_own_handler(log, handler, fmt)
 
     def _set_syslog_handler(self, log, cfg, fmt, name):
+        import logging.handlers
+
         prefix = cfg.syslog_prefix or cfg.proc_name.replace(":", ".")
         try:
             facility = SYSLOG_FACILITIES[cfg.syslog_facility.lower()]
@@ -330,6 +336,9 @@ class Logger:
         scheme, _, value = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
         if scheme.lower() != "basic" or not value:
             return None
+        import base64
+        import binascii
+
         try:
             user, _, _ = base64.b64decode(value.strip()).partition(b":")
             return user.decode()
