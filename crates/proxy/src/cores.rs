@@ -14,6 +14,7 @@ use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use trine_service::{Drained, drain};
+use trine_sys::privileges;
 
 use crate::access_log::{self, Target};
 use crate::config::Config;
@@ -103,6 +104,10 @@ impl Core {
                 .build_local(LocalOptions::default())
         };
         let body = move || {
+            if let Some(user) = &setup.config.user {
+                // The control thread stays root: it opens logs, keys and low ports of later configurations.
+                privileges::drop_thread_to(user.uid, user.gid, &user.groups)?;
+            }
             runtime()?.block_on(async move {
                 let end = run(setup, inbox).await?;
                 // Nobody may be waiting any more.

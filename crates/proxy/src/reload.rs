@@ -102,6 +102,7 @@ pub(crate) fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
         }
     };
     differs("threads", old.threads != new.threads);
+    differs("user", old.user != new.user);
     differs("control", old.control != new.control);
     differs("pidfile", old.pidfile != new.pidfile);
     differs("log", old.log != new.log);

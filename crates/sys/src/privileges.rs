@@ -76,6 +76,35 @@ pub fn drop_to(uid: u32, gid: u32, groups: &[u32]) -> io::Result<()> {
     Ok(())
 }
 
+/// The same for the calling thread alone: the others of the process stay who they are. Files that the thread opens from
+/// now on, and what it may do to other processes, are `uid`'s business (credentials(7): to the kernel they belong to a
+/// thread; it is the C library that makes processes of them).
+#[expect(
+    unsafe_code,
+    reason = "the C library only offers these calls for all threads at once"
+)]
+pub fn drop_thread_to(uid: u32, gid: u32, groups: &[u32]) -> io::Result<()> {
+    // SAFETY: `groups` is a live slice of the length that is told, of the kernel's own type for group ids.
+    let call = unsafe { libc::syscall(libc::SYS_setgroups, groups.len(), groups.as_ptr()) };
+    nix::errno::Errno::result(call)?;
+    // SAFETY: numbers only; what the kernel refuses comes back as an error.
+    let call = unsafe { libc::syscall(libc::SYS_setresgid, gid, gid, gid) };
+    nix::errno::Errno::result(call)?;
+    // SAFETY: numbers only; what the kernel refuses comes back as an error.
+    let call = unsafe { libc::syscall(libc::SYS_setresuid, uid, uid, uid) };
+    nix::errno::Errno::result(call)?;
+    if uid != 0 {
+        // SAFETY: numbers only; this has to fail.
+        let back = unsafe { libc::syscall(libc::SYS_setresuid, 0, 0, 0) };
+        if back == 0 {
+            return Err(io::Error::other(
+                "root could be regained after giving it up",
+            ));
+        }
+    }
+    Ok(())
+}
+
 #[must_use]
 pub fn effective_uid() -> u32 {
     Uid::effective().as_raw()

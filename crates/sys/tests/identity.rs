@@ -52,6 +52,28 @@ fn privileges_are_given_up_for_good() {
 }
 
 #[test]
+fn one_thread_gives_privileges_up_and_the_others_keep_them() {
+    if privileges::effective_uid() != 0 {
+        eprintln!("left out: not root");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let secret = folder.path().join("secret");
+    std::fs::write(&secret, "s").unwrap();
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    std::fs::set_permissions(&secret, mode).unwrap();
+    let inside = secret.clone();
+    let thread = std::thread::spawn(move || {
+        privileges::drop_thread_to(65534, 65534, &[65534]).unwrap();
+        assert!(privileges::drop_thread_to(0, 0, &[]).is_err());
+        std::fs::read(inside).is_err()
+    });
+    assert!(thread.join().unwrap(), "the file is root's own");
+    assert_eq!(std::fs::read(&secret).unwrap(), b"s");
+    assert_eq!(privileges::effective_uid(), 0);
+}
+
+#[test]
 fn limits_are_raised_as_far_as_they_go_and_never_lowered() {
     let (soft, hard) = limits::get(Resource::RLIMIT_NOFILE).unwrap();
     assert_eq!(limits::raise(Resource::RLIMIT_NOFILE, 1).unwrap(), soft);

@@ -266,3 +266,30 @@ fn answers_are_compressed_for_those_who_accept_it() {
     } {}
     assert_eq!(unzip(&body), "firstsecond");
 }
+
+#[test]
+fn files_are_read_as_the_user_that_the_file_names() {
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("left out: only root can switch users");
+        return;
+    }
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let proxy = Proxy::new();
+    let dir = proxy.path("");
+    fs::set_permissions(&dir, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::write(proxy.path("open"), "for all").unwrap();
+    fs::write(proxy.path("secret"), "for root").unwrap();
+    fs::set_permissions(proxy.path("secret"), fs::Permissions::from_mode(0o600)).unwrap();
+    let dir = dir.to_str().unwrap().trim_end_matches('/');
+    let text = format!(
+        "user nobody; events {{}} http {{ server {{ listen unix:{dir}/front; root {dir}; }} }}"
+    );
+    fs::write(proxy.path("nginx.conf"), text).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_trine-proxy"));
+    command.arg("-c").arg(proxy.path("nginx.conf"));
+    let daemon = proxy.start_as(command);
+    let mut client = Client::connect(&front(&daemon));
+    assert_eq!(client.get("/open").reply().text(), "for all");
+    assert_eq!(client.get("/secret").reply().status, 403);
+}

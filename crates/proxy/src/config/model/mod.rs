@@ -33,6 +33,8 @@ pub(crate) struct Config {
     pub(crate) control: Option<PathBuf>,
     pub(crate) pidfile: Option<PathBuf>,
     pub(crate) threads: usize,
+    /// Who serves, when root starts the daemon.
+    pub(crate) user: Option<Identity>,
     pub(crate) log: Log,
     /// Each file once; [`LogUse::log`] is an index.
     pub(crate) access_logs: Vec<AccessLog>,
@@ -45,6 +47,14 @@ pub(crate) struct Config {
     pub(crate) upstreams: Vec<Arc<Upstream>>,
     pub(crate) trusted: Trusted,
     pub(crate) maps: Vec<MapTable>,
+}
+
+/// Numbers of a user, of its group, and of all its groups.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Identity {
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    pub(crate) groups: Vec<u32>,
 }
 
 /// The daemon's own log.

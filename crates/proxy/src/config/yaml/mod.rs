@@ -103,6 +103,7 @@ fn check(document: &Document<RawConfig>, problems: &mut Problems, folders: bool)
         control: raw.control.as_ref().map(|path| checker.path(path)),
         pidfile: raw.pidfile.as_ref().map(|path| checker.path(path)),
         threads,
+        user: None,
         log,
         access_logs,
         timeouts: checker.timeouts,

@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use trine_config::{Place, Problems};
+use trine_sys::privileges;
 
 pub(crate) use proxy::split_url;
 pub(crate) use upstream::peer_address;
@@ -26,7 +27,7 @@ pub(crate) use upstream::peer_address;
 use super::tree::Directive;
 use super::units;
 use crate::config::model::{
-    AccessLog, Config, Listen, Log, LogFormat, Rules, Server, Timeouts, Trusted, Upstream,
+    AccessLog, Config, Identity, Listen, Log, LogFormat, Rules, Server, Timeouts, Trusted, Upstream,
 };
 use crate::pattern::Pattern;
 use crate::template::{MapTable, Names, Template};
@@ -75,6 +76,7 @@ pub(super) fn build(
         control: None,
         pidfile: core.pidfile,
         threads: core.threads,
+        user: core.user,
         log: core.log,
         access_logs: builder.access_logs,
         timeouts,
@@ -107,6 +109,7 @@ struct Builder<'p> {
 struct Core {
     pidfile: Option<PathBuf>,
     threads: usize,
+    user: Option<Identity>,
     log: Log,
     shutdown: Duration,
 }
@@ -167,6 +170,7 @@ impl Builder<'_> {
         let mut core = Core {
             pidfile: None,
             threads: 1,
+            user: None,
             log: Log::default(),
             shutdown: Duration::from_secs(60),
         };
@@ -184,12 +188,45 @@ impl Builder<'_> {
                         core.shutdown = time;
                     }
                 }
+                "user" => core.user = self.user(directive),
                 "pid" => core.pidfile = Some(self.prefix.join(arg(directive, 0))),
                 "error_log" => core.log = self.error_log(directive),
                 _ => {}
             }
         }
         core
+    }
+
+    /// `user name [group]`. It means something only to root.
+    fn user(&mut self, directive: &Directive) -> Option<Identity> {
+        if privileges::effective_uid() != 0 {
+            return None;
+        }
+        let name = arg(directive, 0);
+        let user = match privileges::find_user(name) {
+            Ok(Some(user)) => user,
+            Ok(None) | Err(_) => {
+                let message = format!("getpwnam(\"{name}\") failed");
+                self.wrong(directive, message, "there is no such user");
+                return None;
+            }
+        };
+        let group = directive.args.get(1).map(|word| word.text.as_str());
+        let gid = match group.map(privileges::find_group) {
+            None => user.gid,
+            Some(Ok(Some(gid))) => gid,
+            Some(Ok(None) | Err(_)) => {
+                let message = format!("getgrnam(\"{}\") failed", group.unwrap_or_default());
+                self.wrong(directive, message, "there is no such group");
+                return None;
+            }
+        };
+        let groups = privileges::groups_of(&user, gid).unwrap_or_else(|_| vec![gid]);
+        Some(Identity {
+            uid: user.uid,
+            gid,
+            groups,
+        })
     }
 
     fn error_log(&mut self, directive: &Directive) -> Log {
