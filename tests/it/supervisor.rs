@@ -1,6 +1,7 @@
 //! trine-supervisor alone, with small shell programs: life, logs, readiness, the death of its brain, refusals.
 
 mod brain;
+mod peers;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;

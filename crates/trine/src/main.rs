@@ -1,5 +1,4 @@
 //! The `trine` command: puts an application on the internet through the three daemons, and talks to them.
-//!
 //! Not here: any daemon's insides. `trine` writes their documented configuration keys and calls their
 //! control sockets, nothing more.
 
@@ -30,7 +29,7 @@ fn main() -> ExitCode {
         Err(exit) => return exit.into(),
     };
     if let Command::Ctl(args) = &cli.command {
-        return ctl(args, &cli);
+        return supervisorctl::as_ctl(args, &cli);
     }
     match run(cli) {
         Ok(exit) => exit.into(),
@@ -57,19 +56,4 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
             Command::Down => actions::down(&run_dir).await,
         }
     })
-}
-
-/// supervisorctl under our own name: with colours, and the site of the run directory where nothing else is named.
-fn ctl(args: &cli::CtlArgs, cli: &Cli) -> ExitCode {
-    let socket = cli.run_dir().map(|dir| dir.socket("supervisor")).ok();
-    let url = socket
-        .filter(|socket| socket.exists())
-        .map(|socket| format!("unix://{}", socket.display()));
-    let styled = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    let name = std::ffi::OsString::from("trine ctl");
-    supervisorctl::run(
-        std::iter::once(name).chain(args.args.iter().cloned()),
-        url,
-        styled,
-    )
 }

@@ -177,8 +177,13 @@ impl Supervisor {
         let depends = !settings.extras.depends_on.is_empty();
         let mut process = Process::new(Record::new(settings));
         process.record.waiting = autostart && depends;
-        let store = process.store(&id);
+        let settings = process.record.settings.clone();
         self.processes.insert(id.clone(), process);
+        // Known from the beginning, as supervisord's clients expect; what fails here is told when it is started.
+        let _ = self.name_auto_logs(&id, &settings);
+        let Some(store) = self.processes.get(&id).map(|process| process.store(&id)) else {
+            return Ok(None);
+        };
         if autostart && !depends {
             self.feed(&id, Event::Start)?;
             return Ok(None);

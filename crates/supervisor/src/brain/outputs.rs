@@ -229,7 +229,11 @@ impl Supervisor {
     }
 
     /// Makes the files of automatic logs that have none yet.
-    fn name_auto_logs(&mut self, id: &str, settings: &config::Process) -> io::Result<()> {
+    pub(super) fn name_auto_logs(
+        &mut self,
+        id: &str,
+        settings: &config::Process,
+    ) -> io::Result<()> {
         let Some(process) = self.processes.get_mut(id) else {
             return Ok(());
         };

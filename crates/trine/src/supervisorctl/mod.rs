@@ -20,6 +20,7 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
 
+use crate::cli::{Cli, CtlArgs};
 use command_line::Typed;
 use session::Session;
 
@@ -71,4 +72,19 @@ pub(crate) fn run(
     }
     session.perform(&action);
     ExitCode::from(session.exit)
+}
+
+/// supervisorctl under our own name: with colours, and the site of the run directory where nothing else is named.
+pub(crate) fn as_ctl(args: &CtlArgs, cli: &Cli) -> ExitCode {
+    let socket = cli.run_dir().map(|dir| dir.socket("supervisor")).ok();
+    let url = socket
+        .filter(|socket| socket.exists())
+        .map(|socket| format!("unix://{}", socket.display()));
+    let styled = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let name = OsString::from("trine ctl");
+    run(
+        std::iter::once(name).chain(args.args.iter().cloned()),
+        url,
+        styled,
+    )
 }

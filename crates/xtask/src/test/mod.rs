@@ -16,7 +16,12 @@ use crate::step::{self, Steps};
 use crate::test::tally::Tally;
 use crate::workspace::{cargo, in_ci, root, target};
 
-const TOOLS: [Tool; 2] = [
+const TOOLS: [Tool; 3] = [
+    Tool {
+        program: "chromium",
+        package: "chromium",
+        for_what: "the test of the supervisor's web page",
+    },
     Tool {
         program: "nginx",
         package: "nginx",

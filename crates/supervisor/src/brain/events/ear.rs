@@ -57,6 +57,8 @@ impl Ear {
 
     pub(super) fn give(&mut self, queued: Queued) {
         self.record.event = Some(queued);
+        // What it said before is out of the pipe by now; it may well say the same again.
+        self.record.last.clear();
         self.record.talk.sent();
     }
 

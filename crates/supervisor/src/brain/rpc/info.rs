@@ -142,7 +142,7 @@ pub(super) fn configured(supervisor: &Supervisor) -> Value {
     let in_use = |process: &config::Process| supervisor.config.group(&process.group).is_some();
     let rows = processes
         .into_iter()
-        .map(|process| one_configured(process, in_use(process)));
+        .map(|process| one_configured(supervisor, process, in_use(process)));
     Value::Array(rows.collect())
 }
 
@@ -150,7 +150,7 @@ fn number(number: u64) -> Value {
     Value::Int(i32::try_from(number).unwrap_or(i32::MAX))
 }
 
-fn one_configured(process: &config::Process, in_use: bool) -> Value {
+fn one_configured(supervisor: &Supervisor, process: &config::Process, in_use: bool) -> Value {
     let policy = &process.policy;
     let codes = policy.exit_codes.iter().map(|code| Value::Int(*code));
     let uid = process.user.as_deref().and_then(|user| {
@@ -194,24 +194,39 @@ fn one_configured(process: &config::Process, in_use: bool) -> Value {
         ),
         (
             "serverurl".to_owned(),
-            process.server_url.as_deref().unwrap_or("auto").into(),
+            process.server_url.as_deref().unwrap_or("none").into(),
         ),
     ];
-    channel(&mut members, "stdout", &process.stdout, false);
-    channel(
-        &mut members,
-        "stderr",
-        &process.stderr,
-        process.redirect_stderr,
-    );
+    let known = supervisor.processes.get(&process.id());
+    for (name, which, output) in [
+        ("stdout", Channel::Stdout, &process.stdout),
+        ("stderr", Channel::Stderr, &process.stderr),
+    ] {
+        let is_joined = process.redirect_stderr && which == Channel::Stderr;
+        let made = known.and_then(|known| known.record.auto_logs.get(&which));
+        channel(
+            &mut members,
+            name,
+            output,
+            made.filter(|_| !is_joined),
+            is_joined,
+        );
+    }
     Value::Struct(members)
 }
 
-fn channel(members: &mut Vec<(String, Value)>, name: &str, output: &Output, is_joined: bool) {
+/// `made`: the file of an automatic log.
+fn channel(
+    members: &mut Vec<(String, Value)>,
+    name: &str,
+    output: &Output,
+    made: Option<&PathBuf>,
+    is_joined: bool,
+) {
     let file: Value = match &output.to {
         _ if is_joined => "none".into(),
         Destination::Nowhere => "none".into(),
-        Destination::Auto => "auto".into(),
+        Destination::Auto => made.map_or("auto".into(), |path| path.display().to_string().into()),
         Destination::Path(path) => path.display().to_string().into(),
     };
     let mut push = |key: &str, value| members.push((format!("{name}_{key}"), value));

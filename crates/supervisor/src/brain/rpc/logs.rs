@@ -163,7 +163,7 @@ async fn tail_file(path: Option<PathBuf>, offset: i64, length: i64) -> Outcome {
     let read = tokio::task::spawn_blocking(move || -> io::Result<(Vec<u8>, i64, bool)> {
         let file = File::open(path)?;
         let size = i64::try_from(file.metadata()?.len()).unwrap_or(i64::MAX);
-        let (mut from, mut length) = (offset, length.max(0));
+        let (mut from, mut length) = (offset, length);
         let overflow = size > from.saturating_add(length);
         if overflow {
             from = size - 1;
@@ -174,7 +174,7 @@ async fn tail_file(path: Option<PathBuf>, offset: i64, length: i64) -> Outcome {
             }
             from = size - length;
         }
-        let length = length.unsigned_abs();
+        let length = length.max(0).unsigned_abs();
         let bytes = piece(&file, from.max(0).unsigned_abs(), length)?;
         Ok((bytes, size, overflow))
     });

@@ -142,9 +142,13 @@ impl Rpc {
             }
             "sendProcessStdin" => {
                 let name = params.text()?;
-                let chars = params
-                    .text()
-                    .map_err(|_| fault::incorrect_parameters(Some("chars")))?;
+                let chars = match params.next() {
+                    Some(Value::Str(chars)) => chars,
+                    Some(Value::Int(number)) => {
+                        return Err(fault::incorrect_parameters(Some(&number.to_string())));
+                    }
+                    _ => return Err(fault::incorrect_parameters(None)),
+                };
                 self.deed(move |s| act::send_stdin(s, &name, chars)).await
             }
             "sendRemoteCommEvent" => {

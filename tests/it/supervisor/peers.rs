@@ -1,0 +1,8 @@
+//! supervisord's world against ours: stock supervisorctl with our daemon, our command with stock supervisord, the whole
+//! RPC interface through Python's client, superlance's listeners.
+
+mod ctl;
+mod lanes;
+mod listeners;
+mod rpc;
+mod web;
