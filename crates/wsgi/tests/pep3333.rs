@@ -505,6 +505,186 @@ fn a_client_that_expects_it_is_told_to_continue() {
     });
 }
 
+/// Sends a head that expects to be told to go on, and gives the connection.
+fn expect_continue(server: &Server, path: &str, framing: &str) -> std::os::unix::net::UnixStream {
+    let mut stream = server.connect();
+    let head = raw(&format!(
+        "POST {path} HTTP/1.1|Expect: 100-continue|{framing}"
+    ));
+    std::io::Write::write_all(&mut stream, &head).unwrap();
+    stream
+}
+
+const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
+#[track_caller]
+fn read_continue(stream: &mut std::os::unix::net::UnixStream) {
+    let mut said = [0; CONTINUE.len()];
+    std::io::Read::read_exact(stream, &mut said).unwrap();
+    assert_eq!(said, CONTINUE);
+}
+
+#[test]
+fn to_continue_is_said_at_the_first_read() {
+    on_both(|server| {
+        for (framing, body, want) in [
+            (
+                "Content-Length: 10",
+                "one~two~th",
+                "[b'one', b'\\\\n', b'two\\\\nth']",
+            ),
+            (
+                "Transfer-Encoding: chunked",
+                "4|one~|6|two~th|0||",
+                "[b'one', b'\\\\n', b'two\\\\nth']",
+            ),
+        ] {
+            let mut stream = expect_continue(server, "/reads_late", framing);
+            read_continue(&mut stream);
+            let body = body.replace('|', "\r\n").replace('~', "\n");
+            let (first, rest) = body.split_at(3);
+            std::io::Write::write_all(&mut stream, first.as_bytes()).unwrap();
+            // Another request behind the body: the connection goes on.
+            let next = raw("GET /legal_length HTTP/1.1|Connection: close");
+            let rest = [rest.as_bytes(), &next[..]].concat();
+            std::io::Write::write_all(&mut stream, &rest).unwrap();
+            let got = shown(&server.read_all(stream));
+            let want = want.replace('\'', "\\'");
+            assert!(got.contains(&format!("||{want}HTTP/1.1 200 OK|")), "{got}");
+            assert!(got.ends_with("||hello"), "{got}");
+        }
+    });
+}
+
+#[test]
+fn who_does_not_read_does_not_ask_for_the_body() {
+    on_both(|server| {
+        let mut stream = expect_continue(server, "/reads_not", "Content-Length: 5");
+        let mut got = Vec::new();
+        std::io::Read::read_to_end(&mut stream, &mut got).unwrap();
+        let got = shown(&got);
+        assert!(
+            got.starts_with("HTTP/1.1 403 Forbidden|") && got.contains("|Connection: close|"),
+            "{got}"
+        );
+        // An answer that has begun is not interrupted by an interim one.
+        let mut stream = expect_continue(server, "/reads_after_start", "Content-Length: 5");
+        std::io::Write::write_all(&mut stream, b"hello").unwrap();
+        let got = shown(&server.read_all(stream));
+        assert!(
+            got.starts_with("HTTP/1.1 200 OK") && got.contains("|hello|"),
+            "{got}"
+        );
+    });
+}
+
+#[test]
+fn a_body_that_ends_early_raises() {
+    on_both(|server| {
+        for (framing, part) in [
+            ("Content-Length: 10", &b"short"[..]),
+            ("Transfer-Encoding: chunked", b"5\r\nsh"),
+            ("Transfer-Encoding: chunked", b"5\r\nshort\r\n"),
+        ] {
+            let mut stream = expect_continue(server, "/reads_late", framing);
+            read_continue(&mut stream);
+            std::io::Write::write_all(&mut stream, part).unwrap();
+            stream.shutdown(std::net::Shutdown::Write).unwrap();
+            let got = shown(&server.read_all(stream));
+            assert!(
+                got.ends_with(r"||[\'ConnectionResetError\', True]"),
+                "{got}"
+            );
+            assert!(got.contains("|Connection: close|"), "{got}");
+            // Who does not look at it gets nothing of it, and neither does the client.
+            let mut stream = expect_continue(server, "/reads_blindly", framing);
+            read_continue(&mut stream);
+            std::io::Write::write_all(&mut stream, part).unwrap();
+            stream.shutdown(std::net::Shutdown::Write).unwrap();
+            let got = shown(&server.read_all(stream));
+            assert!(got.starts_with("HTTP/1.1 400 Bad Request|"), "{got}");
+            // Without the expectation the application is not even called.
+            let request = format!("POST /reads_late HTTP/1.1|{framing}||");
+            let got = shown(&server.ask(&[&raw(&request)[..], part].concat()));
+            assert!(got.starts_with("HTTP/1.1 400 Bad Request|"), "{got}");
+        }
+        // A chunk that is none.
+        let mut stream = expect_continue(server, "/reads_blindly", "Transfer-Encoding: chunked");
+        read_continue(&mut stream);
+        std::io::Write::write_all(&mut stream, b"x\r\n").unwrap();
+        let got = shown(&server.read_all(stream));
+        assert!(got.starts_with("HTTP/1.1 400 Bad Request|"), "{got}");
+    });
+}
+
+#[test]
+fn a_client_that_is_told_and_does_not_send_holds_nobody_up_twice() {
+    on_both(|server| {
+        // Each holds a thread for some seconds; those that come later are told by the loop, and hold none.
+        let silent: Vec<_> = (0..40)
+            .map(|_| expect_continue(server, "/reads_blindly", "Content-Length: 5"))
+            .collect();
+        assert_eq!(server.get("/legal_length"), "hello");
+        assert_eq!(server.get("/legal_length"), "hello");
+        let mut told = expect_continue(server, "/reads_late", "Content-Length: 5");
+        read_continue(&mut told);
+        assert_eq!(server.get("/legal_length"), "hello");
+        drop(silent);
+    });
+}
+
+#[test]
+fn an_application_can_take_the_connection_over() {
+    on_both(|server| {
+        let mut stream = server.connect();
+        let head = raw("GET /takes_over HTTP/1.1|Connection: Upgrade|Upgrade: echo");
+        std::io::Write::write_all(&mut stream, &head).unwrap();
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            std::io::Read::read_exact(&mut stream, &mut byte).unwrap();
+            answer.extend(byte);
+        }
+        assert!(answer.starts_with(b"HTTP/1.1 101 "), "{}", shown(&answer));
+        for word in ["one", "two"] {
+            std::io::Write::write_all(&mut stream, word.as_bytes()).unwrap();
+            let mut echo = [0; 3];
+            std::io::Read::read_exact(&mut stream, &mut echo).unwrap();
+            assert_eq!(echo, word.to_uppercase().as_bytes());
+        }
+        stream.shutdown(std::net::Shutdown::Write).unwrap();
+        assert_eq!(server.read_all(stream), b"");
+        // What has been taken away goes on after the request.
+        let mut stream = server.connect();
+        std::io::Write::write_all(&mut stream, &raw("GET /takes_away HTTP/1.1")).unwrap();
+        let mut taken = [0; 5];
+        std::io::Read::read_exact(&mut stream, &mut taken).unwrap();
+        assert_eq!(&taken, b"taken");
+        for _ in 0..3 {
+            assert_eq!(server.get("/legal_length"), "hello");
+            std::io::Write::write_all(&mut stream, b"more").unwrap();
+            let mut echo = [0; 4];
+            std::io::Read::read_exact(&mut stream, &mut echo).unwrap();
+            assert_eq!(&echo, b"MORE");
+        }
+        drop(stream);
+        assert_eq!(
+            server.ask(&raw("GET /breaks_over HTTP/1.1")),
+            b"mine",
+            "no error page behind the application's own words"
+        );
+        assert!(server.log().contains("after the take-over"));
+        check(
+            server,
+            "GET /looks_at_socket HTTP/1.1",
+            &format!("{OK}Content-Length: 13|Connection: close||looked at str"),
+        );
+        assert_eq!(server.get("/keeps_socket"), "kept");
+        let later = server.get("/keeps_socket");
+        assert!(later.starts_with("this "), "{later}");
+    });
+}
+
 #[test]
 fn a_kept_callable_is_of_no_use_later() {
     let server = Server::start(&["pep:app"]);

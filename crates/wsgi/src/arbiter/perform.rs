@@ -492,6 +492,9 @@ fn site(settings: &Settings, listener: &Listener) -> Site {
         multithread: settings.worker_class == WorkerClass::Gthread,
         multiprocess: settings.workers > 1,
         scheme_headers: settings.secure_scheme_headers.clone(),
+        header_map: settings.headers.header_map,
+        sendfile: settings.sendfile,
+        forwarder_headers: settings.headers.forwarder_headers.clone(),
         error_log: settings.log.errorlog.clone(),
     }
 }

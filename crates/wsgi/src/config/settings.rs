@@ -152,6 +152,20 @@ pub struct HeaderPolicy {
     pub header_map: HeaderMap,
 }
 
+impl HeaderPolicy {
+    /// What the parser lets through.
+    #[must_use]
+    pub fn policy(&self) -> Policy {
+        Policy {
+            permit_obsolete_folding: self.permit_obsolete_folding,
+            strip_header_spaces: self.strip_header_spaces,
+            permit_unconventional_http_method: self.permit_unconventional_http_method,
+            permit_unconventional_http_version: self.permit_unconventional_http_version,
+            casefold_http_method: self.casefold_http_method,
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HeaderMap {
     Drop,
@@ -251,7 +265,7 @@ impl Settings {
     pub fn rules(&self) -> Rules {
         Rules {
             limits: self.limits,
-            policy: Policy::default(),
+            policy: self.headers.policy(),
             deadlines: Deadlines {
                 head: self.head_timeout,
                 body: self.body_timeout,

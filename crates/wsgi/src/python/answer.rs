@@ -2,16 +2,25 @@
 //!
 //! Not here: where it goes (`Sink`), what frames it (`worker::reply`), who iterates (`blocks`).
 
+use std::io;
 use std::os::fd::OwnedFd;
 
 use pyo3::{PyErr, ffi};
-use trine_http1::Version;
+use trine_http1::{BodyLength, Version};
 
+use crate::worker::body::Body;
 use crate::worker::reply::Reply;
 
 /// The client has closed the connection, or took too long to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Gone;
+
+/// A body that did not come.
+#[derive(Debug, Clone)]
+pub struct NoBody {
+    pub status: u16,
+    pub text: String,
+}
 
 /// Where an answer goes.
 pub trait Sink {
@@ -22,6 +31,10 @@ pub trait Sink {
     fn push(&mut self, data: &[u8], tail: &'static [u8], wait: bool) -> Result<(), Gone>;
     /// Sends `out`, then a part of a file; nothing may follow.
     fn file(&mut self, file: OwnedFd, offset: u64, len: u64) -> Result<(), Gone>;
+    /// Waits for the whole body of the request, which was left with the client until now.
+    fn body(&mut self, length: BodyLength) -> Result<Body, NoBody>;
+    /// A descriptor of the connection for the application to use by itself.
+    fn socket(&mut self) -> io::Result<OwnedFd>;
     fn date(&mut self) -> [u8; 29];
     /// Whether an answer that is complete should go out before the application cleans up.
     fn eager(&self) -> bool;
@@ -71,6 +84,14 @@ pub(super) struct Active<'a> {
     /// The thread that may answer it.
     pub(super) thread: *mut ffi::PyThreadState,
     pub(super) write: *mut ffi::PyObject,
+    /// Real files are sent by the kernel.
+    pub(super) sendfile: bool,
+    /// The connection may be used again, once the body has been read.
+    pub(super) may_keep: bool,
+    /// The body that was waited for did not come: what to answer.
+    pub(super) no_body: Option<u16>,
+    /// The application has asked for the socket.
+    pub(super) has_socket: bool,
 }
 
 impl Active<'_> {

@@ -49,7 +49,9 @@ pub(super) fn run(
         return send_sequence(py, &iterable, active);
     }
     let sent = match iterable.cast_exact::<FileWrapper>() {
-        Ok(wrapper) => send_file(wrapper, active),
+        // SAFETY: as in `send_sequence`.
+        Ok(wrapper) if unsafe { (*active).sendfile } => send_file(wrapper, active),
+        Ok(wrapper) => send_iterable(py, wrapper.as_any(), active),
         Err(_) => send_iterable(py, &iterable, active),
     };
     let closed = close(py, &iterable);

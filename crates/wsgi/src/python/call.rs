@@ -11,24 +11,23 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 use pyo3::{ffi, intern};
 
+use crate::config::settings::HeaderMap;
 use crate::worker::body::Body;
 use crate::worker::environ::{Around, EnvironError, fill};
 use crate::worker::exchange::Exchange;
 use crate::worker::gateway::{Records, Wire};
-use crate::worker::reply::{self, Demand, Reply, error_page};
+use crate::worker::reply::{self, Demand, Reply};
 use crate::worker::trust::SchemeHeaders;
-use crate::worker::watch::timeout_page;
 
-use super::answer::{Active, CallError, Sink};
+use super::answer::{Active, Sink};
 use super::blocks::run;
 use super::environ::{Filling, Names};
 use super::errors::ErrorStream;
 use super::file_wrapper::FileWrapper;
 use super::input::Input;
 use super::interpreter::Gil;
-use super::interrupt::RequestTimeout;
 use super::load::App;
-use super::logger::tell_exception;
+use super::outcome::{conclude, fail, refuse};
 use super::request_hooks::{RequestHooks, Seen};
 use super::server_name;
 use super::start_response::Callables;
@@ -42,6 +41,10 @@ pub struct Site {
     pub multithread: bool,
     pub multiprocess: bool,
     pub scheme_headers: SchemeHeaders,
+    pub header_map: HeaderMap,
+    pub forwarder_headers: Vec<String>,
+    /// Real files are sent by the kernel.
+    pub sendfile: bool,
     /// Where `wsgi.errors` writes, instead of standard error.
     pub error_log: Option<std::path::PathBuf>,
 }
@@ -53,6 +56,10 @@ pub struct Verdict {
     pub keep: bool,
     pub status: u16,
     pub body_bytes: u64,
+    /// The application has the connection now.
+    pub let_go: bool,
+    /// The application has used the connection itself, and given it back.
+    pub had_socket: bool,
 }
 
 /// Everything one thread needs to call the application.
@@ -89,7 +96,7 @@ impl Caller {
                 .sites
                 .push((site.clone(), template(py, site)?.unbind()));
         }
-        caller.hand_out_hints(py)?;
+        caller.hand_out(py)?;
         Ok(caller)
     }
 
@@ -135,11 +142,17 @@ impl Caller {
         }
     }
 
-    fn hand_out_hints(&self, py: Python<'_>) -> PyResult<()> {
+    /// Puts the callables that are part of `environ` into the templates.
+    fn hand_out(&self, py: Python<'_>) -> PyResult<()> {
+        let Callables {
+            early_hints,
+            socket,
+            ..
+        } = &self.callables;
         for (_, template) in &self.sites {
-            template
-                .bind(py)
-                .set_item(intern!(py, "wsgi.early_hints"), &self.callables.early_hints)?;
+            let template = template.bind(py);
+            template.set_item(intern!(py, "wsgi.early_hints"), early_hints)?;
+            template.set_item(intern!(py, "gunicorn.socket"), socket)?;
         }
         Ok(())
     }
@@ -180,10 +193,12 @@ impl Caller {
     ) -> Verdict {
         let py = gil.0;
         let request = exchange.request();
+        let may_keep = keep_alive && exchange.keep_alive;
         let demand = Demand {
             version: request.version(),
             head_only: request.method() == "HEAD",
-            keep_alive: keep_alive && exchange.keep_alive,
+            // Until the body has come, nobody knows where the next request begins.
+            keep_alive: may_keep && exchange.awaited.is_none(),
             wire: exchange.given.as_ref().map(|given| given.wire),
         };
         self.reply.begin(demand);
@@ -206,25 +221,35 @@ impl Caller {
             }
         };
         let kept = (!self.wanted.is_empty()).then(|| environ.clone());
+        let site = self.sites.get(exchange.listener);
+        let sendfile = site.is_some_and(|(site, _)| site.sendfile);
         let mut active = Active {
             reply: &mut self.reply,
             sink,
             // SAFETY: the lock is held, so there is a thread state.
             thread: unsafe { ffi::PyThreadState_Get() },
             write: ptr::null_mut(),
+            sendfile,
+            may_keep,
+            no_body: None,
+            has_socket: false,
         };
         let active = &raw mut active;
         self.callables.bind(active);
         let result = run(py, &self.app, environ, &self.callables, active);
-        let reusable = self.callables.release();
+        let reusable = self.callables.release(py, self.sites.len());
         // SAFETY: the callables let go of it; it lives on this stack.
         let active = unsafe { &mut *active };
-        let verdict = conclude(py, active, exchange, result);
+        let mut verdict = conclude(py, active, exchange, result);
+        if active.has_socket {
+            // Nobody knows what was read or written.
+            (verdict.had_socket, verdict.keep) = (true, false);
+        }
         self.after_request(py, seen, verdict.status);
         self.look_up(kept.as_ref());
         if !reusable && let Ok(fresh) = Callables::new(py) {
             self.callables = fresh;
-            if let Err(error) = self.hand_out_hints(py) {
+            if let Err(error) = self.hand_out(py) {
                 tracing::error!("cannot renew the callables: {error}");
             }
         }
@@ -253,6 +278,9 @@ impl Caller {
             script_name: site.script_name.as_bytes(),
             trusted: exchange.peer.trusted,
             scheme_headers: &site.scheme_headers,
+            header_map: site.header_map,
+            forwarder_headers: &site.forwarder_headers,
+            secure: false,
             name_from_host: site.server.is_none(),
             chunked_length: exchange.chunked_length,
             given: exchange.given.as_deref(),
@@ -270,8 +298,12 @@ impl Caller {
             filling.set(Key::RemoteAddr, exchange.peer.addr.as_bytes());
             filling.set(Key::RemotePort, exchange.peer.port.as_bytes());
         }
-        if !matches!(body, Body::Empty) {
-            let input = Bound::new(py, Input::new(body))?;
+        if exchange.awaited.is_some() || !matches!(body, Body::Empty) {
+            let input = match exchange.awaited {
+                Some(length) => Input::awaiting(self.callables.cell(py), length),
+                None => Input::new(body),
+            };
+            let input = Bound::new(py, input)?;
             filling.set_object(intern!(py, "wsgi.input"), input.as_ptr());
         }
         filling.finish().map(Ok)
@@ -328,119 +360,4 @@ fn template<'py>(py: Python<'py>, site: &Site) -> PyResult<Bound<'py, PyDict>> {
         py.get_type::<FileWrapper>(),
     )?;
     Ok(dict)
-}
-
-/// Turns how it went into what becomes of the connection; tells what went wrong.
-fn conclude(
-    py: Python<'_>,
-    active: &mut Active<'_>,
-    exchange: &Exchange,
-    result: Result<(), CallError>,
-) -> Verdict {
-    match result {
-        Ok(()) => {
-            if !active.reply.is_whole() {
-                let line = line_of(exchange);
-                tracing::warn!(
-                    "the answer to {line} is shorter than its Content-Length; closing the connection"
-                );
-            }
-            verdict(active.reply, active.reply.keep_alive())
-        }
-        Err(CallError::Gone) => verdict(active.reply, false),
-        Err(CallError::NoHead) => {
-            let error = PyAssertionError::new_err("the application did not call start_response()");
-            fail(py, active.reply, active.sink, exchange, &error)
-        }
-        Err(CallError::Raised(error)) if error.is_instance_of::<RequestTimeout>(py) => {
-            time_out(active, exchange)
-        }
-        Err(CallError::Raised(error)) => fail(py, active.reply, active.sink, exchange, &error),
-    }
-}
-
-fn verdict(reply: &Reply, keep: bool) -> Verdict {
-    Verdict {
-        keep,
-        status: reply.status(),
-        body_bytes: reply.body_bytes(),
-    }
-}
-
-fn line_of(exchange: &Exchange) -> String {
-    let request = exchange.request();
-    format!("{} {}", request.method(), request.target().escape_ascii())
-}
-
-/// The application raised: 500 if nothing is out, else the connection is cut, so that the client sees it.
-fn fail(
-    py: Python<'_>,
-    reply: &mut Reply,
-    sink: &mut dyn Sink,
-    exchange: &Exchange,
-    error: &PyErr,
-) -> Verdict {
-    let said = format!("Error handling request {}", line_of(exchange));
-    tell_exception(py, &said, error);
-    if reply.started() {
-        let keep = reply.is_whole() && reply.keep_alive();
-        return verdict(reply, keep);
-    }
-    let demand = reply.demand();
-    let page = error_page(
-        demand.version,
-        500,
-        "Internal Server Error",
-        "",
-        demand.head_only,
-    );
-    sink.out().extend_from_slice(&page);
-    Verdict {
-        keep: false,
-        status: 500,
-        body_bytes: 0,
-    }
-}
-
-/// The application ended because it was told to. Its stack is in the log already.
-fn time_out(active: &mut Active<'_>, exchange: &Exchange) -> Verdict {
-    tracing::warn!("{} has ended, having taken too long", line_of(exchange));
-    if active.reply.started() {
-        let keep = active.reply.is_whole() && active.reply.keep_alive();
-        return verdict(active.reply, keep);
-    }
-    let demand = active.reply.demand();
-    active.reply.forget();
-    let page = timeout_page(demand.version, demand.head_only);
-    active.sink.out().extend_from_slice(&page);
-    Verdict {
-        keep: false,
-        status: 504,
-        body_bytes: 0,
-    }
-}
-
-fn refuse(
-    reply: &mut Reply,
-    sink: &mut dyn Sink,
-    demand: Demand,
-    refused: EnvironError,
-) -> Verdict {
-    tracing::warn!("Invalid request: {refused}");
-    reply.forget();
-    let status = refused.status();
-    let reason = trine_http1::default_reason(status);
-    let page = error_page(
-        demand.version,
-        status,
-        reason,
-        &refused.to_string(),
-        demand.head_only,
-    );
-    sink.out().extend_from_slice(&page);
-    Verdict {
-        keep: false,
-        status,
-        body_bytes: 0,
-    }
 }

@@ -1,4 +1,5 @@
-//! `wsgi.input` over a body that has arrived completely: reading never waits, and ends where the body ends.
+//! `wsgi.input` over a body that has arrived completely: reading never waits, and ends where the body ends. Only a client
+//! that wants to be told before it sends its body is waited for, at the first read.
 //!
 //! Not here: receiving the body (`worker::body`).
 
@@ -8,7 +9,12 @@ use std::io::{self, BufRead as _, BufReader, Read as _};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 
+use trine_http1::BodyLength;
+
 use crate::worker::body::Body;
+
+use super::answer::{Gone, NoBody};
+use super::start_response::active_in;
 
 #[pyclass(module = "trine_wsgi")]
 #[derive(Debug)]
@@ -18,7 +24,17 @@ pub(super) struct Input {
 
 #[derive(Debug)]
 enum Source {
-    Memory { bytes: Vec<u8>, at: usize },
+    /// Still with the client, who waits to be told to go on.
+    Awaited {
+        cell: Py<PyAny>,
+        length: BodyLength,
+    },
+    /// It did not come.
+    Failed(String),
+    Memory {
+        bytes: Vec<u8>,
+        at: usize,
+    },
     File(BufReader<File>),
 }
 
@@ -35,9 +51,55 @@ impl Input {
         Self { source }
     }
 
+    /// A body that the first read asks for; `cell` leads to the request.
+    pub(super) fn awaiting(cell: Py<PyAny>, length: BodyLength) -> Self {
+        Self {
+            source: Source::Awaited { cell, length },
+        }
+    }
+
+    /// Has the whole body come, if it has not yet.
+    fn arrive(&mut self, py: Python<'_>) -> PyResult<()> {
+        let Source::Awaited { cell, length } = &self.source else {
+            return Ok(());
+        };
+        let active = active_in(cell.bind(py))?;
+        let length = *length;
+        // SAFETY: `active` lives in the frame of `Caller::call` below us on this thread. While it is borrowed only this
+        // thread's own request could use it, and that is here.
+        let active = unsafe { &mut *active };
+        if !active.reply.started() {
+            active
+                .sink
+                .out()
+                .extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
+        }
+        let asked = active.sink.push(b"", b"", false);
+        let came = match asked {
+            Ok(()) => active.sink.body(length),
+            Err(Gone) => Err(NoBody {
+                status: 400,
+                text: "the client has closed the connection".to_owned(),
+            }),
+        };
+        match came {
+            Ok(body) => {
+                active.reply.set_keep_alive(active.may_keep);
+                self.source = Self::new(body).source;
+            }
+            Err(NoBody { status, text }) => {
+                active.no_body = Some(status);
+                self.source = Source::Failed(text);
+            }
+        }
+        Ok(())
+    }
+
     /// Up to `limit` bytes; everything without one.
     fn take(&mut self, limit: Option<usize>) -> io::Result<std::borrow::Cow<'_, [u8]>> {
         match &mut self.source {
+            Source::Awaited { .. } => Err(io::ErrorKind::NotConnected.into()),
+            Source::Failed(text) => Err(failed(text)),
             Source::Memory { bytes, at } => {
                 let rest = bytes.get(*at..).unwrap_or_default();
                 let part = &rest[..limit.unwrap_or(rest.len()).min(rest.len())];
@@ -58,6 +120,8 @@ impl Input {
     /// Up to and with the next newline, at most `limit` bytes.
     fn take_line(&mut self, limit: Option<usize>) -> io::Result<std::borrow::Cow<'_, [u8]>> {
         match &mut self.source {
+            Source::Awaited { .. } => Err(io::ErrorKind::NotConnected.into()),
+            Source::Failed(text) => Err(failed(text)),
             Source::Memory { bytes, at } => {
                 let rest = bytes.get(*at..).unwrap_or_default();
                 let rest = &rest[..limit.unwrap_or(rest.len()).min(rest.len())];
@@ -77,6 +141,11 @@ impl Input {
     }
 }
 
+/// ConnectionResetError in Python: frameworks know what to do with it.
+fn failed(text: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::ConnectionReset, text.to_owned())
+}
+
 /// Python's idea of a size: negative or None is everything.
 fn limit(size: Option<isize>) -> Option<usize> {
     size.and_then(|size| usize::try_from(size).ok())
@@ -86,6 +155,7 @@ fn limit(size: Option<isize>) -> Option<usize> {
 impl Input {
     #[pyo3(signature = (size = None, /))]
     fn read<'py>(&mut self, py: Python<'py>, size: Option<isize>) -> PyResult<Bound<'py, PyBytes>> {
+        self.arrive(py)?;
         Ok(PyBytes::new(py, &self.take(limit(size))?))
     }
 
@@ -95,6 +165,7 @@ impl Input {
         py: Python<'py>,
         size: Option<isize>,
     ) -> PyResult<Bound<'py, PyBytes>> {
+        self.arrive(py)?;
         Ok(PyBytes::new(py, &self.take_line(limit(size))?))
     }
 
@@ -105,6 +176,7 @@ impl Input {
         py: Python<'py>,
         hint: Option<isize>,
     ) -> PyResult<Bound<'py, PyList>> {
+        self.arrive(py)?;
         let hint = limit(hint).filter(|hint| *hint > 0);
         let lines = PyList::empty(py);
         let mut total = 0;
@@ -124,6 +196,7 @@ impl Input {
     }
 
     fn __next__<'py>(&mut self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyBytes>>> {
+        self.arrive(py)?;
         let line = self.take_line(None)?;
         Ok((!line.is_empty()).then(|| PyBytes::new(py, &line)))
     }

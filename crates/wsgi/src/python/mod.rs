@@ -24,15 +24,17 @@ mod interrupt;
 mod load;
 mod logger;
 mod objects;
+mod outcome;
 mod request_hooks;
 mod server_name;
+mod socket;
 mod spew;
 mod standin;
 mod start_response;
 mod text;
 mod threads;
 
-pub use answer::{Gone, Sink};
+pub use answer::{Gone, NoBody, Sink};
 pub use call::{Caller, Site, Verdict};
 pub use config_file::{
     ConfigError, Names, change_folder, import_module, put_on_path, reset_environment, run_file,

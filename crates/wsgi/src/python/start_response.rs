@@ -11,7 +11,8 @@ use pyo3::prelude::*;
 use pyo3::types::PyCapsule;
 
 use super::answer::{Active, CallError, Pace};
-use super::interpreter::raise;
+use super::interpreter::{fetch, raise};
+use super::socket::ConnectionSocket;
 use super::text::latin1_bytes;
 
 /// Where the callables find the request of now. Owned by a capsule, which every callable holds.
@@ -24,9 +25,10 @@ struct Cell {
 #[derive(Debug)]
 pub(super) struct Callables {
     cell: *mut Cell,
-    _capsule: Py<PyAny>,
+    capsule: Py<PyAny>,
     pub(super) start_response: Py<PyAny>,
     pub(super) early_hints: Py<PyAny>,
+    pub(super) socket: Py<ConnectionSocket>,
     write: Py<PyAny>,
 }
 
@@ -60,7 +62,8 @@ impl Callables {
             start_response: function(&START_RESPONSE)?,
             write: function(&WRITE)?,
             early_hints: function(&EARLY_HINTS)?,
-            _capsule: capsule.unbind(),
+            socket: Py::new(py, ConnectionSocket::new(capsule.clone().unbind()))?,
+            capsule: capsule.unbind(),
         })
     }
 
@@ -73,14 +76,23 @@ impl Callables {
         }
     }
 
-    /// Unties the callables. `false`: somebody kept one of them, so the next request needs new ones.
-    pub(super) fn release(&mut self) -> bool {
+    /// Where others find the request of now.
+    pub(super) fn cell(&self, py: Python<'_>) -> Py<PyAny> {
+        self.capsule.clone_ref(py)
+    }
+
+    /// Unties the callables. `false`: somebody kept one of them, or has used the socket, so the next request needs new
+    /// ones. Each of `templates` holds those that are part of `environ`.
+    pub(super) fn release(&mut self, py: Python<'_>, templates: usize) -> bool {
+        let shared = 1 + templates as ffi::Py_ssize_t;
         // SAFETY: as in `bind`; the objects are alive, being held here.
         unsafe {
             (*self.cell).active = ptr::null_mut();
             ffi::Py_REFCNT(self.start_response.as_ptr()) == 1
                 && ffi::Py_REFCNT(self.write.as_ptr()) == 1
-                && ffi::Py_REFCNT(self.early_hints.as_ptr()) <= 2
+                && ffi::Py_REFCNT(self.early_hints.as_ptr()) <= shared
+                && ffi::Py_REFCNT(self.socket.as_ptr()) <= shared
+                && !self.socket.get().is_used(py)
         }
     }
 }
@@ -125,6 +137,16 @@ static EARLY_HINTS: Method = Method(ffi::PyMethodDef {
     ml_flags: ffi::METH_O,
     ml_doc: c"early_hints(headers): sends 103 Early Hints".as_ptr(),
 });
+
+/// The request behind a cell's capsule, for as long as its call lasts.
+pub(super) fn active_in(capsule: &Bound<'_, PyAny>) -> PyResult<*mut Active<'static>> {
+    // SAFETY: the lock is held, and only capsules of `Callables` are given here.
+    let active = unsafe { active_of(capsule.as_ptr()) };
+    if active.is_null() {
+        return Err(fetch(capsule.py()));
+    }
+    Ok(active)
+}
 
 /// The request behind a callable, or null with an exception set.
 unsafe fn active_of(slf: *mut ffi::PyObject) -> *mut Active<'static> {

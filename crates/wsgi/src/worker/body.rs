@@ -79,6 +79,18 @@ impl Collector {
         self.done
     }
 
+    /// How much has come.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Nothing has come.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
     /// The body is chunked, so its length was not announced.
     #[must_use]
     pub fn is_chunked(&self) -> bool {

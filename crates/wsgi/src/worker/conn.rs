@@ -32,6 +32,8 @@ pub(super) enum State {
     Head,
     /// The head is complete, the body is not.
     Body(Collector),
+    /// The application waits for the body at its first read of it.
+    Awaiting(Collector),
     /// A complete request waits for its call.
     Ready,
     /// The application is at it.
@@ -73,6 +75,10 @@ pub(super) struct Conn {
     pub out: Outbox,
     /// What is spoken, when it is not HTTP.
     pub door: Option<Box<Door>>,
+    /// The application may hold the socket open.
+    pub lent: bool,
+    /// A request was answered on it.
+    pub kept: bool,
     /// Receiving may bring something.
     pub readable: bool,
     /// The peer has closed its sending side: the end comes after the bytes that are there.
@@ -101,6 +107,8 @@ impl Conn {
             exchange: None,
             out: Outbox::default(),
             door: None,
+            lent: false,
+            kept: false,
             readable: true,
             ended: false,
             broken: false,
@@ -119,16 +127,19 @@ impl Conn {
         policy: &Policy,
         pool: &mut Pool,
         now: Instant,
+        asks_first: bool,
     ) -> Progress {
         for _ in 0..READS_PER_TURN {
             if let Some(progress) = self.pass_door(pool, now) {
                 return progress;
             }
             let progress = match &mut self.state {
-                State::Idle | State::Head => self.parse_head(limits, policy, now),
+                State::Idle | State::Head => self.parse_head(limits, policy, now, asks_first),
                 State::Body(_) => self.take_body(),
                 State::Ready => return Progress::Ready,
-                State::Running | State::Closing | State::Lingering => return Progress::Wait,
+                State::Running | State::Awaiting(_) | State::Closing | State::Lingering => {
+                    return Progress::Wait;
+                }
             };
             if let Some(progress) = progress {
                 return progress;
@@ -221,7 +232,14 @@ impl Conn {
     }
 
     /// `None`: more bytes are needed.
-    fn parse_head(&mut self, limits: &Limits, policy: &Policy, now: Instant) -> Option<Progress> {
+    /// `asks_first`: a client that waits for `100 Continue` gets it when the application reads, not before.
+    fn parse_head(
+        &mut self,
+        limits: &Limits,
+        policy: &Policy,
+        now: Instant,
+        asks_first: bool,
+    ) -> Option<Progress> {
         let exchange = self.exchange.as_mut()?;
         let pending = exchange.buf.get(exchange.start..).unwrap_or_default();
         if pending.is_empty() {
@@ -252,14 +270,27 @@ impl Conn {
             self.state = State::Ready;
             return Some(Progress::Ready);
         }
-        if expects && exchange.buf.len() == exchange.end {
-            self.out
-                .bytes()
-                .extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
-            self.broken |= self.out.flush(&*self.fd).is_err();
+        let waits = expects && exchange.buf.len() == exchange.end && self.door.is_none();
+        if waits && asks_first {
+            exchange.awaited = Some(length);
+            self.state = State::Ready;
+            return Some(Progress::Ready);
         }
-        self.state = State::Body(Collector::new(length));
+        if waits {
+            self.ask_for_body(length);
+        } else {
+            self.state = State::Body(Collector::new(length));
+        }
         self.take_body()
+    }
+
+    /// Tells the client to go on, and begins to collect what it sends.
+    pub(super) fn ask_for_body(&mut self, length: BodyLength) {
+        self.out
+            .bytes()
+            .extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
+        self.broken |= self.out.flush(&*self.fd).is_err();
+        self.state = State::Body(Collector::new(length));
     }
 
     fn take_body(&mut self) -> Option<Progress> {
@@ -367,6 +398,15 @@ impl Refusal {
         Self {
             status,
             text: error.to_string(),
+            version: Version::Http11,
+        }
+    }
+
+    /// Others need the place more.
+    pub(super) fn crowded() -> Self {
+        Self {
+            status: 408,
+            text: "The request was not complete when the server ran out of connections.".to_owned(),
             version: Version::Http11,
         }
     }

@@ -6,6 +6,8 @@ use smallvec::SmallVec;
 use trine_http1::{Request, Version};
 
 use super::gateway::Given;
+use crate::config::settings::HeaderMap;
+
 use super::trust::SchemeHeaders;
 
 /// The keys that have a fixed name.
@@ -82,6 +84,12 @@ pub struct Around<'a> {
     /// The peer may say what scheme and prefix the client used.
     pub trusted: bool,
     pub scheme_headers: &'a SchemeHeaders,
+    /// What becomes of names with an underscore, which look like others in `environ`.
+    pub header_map: HeaderMap,
+    /// Those that a trusted peer may send all the same: upper case, with underscores; `*` is all.
+    pub forwarder_headers: &'a [String],
+    /// The connection itself is secure.
+    pub secure: bool,
     /// SERVER_NAME and SERVER_PORT are not known from the listener, a Unix socket.
     pub name_from_host: bool,
     /// The length of a chunked body that was read already.
@@ -97,13 +105,15 @@ pub enum EnvironError {
     SchemeConflict,
     #[error("the path does not begin with SCRIPT_NAME")]
     ScriptName,
+    #[error("a header name has an underscore")]
+    Underscore,
 }
 
 impl EnvironError {
     #[must_use]
     pub const fn status(self) -> u16 {
         match self {
-            Self::SchemeConflict => 400,
+            Self::SchemeConflict | Self::Underscore => 400,
             Self::ScriptName => 500,
         }
     }
@@ -210,9 +220,22 @@ fn headers<'a>(
     around: &Around<'_>,
     into: &mut impl Environ,
 ) -> Result<Found<'a>, EnvironError> {
-    let mut found = Found::default();
+    let mut found = Found {
+        secure: around.secure,
+        ..Found::default()
+    };
     let mut scheme = None;
-    let repeated = repeated_classes(request);
+    let mut repeated = repeated_classes(request);
+    // Only then an underscore may stand for a dash, and two names for one key.
+    let folds = around.header_map == HeaderMap::Dangerous
+        || around.trusted
+            && around
+                .forwarder_headers
+                .iter()
+                .any(|name| name != "SCRIPT_NAME" && name != "PATH_INFO");
+    if folds {
+        repeated = u64::MAX;
+    }
     for (index, (name, value)) in request.headers().enumerate() {
         if around.trusted
             && let Some(secure) = around.scheme_headers.says(name, value)
@@ -221,18 +244,22 @@ fn headers<'a>(
                 return Err(EnvironError::SchemeConflict);
             }
             scheme = Some(secure);
-            found.secure = secure;
+            found.secure = secure || around.secure;
         }
         if memchr::memchr(b'_', name).is_some() {
-            if !(around.trusted && forwarder_header(name)) {
-                continue;
+            let forwarded = around.trusted && forwarder_header(around.forwarder_headers, name);
+            match around.header_map {
+                _ if forwarded => {}
+                HeaderMap::Drop => continue,
+                HeaderMap::Refuse => return Err(EnvironError::Underscore),
+                HeaderMap::Dangerous => {}
             }
-            if name.eq_ignore_ascii_case(b"script_name") {
+            if forwarded && name.eq_ignore_ascii_case(b"script_name") {
                 found.script_name = Some(value);
             }
         }
         let maybe_repeated = repeated & class_of(name) != 0;
-        if maybe_repeated && seen_before(request, name, index) {
+        if maybe_repeated && seen_before(request, name, index, folds) {
             continue;
         }
         match name.len() {
@@ -241,7 +268,7 @@ fn headers<'a>(
                 into.set(Key::ContentLength, value);
             }
             _ => match maybe_repeated
-                .then(|| joined(request, name, index))
+                .then(|| joined(request, name, index, folds))
                 .flatten()
             {
                 Some(all) => into.header(name, &all),
@@ -252,9 +279,19 @@ fn headers<'a>(
     Ok(found)
 }
 
-/// gunicorn's default `forwarder_headers`: what a trusted peer may set in spite of the underscore.
-fn forwarder_header(name: &[u8]) -> bool {
-    name.eq_ignore_ascii_case(b"script_name") || name.eq_ignore_ascii_case(b"path_info")
+/// What a trusted peer may set in spite of the underscore.
+fn forwarder_header(known: &[String], name: &[u8]) -> bool {
+    let fits = |known: &String| known == "*" || known.as_bytes().eq_ignore_ascii_case(name);
+    known.iter().any(fits)
+}
+
+/// Whether two names are one key of `environ`.
+fn same_key(one: &[u8], other: &[u8]) -> bool {
+    let fold = |byte: &u8| match byte {
+        b'-' => b'_',
+        byte => byte.to_ascii_lowercase(),
+    };
+    one.len() == other.len() && one.iter().map(fold).eq(other.iter().map(fold))
 }
 
 /// A cheap first look for repeated names: one bit per class of names, set when two names share the class.
@@ -277,20 +314,29 @@ fn class_of(name: &[u8]) -> u64 {
     1 << (mixed % 64)
 }
 
-fn seen_before(request: &Request<'_>, name: &[u8], index: usize) -> bool {
+fn seen_before(request: &Request<'_>, name: &[u8], index: usize, folds: bool) -> bool {
     request
         .headers()
         .take(index)
-        .any(|(other, _)| other.eq_ignore_ascii_case(name))
+        .any(|(other, _)| is_same(other, name, folds))
+}
+
+fn is_same(one: &[u8], other: &[u8], folds: bool) -> bool {
+    one.eq_ignore_ascii_case(other) || folds && same_key(one, other)
 }
 
 /// All values of a repeated field: Cookie lines with "; " (RFC 6265), others with ",". `None` when there is only one.
-fn joined(request: &Request<'_>, name: &[u8], index: usize) -> Option<SmallVec<[u8; 256]>> {
+fn joined(
+    request: &Request<'_>,
+    name: &[u8],
+    index: usize,
+    folds: bool,
+) -> Option<SmallVec<[u8; 256]>> {
     let mut all: Option<SmallVec<[u8; 256]>> = None;
     let mut headers = request.headers().skip(index);
     let (_, first) = headers.next()?;
     for (other, value) in headers {
-        if other.len() != name.len() || !other.eq_ignore_ascii_case(name) {
+        if other.len() != name.len() || !is_same(other, name, folds) {
             continue;
         }
         let all = all.get_or_insert_with(|| SmallVec::from_slice(first));

@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
-use trine_http1::{Request, RequestHead};
+use trine_http1::{BodyLength, Request, RequestHead};
 use trine_sys::net::SockAddr;
 
 use super::body::Body;
@@ -104,6 +104,8 @@ pub struct Exchange {
     pub given: Option<Box<Given>>,
     /// Which listener it came in by.
     pub listener: usize,
+    /// The body is still with the client, who waits to be told to send it.
+    pub awaited: Option<BodyLength>,
     /// When its first byte was seen.
     pub began: Instant,
     /// When it was complete, as far as the loop noticed.
@@ -124,6 +126,7 @@ impl Exchange {
             chunked_length: None,
             peer,
             given: None,
+            awaited: None,
             listener: 0,
             began: Instant::now(),
             complete: Instant::now(),
@@ -149,6 +152,7 @@ impl Exchange {
         self.body = Body::Empty;
         self.given = None;
         self.chunked_length = None;
+        self.awaited = None;
         self.keep_alive = true;
     }
 

@@ -11,7 +11,11 @@ use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use crate::python::{self, Caller, Gil, Gone, Sink, Verdict};
+use trine_http1::BodyLength;
+
+use crate::python::{self, Caller, Gil, Gone, NoBody, Sink, Verdict};
+
+use super::body::Body;
 
 use super::exchange::Exchange;
 use super::io::{Io, Token};
@@ -113,8 +117,16 @@ impl Inline {
             let took = now - clock;
             clock = now;
             done(&exchange, &verdict, &self.caller, took);
-            io.mark_dirty(token);
-            io.finish(token, exchange, verdict.keep);
+            if verdict.let_go {
+                io.let_go(token);
+                io.recycle(exchange);
+            } else {
+                if verdict.had_socket {
+                    io.take_socket_back(token);
+                }
+                io.mark_dirty(token);
+                io.finish(token, exchange, verdict.keep);
+            }
             self.usual = (self.usual * 7 + took) / 8;
             let began = *self.batch_began.get_or_insert(now);
             if self.usual > SHORT || now - began > BATCH {
@@ -193,6 +205,31 @@ impl Sink for InlineSink<'_, '_> {
             },
         );
         Ok(())
+    }
+
+    fn body(&mut self, length: BodyLength) -> Result<Body, NoBody> {
+        let (io, token, watch) = (self.io, self.token, self.watch);
+        let until = watch.and_then(|watch| watch.deadline(0));
+        if let Some(watch) = watch {
+            watch.seat(0).set_waits(true);
+        }
+        let body = self
+            .gil
+            .detached(|| lock(io).drive_until_body(token, length, until));
+        if let Some(watch) = watch {
+            watch.seat(0).set_waits(false);
+            if body.is_err() {
+                watch.seat(0).start_over();
+            }
+        }
+        body
+    }
+
+    fn socket(&mut self) -> io::Result<OwnedFd> {
+        if self.watch.is_some_and(|watch| !watch.seat(0).speak()) {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        lock(self.io).lend_socket(self.token)
     }
 
     fn date(&mut self) -> [u8; 29] {

@@ -5,6 +5,8 @@
 //! connection costs one receive and one send.
 //! Not here: what is done with a request, signals' meaning, draining (see `drain`).
 
+mod accepting;
+mod awaiting;
 mod handover;
 mod places;
 mod rules;
@@ -20,15 +22,14 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use trine_sys::epoll::{Epoll, Event, Interest};
-use trine_sys::net::{self, SockAddr};
 
 use crate::slots::Slots;
 
 use super::conn::{Conn, Progress, Refusal, State};
 use super::date::DateCache;
-use super::exchange::{Exchange, Peer, Pool};
-use super::gateway::Door;
+use super::exchange::{Exchange, Pool};
 
+pub(super) use awaiting::STALL;
 pub use places::Token;
 pub use rules::{Deadlines, Listening, Rules};
 pub use share::Sharing;
@@ -70,6 +71,8 @@ pub struct Io {
     date: DateCache,
     scratch: Vec<u8>,
     pub(super) draining: bool,
+    /// Until then clients that want to be told to send their body are told by the loop.
+    pub(super) wary_until: Option<Instant>,
     /// Connections accepted, ever.
     accepted: u64,
     /// The other workers, if there are any to share with.
@@ -107,6 +110,7 @@ impl Io {
             date: DateCache::default(),
             scratch: Vec::new(),
             draining: false,
+            wary_until: None,
             accepted: 0,
             sharing: None,
             lent: false,
@@ -137,24 +141,6 @@ impl Io {
     /// Whether any watched descriptor was readable and was not asked for.
     pub(super) fn has_notice(&self) -> bool {
         self.notices != 0
-    }
-
-    /// Starts or stops taking new connections.
-    pub(super) fn accept_more(&mut self, on: bool) -> io::Result<()> {
-        if self.accepting == on {
-            return Ok(());
-        }
-        for (index, listener) in self.listeners.iter().enumerate() {
-            if on {
-                let interest = Interest::EPOLLIN | Interest::EPOLLEXCLUSIVE;
-                self.epoll
-                    .add(&listener.fd, FIRST_LISTENER + index as u64, interest)?;
-            } else {
-                self.epoll.delete(&listener.fd)?;
-            }
-        }
-        self.accepting = on;
-        Ok(())
     }
 
     /// Sleeps until something happens or the next deadline, at most `limit`. Call it detached from Python.
@@ -202,7 +188,10 @@ impl Io {
             if let Some(token) = self.ready.pop_front() {
                 let is_ready = |conn: &Conn| matches!(conn.state, State::Ready);
                 if self.get(token).is_some_and(is_ready) {
-                    return Some(token);
+                    if !self.is_wary() || !self.is_awaited(token) {
+                        return Some(token);
+                    }
+                    self.ask_now(token);
                 }
                 continue;
             }
@@ -261,73 +250,9 @@ impl Io {
         match conn.state {
             State::Idle | State::Head | State::Body(_) if conn.readable => self.advance(token),
             State::Lingering => self.linger(token),
-            State::Running if hands_over => self.touched.push((token, false)),
-            State::Running => {}
+            State::Running | State::Awaiting(_) if hands_over => self.touched.push((token, false)),
+            State::Running | State::Awaiting(_) => {}
             State::Idle | State::Head | State::Body(_) | State::Ready | State::Closing => {}
-        }
-    }
-
-    pub(super) fn accept(&mut self, index: usize) {
-        for _ in 0..self.rules.accepts_per_turn {
-            if self.open >= self.rules.max_connections {
-                let _ = self.close_door();
-                return;
-            }
-            let Some(token) = self.accept_one(index) else {
-                return;
-            };
-            self.balance(token);
-        }
-    }
-
-    /// `None`: there is none.
-    pub(super) fn accept_one(&mut self, index: usize) -> Option<Token> {
-        let listener = self.listeners.get(index)?;
-        let (fd, addr) = match net::accept4(&listener.fd) {
-            Ok(accepted) => accepted,
-            Err(err) => {
-                if !matches!(
-                    err.kind(),
-                    io::ErrorKind::WouldBlock
-                        | io::ErrorKind::ConnectionAborted
-                        | io::ErrorKind::Interrupted
-                ) {
-                    tracing::warn!("cannot accept a connection: {err}");
-                }
-                return None;
-            }
-        };
-        let unix = listener.unix;
-        if !unix {
-            let _ = net::set_nodelay(&fd, true);
-        }
-        self.accepted += 1;
-        let mut conn = Conn::new(fd, Peer::new(&addr, &self.rules.trusted), index, unix);
-        conn.deadline = self.now_ms() + ms(self.rules.deadlines.head);
-        let forbidden = self.put_door(&mut conn, &addr);
-        let token = self.insert(conn);
-        if forbidden {
-            self.refuse(token, &Refusal::forbidden());
-            self.flush_dirty();
-            return Some(token);
-        }
-        self.advance(token);
-        Some(token)
-    }
-
-    /// Has a connection speak what the listeners speak. `true`: its peer may not.
-    fn put_door(&self, conn: &mut Conn, addr: &SockAddr) -> bool {
-        let Rules {
-            protocol,
-            limits,
-            max_connections,
-            gateway_peers,
-            ..
-        } = &self.rules;
-        conn.door = Door::new(*protocol, limits, *max_connections).map(Box::new);
-        match addr {
-            SockAddr::Tcp(addr) => conn.door.is_some() && !gateway_peers.contain(addr.ip()),
-            _ => false,
         }
     }
 
@@ -340,11 +265,13 @@ impl Io {
             return;
         }
         let was_head = matches!(conn.state, State::Head);
+        let wary = self.wary_until.is_some_and(|until| self.now <= until);
         let progress = conn.advance(
             &self.rules.limits,
             &self.rules.policy,
             &mut self.pool,
             self.now,
+            !wary,
         );
         let now = self.now_ms();
         let Some(conn) = place(&mut self.places, token) else {
@@ -427,13 +354,15 @@ impl Io {
             return self.pool.give(exchange);
         };
         if !keep || conn.broken {
-            let unread = exchange.end < exchange.buf.len();
+            // A body that nobody asked for may be coming all the same.
+            let unread = exchange.end < exchange.buf.len() || exchange.awaited.is_some();
             conn.state = State::Closing;
             conn.readable |= unread;
             self.pool.give(exchange);
             return self.after_last(token);
         }
         conn.state = State::Idle;
+        conn.kept = true;
         conn.deadline = deadline;
         exchange.next();
         let mut more = !exchange.pending().is_empty();
@@ -441,7 +370,15 @@ impl Io {
             door.answered();
             more |= !door.raw.is_empty();
         }
-        conn.exchange = Some(exchange);
+        match conn.exchange.take() {
+            // It came behind a body that was waited for.
+            Some(rest) => {
+                conn.exchange = Some(rest);
+                more = true;
+                self.pool.give(exchange);
+            }
+            None => conn.exchange = Some(exchange),
+        }
         if more || conn.readable {
             self.advance(token);
         } else {
@@ -455,12 +392,17 @@ impl Io {
         }
     }
 
+    /// Gives back an exchange whose connection is gone.
+    pub fn recycle(&mut self, exchange: Box<Exchange>) {
+        self.pool.give(exchange);
+    }
+
     /// Drops a connection. One that the application is at is only marked, and goes when that is done.
     pub(super) fn close(&mut self, token: Token) {
         let Some(conn) = self.get_mut(token) else {
             return;
         };
-        if matches!(conn.state, State::Running) {
+        if matches!(conn.state, State::Running | State::Awaiting(_)) {
             conn.broken = true;
             return;
         }
@@ -496,8 +438,10 @@ impl Io {
             }
             match conn.state {
                 State::Head | State::Body(_) => self.refuse(token, &Refusal::timeout()),
-                State::Running if hands_over => self.touched.push((token, true)),
-                State::Running => conn.broken = true,
+                State::Running | State::Awaiting(_) if hands_over => {
+                    self.touched.push((token, true));
+                }
+                State::Running | State::Awaiting(_) => conn.broken = true,
                 State::Idle | State::Ready | State::Closing | State::Lingering => self.close(token),
             }
         }

@@ -324,6 +324,11 @@ impl Reply {
         self.declared
     }
 
+    /// Whether the connection may be used again, which is only known once the body has come.
+    pub fn set_keep_alive(&mut self, keep_alive: bool) {
+        self.demand.keep_alive = keep_alive;
+    }
+
     #[must_use]
     pub fn status(&self) -> u16 {
         self.status

@@ -19,7 +19,7 @@ use crate::access_log::{AccessLog, SlowLog};
 use crate::python::{self, App, Caller, CallerThread, Gil, Hooks, RequestHooks, Site, Worker};
 use crate::slots::Slots;
 
-use super::conn::State;
+use super::conn::{Conn, State};
 use super::io::{Io, To, Token};
 use super::life::GIVEN;
 use super::outbox::Sent;
@@ -160,6 +160,9 @@ impl Threads {
             if io.take_notice(GIVEN) {
                 io.adopt_given();
             }
+            if self.hall.take_stall() {
+                io.be_wary();
+            }
             let told = self.hall.told();
             let touched = io.take_touched();
             if told.is_empty() && touched.is_empty() {
@@ -214,11 +217,16 @@ impl Threads {
     }
 
     fn dispatch(&mut self, io: &mut Io, token: Token) {
+        if io.is_awaited(token) && self.hall.busy() + 1 >= self.count {
+            // One thread at least never waits for a client.
+            return io.ask_now(token);
+        }
         let Some(conn) = io.get(token) else {
             return;
         };
         // What epoll has told already it will not tell again.
         let (fd, wanted) = (Arc::clone(&conn.fd), conn.readable || conn.ended);
+        let http = conn.door.is_none();
         let Some(exchange) = io.take(token) else {
             return;
         };
@@ -226,7 +234,7 @@ impl Threads {
         io.flush(token);
         let link = self.link(token);
         let out = io.take_out(token);
-        let clear = out.is_empty();
+        let clear = out.is_empty() && http;
         link.start(out, wanted);
         let keep_alive = io.may_keep();
         io.expect_back(token);
@@ -263,7 +271,7 @@ impl Threads {
         if *known != token
             || !io
                 .get(token)
-                .is_some_and(|conn| matches!(conn.state, State::Running))
+                .is_some_and(|conn| matches!(conn.state, State::Running | State::Awaiting(_)))
         {
             return;
         }
@@ -271,6 +279,7 @@ impl Threads {
         if let Some(finished) = link.take_finished() {
             return Self::back(io, token, &link, finished);
         }
+        Self::look_for_body(io, token, &link);
         // Still at it: perhaps there is something of its answer to send.
         let Some(conn) = io.get_mut(token) else {
             return;
@@ -290,9 +299,34 @@ impl Threads {
         }
     }
 
+    /// The body that a thread waits for, if it does.
+    fn look_for_body(io: &mut Io, token: Token, link: &Link) {
+        if let Some(length) = link.take_asked() {
+            io.await_body(token, length);
+        }
+        let is_awaited = |conn: &Conn| matches!(conn.state, State::Awaiting(_));
+        if io.get(token).is_some_and(is_awaited) {
+            let came = io.collect(token);
+            link.tell_body(io.collected(token), came);
+        }
+    }
+
     /// A request is back from its thread.
     fn back(io: &mut Io, token: Token, link: &Link, finished: Finished) {
-        let Finished { exchange, keep, at } = finished;
+        let Finished {
+            exchange,
+            keep,
+            let_go,
+            had_socket,
+            at,
+        } = finished;
+        if let_go {
+            io.let_go(token);
+            return io.recycle(exchange);
+        }
+        if had_socket {
+            io.take_socket_back(token);
+        }
         io.put_out(token, link.rest());
         io.mark_dirty(token);
         io.finish(token, exchange, keep);

@@ -313,7 +313,7 @@ def types(environ, start_response):
     assert type(environ) is dict
     for key, value in environ.items():
         assert type(key) is str, key
-        if not key.startswith("wsgi."):
+        if not key.startswith("wsgi.") and key != "gunicorn.socket":
             assert type(value) is str, key
     environ["leftover"] = "1"
     start_response("200 OK", PLAIN)
@@ -335,6 +335,85 @@ def hints(environ, start_response):
     return [b"ok"]
 
 
+def reads_late(environ, start_response):
+    """Says before it reads that it is inside, and what reading brought or raised."""
+    environ["wsgi.errors"].write("inside\n")
+    body = environ["wsgi.input"]
+    try:
+        result = [body.read(3), body.readline(), body.read()]
+    except Exception as error:
+        result = [type(error).__name__, isinstance(error, OSError)]
+    start_response("200 OK", PLAIN)
+    return [repr(result).encode()]
+
+
+def reads_blindly(environ, start_response):
+    body = environ["wsgi.input"].read()
+    start_response("200 OK", PLAIN)
+    return [body]
+
+
+def reads_after_start(environ, start_response):
+    start_response("200 OK", PLAIN)(b"begun ")
+    return [environ["wsgi.input"].read()]
+
+
+def reads_not(environ, start_response):
+    start_response("403 Forbidden", PLAIN)
+    return [b"no"]
+
+
+def takes_over(environ, start_response):
+    """Speaks for itself, as an echo, until the client is done."""
+    connection = environ["gunicorn.socket"]
+    connection.sendall(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: echo\r\nConnection: Upgrade\r\n\r\n")
+    while data := connection.recv(100):
+        connection.sendall(data.upper())
+    connection.close()
+    raise StopIteration
+
+
+def takes_away(environ, start_response):
+    """Goes on with the connection on a thread of its own after the request has ended."""
+    connection = environ["gunicorn.socket"]
+    connection.settimeout(20)
+
+    def work():
+        while data := connection.recv(100):
+            connection.sendall(data.upper())
+        connection.close()
+
+    threading.Thread(target=work).start()
+    connection.sendall(b"taken")
+    raise StopIteration
+
+
+def looks_at_socket(environ, start_response):
+    connection = environ["gunicorn.socket"]
+    assert connection.fileno() > 0
+    connection.settimeout(3)
+    start_response("200 OK", PLAIN)
+    return [b"looked at " + type(connection.getsockname()).__name__.encode()]
+
+
+def breaks_over(environ, start_response):
+    environ["gunicorn.socket"].sendall(b"mine")
+    raise RuntimeError("after the take-over")
+
+
+def keeps_socket(environ, start_response):
+    """Keeps the stand-in of one request and uses it in the next."""
+    kept_sockets.append(environ["gunicorn.socket"])
+    start_response("200 OK", PLAIN)
+    try:
+        if len(kept_sockets) > 1:
+            kept_sockets[0].fileno()
+    except RuntimeError as error:
+        return [str(error).encode()]
+    return [b"kept"]
+
+
+kept_sockets = []
 kept = []
 
 

@@ -26,7 +26,8 @@ impl Environ for List {
     }
 }
 
-/// Plays a request; `how` may hold `trusted`, `unix`, `script=/prefix`, `chunked=N`.
+/// Plays a request; `how` may hold `trusted`, `unix`, `secure`, `script=/prefix`, `chunked=N`, `map=refuse` or
+/// `map=dangerous`, `forwarder=NAME`.
 #[track_caller]
 fn check(how: &str, request: &str, want: &[(&str, &str)]) {
     let raw = request.replace('\n', "\r\n") + "\r\n\r\n";
@@ -36,10 +37,21 @@ fn check(how: &str, request: &str, want: &[(&str, &str)]) {
         .unwrap()
         .unwrap();
     let value = |name: &str| how.split(' ').find_map(|word| word.strip_prefix(name));
+    let forwarder = match value("forwarder=") {
+        Some(name) => vec![name.to_owned()],
+        None => ["SCRIPT_NAME", "PATH_INFO"].map(str::to_owned).into(),
+    };
     let around = Around {
         script_name: value("script=").unwrap_or_default().as_bytes(),
         trusted: how.contains("trusted"),
         scheme_headers: &SchemeHeaders::default(),
+        header_map: match value("map=") {
+            Some("refuse") => HeaderMap::Refuse,
+            Some("dangerous") => HeaderMap::Dangerous,
+            _ => HeaderMap::Drop,
+        },
+        forwarder_headers: &forwarder,
+        secure: how.contains("secure"),
         name_from_host: how.contains("unix"),
         chunked_length: value("chunked=").map(|length| length.parse().unwrap()),
         given: None,
@@ -146,6 +158,9 @@ fn trust() {
     let https = "GET /p/q HTTP/1.1\nHost: h\nX-Forwarded-Proto: https";
     check("trusted", https, &[("wsgi.url_scheme", "https")]);
     check("", https, &[("wsgi.url_scheme", "<absent>")]);
+    let http = "GET / HTTP/1.1\nHost: h\nX-Forwarded-Proto: http";
+    check("secure", http, &[("wsgi.url_scheme", "https")]);
+    check("secure trusted", http, &[("wsgi.url_scheme", "https")]);
     check(
         "trusted",
         &format!("{https}\nX-Forwarded-SSL: off"),
@@ -160,6 +175,41 @@ fn trust() {
         "trusted",
         &format!("{https}\nSCRIPT_NAME: /p"),
         &[("SCRIPT_NAME", "/p"), ("PATH_INFO", "/q")],
+    );
+}
+
+#[test]
+fn underscores() {
+    let both = "GET / HTTP/1.1\nHost: h\nX-User: good\nX_User: evil";
+    check("", both, &[("HTTP_X_USER", "good")]);
+    check("map=refuse", both, &[("ERROR", "400")]);
+    check("map=dangerous", both, &[("HTTP_X_USER", "good,evil")]);
+    check("forwarder=X_USER", both, &[("HTTP_X_USER", "good")]);
+    check(
+        "trusted forwarder=X_USER",
+        both,
+        &[("HTTP_X_USER", "good,evil")],
+    );
+    check("trusted forwarder=*", both, &[("HTTP_X_USER", "good,evil")]);
+    check(
+        "trusted map=refuse",
+        "GET /a HTTP/1.1\nHost: h\nSCRIPT_NAME: /a",
+        &[("SCRIPT_NAME", "/a"), ("HTTP_SCRIPT_NAME", "/a")],
+    );
+    check(
+        "trusted forwarder=X_USER",
+        "GET /a HTTP/1.1\nHost: h\nSCRIPT_NAME: /a",
+        &[("SCRIPT_NAME", "<absent>")],
+    );
+    check(
+        "map=dangerous",
+        "GET / HTTP/1.1\nHost: h\nA_B: 1\nC: 2\nA-B: 3\na_b: 4",
+        &[("HTTP_A_B", "1,3,4"), ("HTTP_C", "2")],
+    );
+    check(
+        "map=dangerous",
+        "GET /a HTTP/1.1\nHost: h\nSCRIPT_NAME: /a",
+        &[("SCRIPT_NAME", "<absent>"), ("HTTP_SCRIPT_NAME", "/a")],
     );
 }
 

@@ -2,14 +2,17 @@
 //!
 //! Not here: heads and framing (`reply`).
 
-use std::io::Read as _;
+use std::io::{self, Read as _};
 use std::os::fd::OwnedFd;
 
 use trine_gateway::fastcgi::{
     Kind, ProtocolStatus, write_end_request, write_end_stream, write_stream,
 };
 
-use crate::python::{Gone, Sink};
+use trine_http1::BodyLength;
+
+use crate::python::{Gone, NoBody, Sink};
+use crate::worker::body::Body;
 
 /// A file is read in parts of this size, since its bytes have to go into records.
 const FILE_READ: usize = 64 * 1024;
@@ -87,6 +90,14 @@ impl Sink for Records<'_> {
             self.push(part.get(..want).unwrap_or_default(), b"", left > 0)?;
         }
         Ok(())
+    }
+
+    fn body(&mut self, length: BodyLength) -> Result<Body, NoBody> {
+        self.sink.body(length)
+    }
+
+    fn socket(&mut self) -> io::Result<OwnedFd> {
+        Err(io::Error::other("it is shared with the web server"))
     }
 
     fn date(&mut self) -> [u8; 29] {

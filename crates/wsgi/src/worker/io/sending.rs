@@ -6,7 +6,7 @@ use std::io;
 use std::net::Shutdown;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use trine_http1::default_reason;
 use trine_sys::net;
@@ -141,7 +141,10 @@ impl Io {
         let Some(conn) = place(&mut self.places, token) else {
             return;
         };
-        if !conn.readable || conn.ended || net::shutdown(&*conn.fd, Shutdown::Write).is_err() {
+        let unread = conn.readable && !conn.ended;
+        // Where the application holds the socket open, closing ours says nothing.
+        let said = !(unread || conn.lent) || net::shutdown(&*conn.fd, Shutdown::Write).is_ok();
+        if !unread || !said {
             return self.close(token);
         }
         conn.state = State::Lingering;
@@ -186,9 +189,12 @@ impl Io {
         }
     }
 
-    /// The socket of a connection on which nothing of earlier answers waits.
+    /// The socket of an HTTP connection on which nothing of earlier answers waits.
     pub(in crate::worker) fn clear_socket(&self, token: Token) -> Option<Arc<OwnedFd>> {
-        let conn = self.get(token).filter(|conn| conn.out.is_empty())?;
+        let conn = self.get(token)?;
+        if !conn.out.is_empty() || conn.door.is_some() {
+            return None;
+        }
         Some(Arc::clone(&conn.fd))
     }
 
@@ -232,13 +238,24 @@ impl Io {
             self.absorb();
             self.settle(token);
             // Requests that became complete wait for the application, which is busy with this one.
-            let timeout = self.timeout_ms(left);
-            match self.epoll.wait(&mut self.events, timeout) {
-                Ok(count) => self.took_in(count),
-                Err(_) => return false,
+            if self.wait_and_absorb_until(left).is_err() {
+                return false;
             }
-            self.absorb();
             self.give_waiting();
         }
+    }
+
+    /// Waits for whatever comes first, at most `left`, and takes it in without starting anything.
+    fn wait_and_absorb_until(&mut self, left: Option<Duration>) -> io::Result<()> {
+        let timeout = self.timeout_ms(left);
+        let count = self.epoll.wait(&mut self.events, timeout)?;
+        self.took_in(count);
+        self.absorb();
+        Ok(())
+    }
+
+    pub(super) fn wait_and_absorb(&mut self, left: Duration) -> io::Result<()> {
+        self.absorb();
+        self.wait_and_absorb_until(Some(left))
     }
 }

@@ -129,6 +129,12 @@ impl Io {
         }
     }
 
+    /// Whether another worker takes connections that this one has no place for.
+    pub(super) fn others_have_room(&self) -> bool {
+        let least = self.sharing.as_ref().and_then(Sharing::least_connected);
+        least.is_some_and(|(_, connections)| connections < self.rules.max_connections)
+    }
+
     /// The call is over.
     pub(in crate::worker) fn take_back(&mut self) {
         if std::mem::take(&mut self.lent)
@@ -175,7 +181,7 @@ impl Io {
     }
 
     /// Forgets a connection that lives on elsewhere.
-    fn let_go(&mut self, token: Token) {
+    pub(in crate::worker) fn let_go(&mut self, token: Token) {
         let Some(mut conn) = self.remove(token) else {
             return;
         };
@@ -218,6 +224,7 @@ impl Io {
         };
         let unix = peer.addr.is_empty();
         let mut conn = Conn::new(fd, peer, listener, unix);
+        conn.kept = true;
         conn.deadline = self.now_ms() + ms(self.rules.deadlines.head);
         if !received.is_empty() {
             let mut exchange = self.pool.take(&conn.peer, listener);

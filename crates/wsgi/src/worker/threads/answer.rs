@@ -3,15 +3,20 @@
 //! The interpreter lock is let go once per request, for the last write and the wait for the next request together.
 //! Not here: reading requests (the loop's), meeting it (`hall`).
 
+use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
+use trine_http1::BodyLength;
+
 use crate::access_log::SlowLog;
-use crate::python::{self, Caller, Gil, Gone, Sink};
+use crate::python::{self, Caller, Gil, Gone, NoBody, Sink, Verdict};
 use crate::slots::Slots;
+use crate::worker::body::Body;
 use crate::worker::date::DateCache;
+use crate::worker::io::STALL;
 use crate::worker::outbox::{FileSpan, Outbox, Sent};
 use crate::worker::recycle::Recycling;
 use crate::worker::tally;
@@ -83,6 +88,8 @@ pub(super) fn serve(gil: Gil<'_>, mut caller: Caller, desk: &Desk<'_>) {
             out: memory.take(),
             date: *date.at(began),
             told: &|| hall.tell(token),
+            stalled: &|| hall.note_stall(),
+            clear,
             eager,
         };
         let mut verdict = caller.call(gil, &mut exchange, keep_alive, &mut sink);
@@ -114,7 +121,12 @@ pub(super) fn serve(gil: Gil<'_>, mut caller: Caller, desk: &Desk<'_>) {
         if let Some(slow) = slow.filter(|slow| slow.wants(took)) {
             slow.tell(&tally::record(&exchange, &verdict, &caller, took, queued));
         }
-        let mut keep = verdict.keep;
+        let Verdict {
+            mut keep,
+            let_go,
+            had_socket,
+            ..
+        } = verdict;
         let finish = move |out: &mut Outbox| {
             if link.has_rest() {
                 link.leave(out.take());
@@ -130,7 +142,14 @@ pub(super) fn serve(gil: Gil<'_>, mut caller: Caller, desk: &Desk<'_>) {
             }
             // The loop closes the connection by dropping the last handle.
             drop(fd);
-            hall.finish(token, &link, Finished { exchange, keep, at });
+            let finished = Finished {
+                exchange,
+                keep,
+                let_go,
+                had_socket,
+                at,
+            };
+            hall.finish(token, &link, finished);
         };
         next = match hall.try_next() {
             // Others wait: one write is cheaper than fighting for the lock twice.
@@ -162,6 +181,9 @@ struct ThreadSink<'a, 'py> {
     out: Outbox,
     date: [u8; 29],
     told: &'a (dyn Fn() + Sync),
+    stalled: &'a (dyn Fn() + Sync),
+    /// Nothing of earlier answers waits to be sent.
+    clear: bool,
     eager: bool,
 }
 
@@ -228,6 +250,43 @@ impl Sink for ThreadSink<'_, '_> {
             left: len,
         });
         Ok(())
+    }
+
+    fn body(&mut self, length: BodyLength) -> Result<Body, NoBody> {
+        let seat = self.watch.map(|(watch, index)| watch.seat(index));
+        let until = self.watch.and_then(|(watch, index)| watch.deadline(index));
+        let link = self.link;
+        link.ask_for_body(length);
+        (self.told)();
+        if let Some(seat) = seat {
+            seat.set_waits(true);
+        }
+        let came = self.gil.detached(|| link.wait_for_body(until, STALL));
+        if came.is_none() {
+            (self.stalled)();
+        }
+        let body = came.unwrap_or_else(|| Err(NoBody::late()));
+        if let Some(seat) = seat {
+            seat.set_waits(false);
+            if body.is_err() {
+                seat.start_over();
+            }
+        }
+        body
+    }
+
+    fn socket(&mut self) -> io::Result<OwnedFd> {
+        if let Some((watch, index)) = self.watch
+            && !watch.seat(index).speak()
+        {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        if !self.clear {
+            return Err(io::Error::other(
+                "earlier answers are still being sent, or it is shared with a web server",
+            ));
+        }
+        self.fd.try_clone()
     }
 
     fn date(&mut self) -> [u8; 29] {

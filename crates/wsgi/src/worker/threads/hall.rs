@@ -8,12 +8,15 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use trine_http1::BodyLength;
 use trine_sys::epoll;
 
 use crate::access_log::AccessLog;
 
+use crate::python::NoBody;
+use crate::worker::body::Body;
 use crate::worker::exchange::Exchange;
 use crate::worker::io::Token;
 use crate::worker::outbox::{Outbox, Sent};
@@ -38,6 +41,10 @@ pub(super) struct Job {
 pub(super) struct Finished {
     pub exchange: Box<Exchange>,
     pub keep: bool,
+    /// The application has the connection now.
+    pub let_go: bool,
+    /// The application has used the connection itself.
+    pub had_socket: bool,
     pub at: Instant,
 }
 
@@ -53,6 +60,8 @@ pub(super) struct Hall {
     busy: AtomicUsize,
     /// The loop wants to know when a thread is free.
     free_wanted: AtomicBool,
+    /// A client did not send the body it was told to.
+    stalled: AtomicBool,
     access: Mutex<Option<AccessLog>>,
 }
 
@@ -71,6 +80,7 @@ impl Hall {
             wake: epoll::eventfd()?,
             busy: AtomicUsize::new(0),
             free_wanted: AtomicBool::new(false),
+            stalled: AtomicBool::new(false),
             access: Mutex::new(access),
         })
     }
@@ -141,6 +151,14 @@ impl Hall {
         let _ = epoll::eventfd_wake(&self.wake);
     }
 
+    pub(super) fn note_stall(&self) {
+        self.stalled.store(true, SeqCst);
+    }
+
+    pub(super) fn take_stall(&self) -> bool {
+        self.stalled.load(SeqCst) && self.stalled.swap(false, SeqCst)
+    }
+
     pub(super) fn told(&self) -> Vec<Token> {
         std::mem::take(&mut lock(&self.told))
     }
@@ -148,7 +166,7 @@ impl Hall {
     /// A thread gives a request back. The loop is only woken when it has something to do.
     pub(super) fn finish(&self, token: Token, link: &Link, finished: Finished) {
         let more = finished.exchange.end < finished.exchange.buf.len();
-        let needed = !finished.keep || more || link.has_rest();
+        let needed = !finished.keep || finished.let_go || more || link.has_rest();
         self.busy.fetch_sub(1, SeqCst);
         let wanted = link.finish(finished);
         if needed || wanted || self.free_wanted.load(SeqCst) {
@@ -182,6 +200,19 @@ struct Inner {
     /// What the client did not take at once.
     out: Outbox,
     gone: bool,
+    body: Wanted,
+}
+
+/// A body that a thread waits for.
+#[derive(Debug, Default)]
+enum Wanted {
+    #[default]
+    Nothing,
+    /// The loop has not heard of it.
+    Asked(BodyLength),
+    /// So much has come.
+    Coming(u64),
+    Came(Result<Body, NoBody>),
 }
 
 impl Link {
@@ -191,6 +222,7 @@ impl Link {
         let mut inner = lock(&self.inner);
         inner.finished = None;
         inner.gone = false;
+        inner.body = Wanted::Nothing;
         inner.out = out;
         self.state
             .store(if wanted { WANTED } else { RUNNING }, SeqCst);
@@ -258,6 +290,60 @@ impl Link {
                 .0;
         }
         !inner.gone
+    }
+
+    /// The thread wants the body; the loop has to be told.
+    pub(super) fn ask_for_body(&self, length: BodyLength) {
+        lock(&self.inner).body = Wanted::Asked(length);
+    }
+
+    /// A body that the loop has not heard of yet.
+    pub(super) fn take_asked(&self) -> Option<BodyLength> {
+        let mut inner = lock(&self.inner);
+        let Wanted::Asked(length) = inner.body else {
+            return None;
+        };
+        inner.body = Wanted::Coming(0);
+        Some(length)
+    }
+
+    /// The loop tells how much of the body is there, or how it ended.
+    pub(super) fn tell_body(&self, collected: u64, came: Option<Result<Body, NoBody>>) {
+        lock(&self.inner).body = came.map_or(Wanted::Coming(collected), Wanted::Came);
+        self.room.notify_all();
+    }
+
+    /// Waits for the body. `None`: it did not come `until` then, or nothing of it for `stall`. Call it detached from
+    /// Python.
+    pub(super) fn wait_for_body(
+        &self,
+        until: Option<Instant>,
+        stall: Duration,
+    ) -> Option<Result<Body, NoBody>> {
+        let mut inner = lock(&self.inner);
+        let (mut seen, mut patience) = (0, Instant::now() + stall);
+        loop {
+            match std::mem::take(&mut inner.body) {
+                Wanted::Came(came) => return Some(came),
+                Wanted::Coming(collected) => {
+                    if collected > seen {
+                        (seen, patience) = (collected, Instant::now() + stall);
+                    }
+                    inner.body = Wanted::Coming(collected);
+                }
+                other => inner.body = other,
+            }
+            let end = until.map_or(patience, |until| until.min(patience));
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return None;
+            }
+            inner = self
+                .room
+                .wait_timeout(inner, left)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+        }
     }
 
     pub(super) fn needs_room(&self) -> bool {
