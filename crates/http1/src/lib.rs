@@ -28,6 +28,7 @@ mod framing;
 #[doc(hidden)]
 pub mod fuzz;
 mod limits;
+mod preamble;
 pub mod request;
 pub mod response;
 mod scan;
@@ -42,6 +43,7 @@ pub use encode::{
 pub use error::{BodyError, EncodeError, FramingError, HeadError, RequestError, ResponseError};
 pub use fields::Headers;
 pub use limits::{Limits, Policy};
+pub use preamble::{Preamble, PreambleError, PreambleVersions, read_preamble};
 pub use request::{Request, RequestHead, TargetForm};
 pub use response::{Response, ResponseHead};
 pub use syntax::{Version, connection_options, is_hop_by_hop, is_token, trim_ows};

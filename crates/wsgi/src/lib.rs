@@ -87,6 +87,8 @@ fn run(sources: &Sources, words: &[String]) -> Result<(), Error> {
     python::start(&setup, |gil| {
         let read = sources.read(gil)?;
         let settings = read.settings;
+        // A certificate that cannot be used ends the server now, not its workers later.
+        settings.tls.as_ref().map(worker::tls::load).transpose()?;
         python::set_environment(gil, &settings.raw_env);
         // Each in front of the one before, as gunicorn does.
         for folder in &settings.pythonpath {

@@ -10,6 +10,7 @@ mod body;
 mod corpus;
 mod encode;
 mod limits;
+mod preamble;
 mod request;
 mod request_accepted;
 mod request_refused;

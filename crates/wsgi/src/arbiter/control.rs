@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::AsFd as _;
 use std::path::Path;
 use std::rc::Rc;
 
@@ -19,6 +19,7 @@ use trine_sys::net;
 
 use crate::python::Gil;
 use crate::worker::outbox::{Outbox, Sent};
+use crate::worker::transport::Transport;
 
 use super::state::Event as Happening;
 use super::{Arbiter, token};
@@ -38,7 +39,7 @@ pub(super) struct Control {
 }
 
 struct Client {
-    fd: OwnedFd,
+    fd: Transport,
     role: Role,
     received: Vec<u8>,
     head: RequestHead,
@@ -85,7 +86,7 @@ impl Control {
                 .is_ok()
             {
                 let client = Client {
-                    fd,
+                    fd: Transport::plain(fd),
                     role,
                     received: Vec::new(),
                     head: RequestHead::default(),

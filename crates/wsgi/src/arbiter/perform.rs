@@ -9,6 +9,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
+use rustls::ServerConfig;
 use serde_json::json;
 use trine_control::ReloadReport;
 use trine_service::Phase;
@@ -24,7 +25,7 @@ use crate::notice::Notice;
 use crate::python::{self, Arg, Forked, Gil, Hook, Site, Worker, fork};
 use crate::worker::identity;
 use crate::worker::recycle::limit_of_requests;
-use crate::worker::{self, Boot, Hooked, Logging, io::Listening};
+use crate::worker::{self, Boot, Hooked, Logging, io::Listening, tls};
 
 use super::children::Child;
 use super::state::{Effect, Event, Pid};
@@ -37,6 +38,7 @@ struct Own {
     say: OwnedFd,
     arbiter: process::Pid,
     mask: signals::Mask,
+    tls: Option<Arc<ServerConfig>>,
 }
 
 /// gunicorn's code for a worker that cannot boot.
@@ -122,6 +124,8 @@ impl Arbiter {
             .free_slot(self.slots.count())
             .ok_or_else(full)?;
         let settings = self.settings_of(generation);
+        let tls = settings.tls.as_ref().map(tls::load).transpose();
+        let tls = tls.map_err(std::io::Error::other)?;
         let object = self
             .new_worker(gil, generation, &settings)
             .map_err(std::io::Error::other)?;
@@ -149,6 +153,7 @@ impl Arbiter {
                     say,
                     arbiter,
                     mask,
+                    tls,
                 };
                 let boot = self.become_worker(gil, settings, own, hooked);
                 let code = worker::run(gil, boot);
@@ -181,6 +186,7 @@ impl Arbiter {
             say,
             arbiter,
             mask,
+            tls,
         } = own;
         self.signals = None;
         self.control = None;
@@ -226,6 +232,7 @@ impl Arbiter {
             log: self.log.clone(),
             // Drawn in the worker, so that each has another.
             max_requests: limit_of_requests(&settings),
+            tls,
             settings,
             hooked,
         }
@@ -365,7 +372,11 @@ impl Arbiter {
     /// HUP and `/v1/reload`: reads the settings again; if they are good, a candidate generation begins.
     pub(super) fn reload(&mut self, gil: Gil<'_>) {
         let _ = self.notifier.reloading();
-        let settings = match self.sources.read(gil) {
+        let checked = self.sources.read(gil).and_then(|read| {
+            read.settings.tls.as_ref().map(tls::load).transpose()?;
+            Ok(read)
+        });
+        let settings = match checked {
             Ok(read) => read.settings,
             Err(error) => {
                 let problem = trine_service::exit::chain(&error);
@@ -492,6 +503,7 @@ fn site(settings: &Settings, listener: &Listener) -> Site {
         multithread: settings.worker_class == WorkerClass::Gthread,
         multiprocess: settings.workers > 1,
         scheme_headers: settings.secure_scheme_headers.clone(),
+        secure: settings.tls.is_some(),
         header_map: settings.headers.header_map,
         sendfile: settings.sendfile,
         forwarder_headers: settings.headers.forwarder_headers.clone(),

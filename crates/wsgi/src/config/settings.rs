@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use trine_config::ListenAddr;
-use trine_http1::{Limits, Policy};
+use trine_http1::{Limits, Policy, PreambleVersions};
 use trine_service::logging::{LogFormat, LogSettings, LogTarget};
 
 use crate::access_log::Format;
@@ -137,6 +137,20 @@ pub enum ProxyProtocol {
     V1,
     V2,
     Auto,
+}
+
+impl ProxyProtocol {
+    /// What is looked for at the start of a connection; `None`: nothing.
+    #[must_use]
+    pub fn versions(self) -> Option<PreambleVersions> {
+        let (v1, v2) = match self {
+            Self::Off => return None,
+            Self::V1 => (true, false),
+            Self::V2 => (false, true),
+            Self::Auto => (true, true),
+        };
+        Some(PreambleVersions { v1, v2 })
+    }
 }
 
 /// What is let through beyond the strict rules, and which names reach `environ`.
@@ -279,6 +293,10 @@ impl Settings {
                 Protocol::Uwsgi => self.uwsgi_allow_ips.clone(),
                 Protocol::Http | Protocol::Fastcgi => self.fastcgi_allow_ips.clone(),
             },
+            // Read before the fork, which is the arbiter's.
+            tls: None,
+            preamble: self.proxy_protocol.versions(),
+            preamble_peers: self.proxy_allow_ips.clone(),
             max_connections: self.worker_connections,
             accepts_per_turn: if self.workers > 1 { 1 } else { 64 },
         }

@@ -42,6 +42,8 @@ pub struct Site {
     pub multiprocess: bool,
     pub scheme_headers: SchemeHeaders,
     pub header_map: HeaderMap,
+    /// Connections are under TLS.
+    pub secure: bool,
     pub forwarder_headers: Vec<String>,
     /// Real files are sent by the kernel.
     pub sendfile: bool,
@@ -280,7 +282,7 @@ impl Caller {
             scheme_headers: &site.scheme_headers,
             header_map: site.header_map,
             forwarder_headers: &site.forwarder_headers,
-            secure: false,
+            secure: site.secure,
             name_from_host: site.server.is_none(),
             chunked_length: exchange.chunked_length,
             given: exchange.given.as_deref(),
@@ -297,6 +299,13 @@ impl Caller {
             use crate::worker::environ::{Environ as _, Key};
             filling.set(Key::RemoteAddr, exchange.peer.addr.as_bytes());
             filling.set(Key::RemotePort, exchange.peer.port.as_bytes());
+        }
+        if let Some(to) = exchange.peer.proxied_to {
+            use crate::worker::environ::Environ as _;
+            let family: &[u8] = if to.is_ipv4() { b"TCP4" } else { b"TCP6" };
+            filling.variable(b"PROXY_PROTOCOL", family);
+            filling.variable(b"PROXY_ADDR", to.ip().to_string().as_bytes());
+            filling.variable(b"PROXY_PORT", to.port().to_string().as_bytes());
         }
         if exchange.awaited.is_some() || !matches!(body, Body::Empty) {
             let input = match exchange.awaited {

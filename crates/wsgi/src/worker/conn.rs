@@ -3,17 +3,19 @@
 //! Not here: epoll, timers, and the order in which connections are served (see `io`).
 
 use std::io;
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Instant;
 
-use trine_http1::{BodyLength, Limits, Policy, RequestError, Version};
-use trine_sys::net;
+use trine_http1::{
+    BodyLength, Limits, Policy, Preamble, PreambleError, PreambleVersions, RequestError, Version,
+    read_preamble,
+};
 
 use super::body::{CollectError, Collector};
 use super::exchange::{Exchange, Peer, Pool};
 use super::gateway::{Door, DoorError, Passed};
 use super::outbox::Outbox;
+use super::transport::Transport;
 
 /// Room that is made for one receive of a head.
 const HEAD_READ: usize = 16 * 1024;
@@ -64,9 +66,17 @@ pub(super) struct Refusal {
     pub version: Version,
 }
 
+/// What a connection may begin with.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Expected {
+    pub versions: PreambleVersions,
+    /// The peer may say who its client is.
+    pub allowed: bool,
+}
+
 #[derive(Debug)]
 pub(super) struct Conn {
-    pub fd: Arc<OwnedFd>,
+    pub fd: Arc<Transport>,
     pub peer: Arc<Peer>,
     pub listener: usize,
     pub unix: bool,
@@ -75,6 +85,8 @@ pub(super) struct Conn {
     pub out: Outbox,
     /// What is spoken, when it is not HTTP.
     pub door: Option<Box<Door>>,
+    /// A preamble of the PROXY protocol may come first.
+    pub preamble: Option<Expected>,
     /// The application may hold the socket open.
     pub lent: bool,
     /// A request was answered on it.
@@ -97,7 +109,7 @@ pub(super) struct Conn {
 }
 
 impl Conn {
-    pub(super) fn new(fd: OwnedFd, peer: Peer, listener: usize, unix: bool) -> Self {
+    pub(super) fn new(fd: Transport, peer: Peer, listener: usize, unix: bool) -> Self {
         Self {
             fd: Arc::new(fd),
             peer: Arc::new(peer),
@@ -107,6 +119,7 @@ impl Conn {
             exchange: None,
             out: Outbox::default(),
             door: None,
+            preamble: None,
             lent: false,
             kept: false,
             readable: true,
@@ -157,6 +170,9 @@ impl Conn {
                 Err(err) if err.kind() == io::ErrorKind::Interrupted => {}
                 Err(_) => return Progress::Close,
             }
+            if self.fd.lacks_tls() {
+                return Progress::Refuse(Refusal::no_tls());
+            }
         }
         Progress::Again
     }
@@ -176,7 +192,7 @@ impl Conn {
         let passed = door.pass(exchange, &mut replies);
         if !replies.is_empty() {
             self.out.bytes().extend_from_slice(&replies);
-            self.broken |= self.out.flush(&*self.fd).is_err();
+            self.broken |= self.out.flush(&self.fd).is_err();
         }
         match passed {
             Ok(Passed::On) => {
@@ -201,17 +217,17 @@ impl Conn {
         if let Some(door) = &mut self.door {
             door.raw.reserve(HEAD_READ);
             let spare = door.raw.capacity() - door.raw.len();
-            let count = net::recv_append(&*self.fd, &mut door.raw)?;
-            self.readable = count == spare || self.ended;
+            let count = self.fd.recv_append(&mut door.raw)?;
+            self.readable = count == spare || self.ended || self.fd.is_tls();
             return Ok(count);
         }
         if let State::Body(collector) = &mut self.state
             && let Some(room) = collector.direct()
         {
             let spare = room.capacity() - room.len();
-            let count = net::recv_append(&*self.fd, room)?;
+            let count = self.fd.recv_append(room)?;
             collector.received(count);
-            self.readable = count == spare || self.ended;
+            self.readable = count == spare || self.ended || self.fd.is_tls();
             return Ok(count);
         }
         let in_body = matches!(self.state, State::Body(_));
@@ -224,9 +240,9 @@ impl Conn {
             buf.reserve(if in_body { BODY_READ } else { HEAD_READ });
         }
         let spare = buf.capacity() - buf.len();
-        let result = net::recv_append(&*self.fd, buf);
+        let result = self.fd.recv_append(buf);
         if let Ok(count) = &result {
-            self.readable = *count == spare || self.ended;
+            self.readable = *count == spare || self.ended || self.fd.is_tls();
         }
         result
     }
@@ -240,6 +256,11 @@ impl Conn {
         now: Instant,
         asks_first: bool,
     ) -> Option<Progress> {
+        if let Some(expected) = self.preamble
+            && let Err(progress) = self.take_preamble(expected, now)
+        {
+            return progress;
+        }
         let exchange = self.exchange.as_mut()?;
         let pending = exchange.buf.get(exchange.start..).unwrap_or_default();
         if pending.is_empty() {
@@ -289,8 +310,42 @@ impl Conn {
         self.out
             .bytes()
             .extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
-        self.broken |= self.out.flush(&*self.fd).is_err();
+        self.broken |= self.out.flush(&self.fd).is_err();
         self.state = State::Body(Collector::new(length));
+    }
+
+    /// Takes the load balancer's word for who the client is. `Err`: what comes of it instead of a request.
+    fn take_preamble(&mut self, expected: Expected, now: Instant) -> Result<(), Option<Progress>> {
+        let exchange = self.exchange.as_mut().ok_or(None)?;
+        let pending = exchange.buf.get(exchange.start..).unwrap_or_default();
+        if pending.is_empty() {
+            return Err(None);
+        }
+        let refuse = |refusal| Err(Some(Progress::Refuse(refusal)));
+        match read_preamble(pending, expected.versions) {
+            Ok(Preamble::Partial) => {
+                if matches!(self.state, State::Idle) {
+                    exchange.began = now;
+                    self.state = State::Head;
+                }
+                return Err(None);
+            }
+            Ok(Preamble::Absent) => {}
+            Ok(Preamble::Present { .. }) if !expected.allowed => {
+                return refuse(Refusal::forbidden_preamble());
+            }
+            Ok(Preamble::Present { len, addresses }) => {
+                exchange.start += len;
+                exchange.end = exchange.start;
+                if let Some((client, to)) = addresses {
+                    self.peer = Arc::new(self.peer.behind(client, to));
+                    exchange.peer = Arc::clone(&self.peer);
+                }
+            }
+            Err(error) => return refuse(Refusal::preamble(&error)),
+        }
+        self.preamble = None;
+        Ok(())
     }
 
     fn take_body(&mut self) -> Option<Progress> {
@@ -340,7 +395,7 @@ impl Conn {
         for _ in 0..READS_PER_TURN {
             scratch.clear();
             scratch.reserve(BODY_READ);
-            match net::recv_append(&*self.fd, scratch) {
+            match self.fd.recv_append(scratch) {
                 Ok(0) => return false,
                 Ok(_) => {}
                 Err(err) if err.kind() == io::ErrorKind::WouldBlock => return true,
@@ -398,6 +453,31 @@ impl Refusal {
         Self {
             status,
             text: error.to_string(),
+            version: Version::Http11,
+        }
+    }
+
+    /// gunicorn's answer to what is no TLS.
+    fn no_tls() -> Self {
+        Self {
+            status: 403,
+            text: "This port speaks TLS, and the request came without it.".to_owned(),
+            version: Version::Http11,
+        }
+    }
+
+    fn preamble(error: &PreambleError) -> Self {
+        Self {
+            status: 400,
+            text: error.to_string(),
+            version: Version::Http11,
+        }
+    }
+
+    fn forbidden_preamble() -> Self {
+        Self {
+            status: 403,
+            text: "This address may not speak the PROXY protocol; see proxy_allow_ips.".to_owned(),
             version: Version::Http11,
         }
     }

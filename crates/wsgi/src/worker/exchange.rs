@@ -22,6 +22,8 @@ pub struct Peer {
     pub port: String,
     /// Its forwarding headers count.
     pub trusted: bool,
+    /// The address the client connected to, as a load balancer told by the PROXY protocol.
+    pub proxied_to: Option<SocketAddr>,
 }
 
 impl Peer {
@@ -45,6 +47,18 @@ impl Peer {
             addr: ip.to_string(),
             port: addr.port().to_string(),
             trusted: trusted.contain(ip),
+            proxied_to: None,
+        }
+    }
+
+    /// The client, when this peer is the load balancer it came by. Trust stays a matter of the peer itself.
+    #[must_use]
+    pub fn behind(&self, client: SocketAddr, to: SocketAddr) -> Self {
+        Self {
+            addr: client.ip().to_string(),
+            port: client.port().to_string(),
+            trusted: self.trusted,
+            proxied_to: Some(to),
         }
     }
 }

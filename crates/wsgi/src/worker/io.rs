@@ -243,6 +243,10 @@ impl Io {
         conn.broken |= flags.contains(Interest::EPOLLERR);
         if event.writable() && !conn.out.is_empty() {
             self.flush(token);
+        } else if event.writable() && conn.fd.is_tls() {
+            // A handshake that found the socket full.
+            conn.broken |=
+                matches!(conn.fd.flush(), Err(error) if error.kind() != io::ErrorKind::WouldBlock);
         }
         let Some(conn) = self.get_mut(token) else {
             return;
@@ -319,7 +323,7 @@ impl Io {
         let Some(conn) = place(&mut self.places, token) else {
             return;
         };
-        let watch_out = !conn.out.is_empty() && !conn.dirty;
+        let watch_out = (!conn.out.is_empty() || conn.fd.wants_write()) && !conn.dirty;
         if !conn.registered || watch_out != conn.watch_out {
             let mut interest = Interest::EPOLLIN | Interest::EPOLLRDHUP | Interest::EPOLLET;
             interest.set(Interest::EPOLLOUT, watch_out);

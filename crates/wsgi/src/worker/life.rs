@@ -23,7 +23,7 @@ use crate::slots::{Slots, Stage};
 use super::exchange::Exchange;
 use super::identity;
 use super::inline::Inline;
-use super::io::{Io, Listening, Sharing};
+use super::io::{Io, Listening, Rules, Sharing};
 use super::recycle::Recycling;
 use super::share::{Channels, SharedIo, Sharer, lock};
 use super::tally;
@@ -53,6 +53,8 @@ pub struct Boot {
     pub hooked: Hooked,
     /// `max_requests`, with this worker's jitter.
     pub max_requests: Option<u64>,
+    /// Certificates and keys, read by the arbiter.
+    pub tls: Option<Arc<rustls::ServerConfig>>,
 }
 
 /// What hooks get.
@@ -72,6 +74,13 @@ pub struct Logging {
 }
 
 impl Boot {
+    fn rules(&self) -> Rules {
+        Rules {
+            tls: self.tls.clone(),
+            ..self.settings.rules()
+        }
+    }
+
     /// The other workers, if there can be any and connections can be given.
     fn sharing(&self) -> Option<Sharing> {
         self.channels
@@ -284,7 +293,7 @@ impl Worker {
             NotBooted
         };
         let listeners = std::mem::take(&mut boot.listeners);
-        let mut io = match Io::new(boot.settings.rules(), listeners) {
+        let mut io = match Io::new(boot.rules(), listeners) {
             Ok(io) => io,
             Err(error) => {
                 return Err(failed(

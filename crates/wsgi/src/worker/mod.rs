@@ -24,6 +24,8 @@ pub mod reply;
 pub mod share;
 mod tally;
 pub mod threads;
+pub mod tls;
+pub mod transport;
 pub mod trust;
 pub mod watch;
 

@@ -2,10 +2,10 @@
 //!
 //! Not here: waiting for the socket, and what the bytes mean.
 
-use std::io::{self, IoSlice};
-use std::os::fd::{AsFd, OwnedFd};
+use std::io;
+use std::os::fd::OwnedFd;
 
-use trine_sys::{file, net};
+use super::transport::Transport;
 
 /// A part of a file that is sent by the kernel.
 #[derive(Debug)]
@@ -60,15 +60,10 @@ impl Outbox {
     }
 
     /// Writes what is there.
-    pub fn flush(&mut self, socket: impl AsFd) -> io::Result<Sent> {
-        let socket = socket.as_fd();
+    pub fn flush(&mut self, socket: &Transport) -> io::Result<Sent> {
         while self.done < self.bytes.len() {
             let rest = &self.bytes[self.done..];
-            let sent = if self.file.is_some() {
-                net::send_more(socket, rest)
-            } else {
-                net::send(socket, rest)
-            };
+            let sent = socket.send(rest, self.file.is_some());
             match again(sent)? {
                 Some(count) => self.done += count,
                 None => return Ok(Sent::Blocked),
@@ -79,16 +74,11 @@ impl Outbox {
         self.flush_file(socket)
     }
 
-    fn flush_file(&mut self, socket: impl AsFd) -> io::Result<Sent> {
+    fn flush_file(&mut self, socket: &Transport) -> io::Result<Sent> {
         while let Some(span) = &mut self.file {
             // One call moves at most this much, so that one fast client does not hold the loop.
             let step = span.left.min(1 << 20) as usize;
-            match again(file::sendfile(
-                socket.as_fd(),
-                &span.file,
-                &mut span.offset,
-                step,
-            ))? {
+            match again(socket.sendfile(&span.file, &mut span.offset, step))? {
                 Some(0) => {
                     // The file became shorter than was announced.
                     return Err(io::ErrorKind::UnexpectedEof.into());
@@ -106,11 +96,10 @@ impl Outbox {
     }
 
     /// Writes what is there, then `data` and `tail`, in one call if the socket takes it; only the rest is copied.
-    pub fn write(&mut self, socket: impl AsFd, data: &[u8], tail: &[u8]) -> io::Result<Sent> {
+    pub fn write(&mut self, socket: &Transport, data: &[u8], tail: &[u8]) -> io::Result<Sent> {
         if data.is_empty() && tail.is_empty() {
             return self.flush(socket);
         }
-        let socket = socket.as_fd();
         let (mut data, mut tail) = (data, tail);
         loop {
             let waiting = &self.bytes[self.done..];
@@ -119,8 +108,7 @@ impl Outbox {
                 self.done = 0;
                 return Ok(Sent::All);
             }
-            let slices = [waiting, data, tail].map(IoSlice::new);
-            let Some(mut count) = again(net::writev(socket, &slices))? else {
+            let Some(mut count) = again(socket.writev([waiting, data, tail]))? else {
                 self.bytes.drain(..self.done);
                 self.done = 0;
                 self.bytes.extend_from_slice(data);
@@ -180,6 +168,7 @@ mod tests {
     fn a_full_socket_keeps_the_rest_in_order() {
         let (mut reader, writer) = UnixStream::pair().unwrap();
         writer.set_nonblocking(true).unwrap();
+        let writer = Transport::plain(writer.into());
         let data: Vec<u8> = (0..1_000_000_u32).map(|n| (n % 251) as u8).collect();
         let mut out = Outbox::default();
         out.bytes().extend_from_slice(b"head");
@@ -199,6 +188,7 @@ mod tests {
     #[test]
     fn a_file_follows_the_bytes() {
         let (mut reader, writer) = UnixStream::pair().unwrap();
+        let writer = Transport::plain(writer.into());
         let mut file = tempfile::tempfile().unwrap();
         io::Write::write_all(&mut file, b"0123456789").unwrap();
         let mut out = Outbox::default();

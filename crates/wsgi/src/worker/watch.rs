@@ -4,7 +4,6 @@
 //! limit, and while there are none it does not wake at all.
 //! Not here: how a request is interrupted (`python::interrupt`), and workers that do not react (`arbiter`).
 
-use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, JoinHandle, Thread};
@@ -12,12 +11,13 @@ use std::time::{Duration, Instant};
 use std::{io, mem};
 
 use trine_http1::{Version, default_reason};
-use trine_sys::{net, signals};
+use trine_sys::signals;
 
 use crate::config::Settings;
 use crate::slots::{Running, Slots};
 
 use super::reply::error_page;
+use super::transport::Transport;
 
 /// A thread that has not come free by then does not answer its client itself any more.
 const UNHEEDED: Duration = Duration::from_secs(1);
@@ -63,7 +63,7 @@ struct Inner {
     /// Counts the requests of this seat.
     number: u64,
     began: Option<Instant>,
-    socket: Option<Arc<OwnedFd>>,
+    socket: Option<Arc<Transport>>,
     answer: Answer,
     /// It was told to end.
     due: bool,
@@ -124,7 +124,7 @@ impl Watch {
     }
 
     /// A request begins. `socket`: nothing of earlier answers waits to be sent on it.
-    pub fn begin(&self, index: usize, now: Instant, socket: Option<Arc<OwnedFd>>) {
+    pub fn begin(&self, index: usize, now: Instant, socket: Option<Arc<Transport>>) {
         {
             let mut inner = self.seat(index).lock();
             inner.number += 1;
@@ -242,8 +242,8 @@ fn answer_for(mut inner: MutexGuard<'_, Inner>) {
         return;
     };
     inner.answer = Answer::TimedOut;
-    let _ = net::send(&*socket, &timeout_page(Version::Http11, false));
-    let _ = net::shutdown(&*socket, std::net::Shutdown::Write);
+    let _ = socket.send(&timeout_page(Version::Http11, false), false);
+    let _ = socket.end();
 }
 
 /// 504, after which the connection closes.

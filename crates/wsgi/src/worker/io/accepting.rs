@@ -8,9 +8,10 @@ use trine_sys::epoll::Interest;
 use trine_sys::net::{self, SockAddr};
 
 use super::{FIRST_LISTENER, Io, Rules, Token, ms};
-use crate::worker::conn::{Conn, Refusal, State};
+use crate::worker::conn::{Conn, Expected, Refusal, State};
 use crate::worker::exchange::Peer;
 use crate::worker::gateway::Door;
+use crate::worker::transport::Transport;
 
 impl Io {
     /// Starts or stops taking new connections.
@@ -97,7 +98,25 @@ impl Io {
             let _ = net::set_nodelay(&fd, true);
         }
         self.accepted += 1;
-        let mut conn = Conn::new(fd, Peer::new(&addr, &self.rules.trusted), index, unix);
+        let transport = match &self.rules.tls {
+            None => Transport::plain(fd),
+            Some(config) => match Transport::tls(fd, config) {
+                Ok(transport) => transport,
+                Err(error) => {
+                    tracing::error!("cannot begin TLS: {error}");
+                    return None;
+                }
+            },
+        };
+        let peer = Peer::new(&addr, &self.rules.trusted);
+        let mut conn = Conn::new(transport, peer, index, unix);
+        conn.preamble = self.rules.preamble.map(|versions| Expected {
+            versions,
+            allowed: match &addr {
+                SockAddr::Tcp(addr) => self.rules.preamble_peers.contain(addr.ip()),
+                _ => true,
+            },
+        });
         conn.deadline = self.now_ms() + ms(self.rules.deadlines.head);
         let forbidden = self.put_door(&mut conn, &addr);
         let token = self.insert(conn);

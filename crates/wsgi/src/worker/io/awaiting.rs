@@ -158,7 +158,7 @@ impl Io {
         if conn.door.is_some() {
             return Err(io::Error::other("it is shared with the web server"));
         }
-        conn.fd.try_clone()
+        conn.fd.duplicate()
     }
 
     /// The application has had the socket; perhaps it made it wait.

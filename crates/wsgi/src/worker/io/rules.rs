@@ -3,9 +3,11 @@
 //! Not here: where they come from (`config`).
 
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::time::Duration;
 
-use trine_http1::{Limits, Policy};
+use rustls::ServerConfig;
+use trine_http1::{Limits, Policy, PreambleVersions};
 
 use crate::config::settings::Protocol;
 use crate::worker::trust::TrustedPeers;
@@ -35,6 +37,12 @@ pub struct Rules {
     pub protocol: Protocol,
     /// Who may speak another protocol than HTTP; peers on Unix sockets may.
     pub gateway_peers: TrustedPeers,
+    /// Connections are under TLS.
+    pub tls: Option<Arc<ServerConfig>>,
+    /// A preamble of the PROXY protocol may come first.
+    pub preamble: Option<PreambleVersions>,
+    /// Who may send one; peers on Unix sockets may.
+    pub preamble_peers: TrustedPeers,
     /// Connections at the same time; the listeners are left alone beyond it.
     pub max_connections: usize,
     /// Connections taken per wake-up; one, where other workers wait for the same listener.

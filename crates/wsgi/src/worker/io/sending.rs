@@ -3,19 +3,17 @@
 //! Not here: receiving (`conn`), draining (`drain`).
 
 use std::io;
-use std::net::Shutdown;
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use trine_http1::default_reason;
-use trine_sys::net;
 
 use super::places::place;
 use super::{Io, PIPELINE_BYTES, Token, ms};
 use crate::worker::conn::{Refusal, State};
 use crate::worker::outbox::{FileSpan, Sent};
 use crate::worker::reply::error_page;
+use crate::worker::transport::Transport;
 
 impl Io {
     /// A connection whose last answer is in its outbox.
@@ -64,7 +62,7 @@ impl Io {
         };
         conn.dirty = false;
         let waiting = (conn.out.waiting(), conn.out.has_file());
-        match conn.out.flush(&*conn.fd) {
+        match conn.out.flush(&conn.fd) {
             Ok(Sent::All) => {
                 conn.out.shrink(PIPELINE_BYTES);
                 if conn.watch_out {
@@ -142,8 +140,9 @@ impl Io {
             return;
         };
         let unread = conn.readable && !conn.ended;
-        // Where the application holds the socket open, closing ours says nothing.
-        let said = !(unread || conn.lent) || net::shutdown(&*conn.fd, Shutdown::Write).is_ok();
+        // TLS has a word for the end; and where the application holds the socket open, closing ours says nothing.
+        let says = unread || conn.lent || conn.fd.is_tls();
+        let said = !says || conn.fd.end().is_ok();
         if !unread || !said {
             return self.close(token);
         }
@@ -174,7 +173,7 @@ impl Io {
         if conn.broken {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
-        let sent = conn.out.write(&*conn.fd, data, tail);
+        let sent = conn.out.write(&conn.fd, data, tail);
         conn.broken |= sent.is_err();
         if matches!(sent, Ok(Sent::Blocked)) {
             conn.deadline = deadline;
@@ -190,7 +189,7 @@ impl Io {
     }
 
     /// The socket of an HTTP connection on which nothing of earlier answers waits.
-    pub(in crate::worker) fn clear_socket(&self, token: Token) -> Option<Arc<OwnedFd>> {
+    pub(in crate::worker) fn clear_socket(&self, token: Token) -> Option<Arc<Transport>> {
         let conn = self.get(token)?;
         if !conn.out.is_empty() || conn.door.is_some() {
             return None;

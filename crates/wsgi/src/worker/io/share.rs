@@ -17,6 +17,7 @@ use crate::worker::body::Body;
 use crate::worker::conn::{Conn, State};
 use crate::worker::exchange::{Exchange, Peer};
 use crate::worker::share::Channels;
+use crate::worker::transport::Transport;
 
 /// What was received of a request that is given away has at most so many bytes.
 const MOST: usize = 32 * 1024;
@@ -223,7 +224,7 @@ impl Io {
             0
         };
         let unix = peer.addr.is_empty();
-        let mut conn = Conn::new(fd, peer, listener, unix);
+        let mut conn = Conn::new(Transport::plain(fd), peer, listener, unix);
         conn.kept = true;
         conn.deadline = self.now_ms() + ms(self.rules.deadlines.head);
         if !received.is_empty() {
@@ -249,7 +250,10 @@ impl Io {
 impl Conn {
     /// What has to go along with the socket; `None` when it can not be given.
     fn message(&self) -> Option<Vec<u8>> {
-        let whole = self.door.is_none() && self.out.is_empty() && !self.dirty && !self.broken;
+        // What TLS and the PROXY protocol know of it cannot go along.
+        let bare = !self.fd.is_tls() && self.preamble.is_none() && self.peer.proxied_to.is_none();
+        let whole =
+            bare && self.door.is_none() && self.out.is_empty() && !self.dirty && !self.broken;
         if !whole || !matches!(self.state, State::Ready | State::Idle) {
             return None;
         }
@@ -290,6 +294,7 @@ fn read(message: &[u8]) -> Option<(usize, Duration, Peer, &[u8])> {
         addr: text()?,
         port: text()?,
         trusted: flags & TRUSTED != 0,
+        proxied_to: None,
     };
     let age = Duration::from_micros(u64::from_le_bytes(*age));
     Some((u16::from_le_bytes(*listener).into(), age, peer, rest))

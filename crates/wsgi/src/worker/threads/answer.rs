@@ -20,6 +20,7 @@ use crate::worker::io::STALL;
 use crate::worker::outbox::{FileSpan, Outbox, Sent};
 use crate::worker::recycle::Recycling;
 use crate::worker::tally;
+use crate::worker::transport::Transport;
 use crate::worker::watch::Watch;
 
 use super::hall::{Finished, Hall, Job, Link};
@@ -131,7 +132,7 @@ pub(super) fn serve(gil: Gil<'_>, mut caller: Caller, desk: &Desk<'_>) {
             if link.has_rest() {
                 link.leave(out.take());
             } else {
-                match out.flush(&*fd) {
+                match out.flush(&fd) {
                     Ok(Sent::All) => {}
                     Ok(Sent::Blocked) => drop(link.leave(out.take())),
                     Err(_) => {
@@ -176,7 +177,7 @@ pub(super) fn serve(gil: Gil<'_>, mut caller: Caller, desk: &Desk<'_>) {
 struct ThreadSink<'a, 'py> {
     gil: Gil<'py>,
     watch: Option<(&'a Watch, usize)>,
-    fd: &'a Arc<OwnedFd>,
+    fd: &'a Arc<Transport>,
     link: &'a Link,
     out: Outbox,
     date: [u8; 29],
@@ -219,7 +220,7 @@ impl Sink for ThreadSink<'_, '_> {
             return Err(Gone);
         }
         if !self.link.has_rest() {
-            match self.out.write(&**self.fd, data, tail) {
+            match self.out.write(self.fd, data, tail) {
                 Ok(Sent::All) => return Ok(()),
                 Ok(Sent::Blocked) => {}
                 Err(_) => {
@@ -286,7 +287,7 @@ impl Sink for ThreadSink<'_, '_> {
                 "earlier answers are still being sent, or it is shared with a web server",
             ));
         }
-        self.fd.try_clone()
+        self.fd.duplicate()
     }
 
     fn date(&mut self) -> [u8; 29] {

@@ -20,6 +20,7 @@ use crate::worker::body::Body;
 use crate::worker::exchange::Exchange;
 use crate::worker::io::Token;
 use crate::worker::outbox::{Outbox, Sent};
+use crate::worker::transport::Transport;
 
 /// A thread waits while more of its answer than this has not been taken by the client.
 const MOST_WAITING: usize = 256 * 1024;
@@ -29,7 +30,7 @@ const MOST_WAITING: usize = 256 * 1024;
 pub(super) struct Job {
     pub token: Token,
     pub exchange: Box<Exchange>,
-    pub fd: Arc<OwnedFd>,
+    pub fd: Arc<Transport>,
     pub keep_alive: bool,
     /// Nothing of earlier answers waits to be sent.
     pub clear: bool,
@@ -352,7 +353,7 @@ impl Link {
     }
 
     /// The loop sends what waits.
-    pub(super) fn flush(&self, socket: impl AsFd) -> io::Result<Sent> {
+    pub(super) fn flush(&self, socket: &Transport) -> io::Result<Sent> {
         let mut inner = lock(&self.inner);
         let sent = inner.out.flush(socket);
         if inner.out.waiting() <= MOST_WAITING {

@@ -12,9 +12,9 @@ fn slots() -> Arc<Slots> {
     Arc::new(Slots::new(1, 2).unwrap())
 }
 
-fn socket() -> (UnixStream, Arc<OwnedFd>) {
+fn socket() -> (UnixStream, Arc<Transport>) {
     let (client, server) = UnixStream::pair().unwrap();
-    (client, Arc::new(server.into()))
+    (client, Arc::new(Transport::plain(server.into())))
 }
 
 #[test]
