@@ -221,3 +221,50 @@ fn metrics_and_status_tell_what_there_is_and_what_is_taken() {
         server.stop();
     }
 }
+
+/// The socket of each worker, by its pid.
+fn sockets(server: &Server) -> BTreeMap<i32, String> {
+    let status = server.status();
+    let workers = status["detail"]["workers"].as_array().unwrap();
+    let of = |worker: &serde_json::Value| {
+        let path = worker["socket"].as_str()?.strip_prefix("unix:")?.to_owned();
+        Some((worker["pid"].as_i64()? as i32, path))
+    };
+    workers.iter().filter_map(of).collect()
+}
+
+#[test]
+fn each_worker_has_a_socket_of_its_own() {
+    for threads in ["1", "3"] {
+        let args = ["-w", "3", "--threads", threads, "slow:application"];
+        let server = Server::start(&args);
+        server.wait_ready(3);
+        let before = sockets(&server);
+        assert_eq!(before.len(), 3, "{}", server.status());
+        for (worker, path) in &before {
+            let mut stream = UnixStream::connect(path).unwrap();
+            send(&mut stream, "/");
+            assert_eq!(pid(&mut stream), *worker);
+        }
+        // New workers have others; those of the old ones are gone before they are.
+        server.signal(nix::sys::signal::Signal::SIGHUP);
+        let after = wait_for("new workers alone", || {
+            let after = sockets(&server);
+            let renewed = after.keys().all(|worker| !before.contains_key(worker));
+            (after.len() == 3 && renewed).then_some(after)
+        });
+        assert!(before.values().all(|path| !fs::exists(path).unwrap()));
+        for (worker, path) in &after {
+            let mut stream = UnixStream::connect(path).unwrap();
+            send(&mut stream, "/");
+            assert_eq!(pid(&mut stream), *worker);
+        }
+        let folder = server.dir.path().join("control.sock.workers");
+        // Each with its lock.
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 6);
+        let mut server = server;
+        server.signal(nix::sys::signal::Signal::SIGTERM);
+        assert_eq!(server.exit_code(), 0, "{}", server.log());
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 0);
+    }
+}

@@ -4,8 +4,10 @@
 
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
+use std::rc::Rc;
 use std::time::Instant;
 
+use trine_service::listeners::Listener;
 use trine_sys::file;
 
 use crate::notice::Notice;
@@ -20,6 +22,8 @@ pub(super) struct Child {
     pub generation: u64,
     pub pidfd: OwnedFd,
     notice: OwnedFd,
+    /// Where it alone takes connections, until it is to leave.
+    pub personal: Option<Rc<Listener>>,
     heard: Vec<u8>,
     pub spawned: Instant,
     /// Another is to take its place, for its age.
@@ -49,6 +53,7 @@ impl Child {
             generation,
             pidfd,
             notice,
+            personal: None,
             heard: Vec::new(),
             spawned: Instant::now(),
             object,

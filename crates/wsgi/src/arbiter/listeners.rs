@@ -112,7 +112,7 @@ fn make(addr: &ListenAddr, settings: &Settings) -> Result<Listener, Error> {
     Ok(given(listener, settings))
 }
 
-fn options(settings: &Settings) -> BindOptions {
+pub(super) fn options(settings: &Settings) -> BindOptions {
     BindOptions {
         backlog: settings.backlog,
         unix_mode: 0o777 & !settings.umask,
@@ -122,7 +122,7 @@ fn options(settings: &Settings) -> BindOptions {
 
 /// The file of a Unix socket becomes the workers' user's, as with gunicorn. Only root can do that; for all others they
 /// are the same.
-fn given(listener: Listener, settings: &Settings) -> Listener {
+pub(super) fn given(listener: Listener, settings: &Settings) -> Listener {
     if let SockAddr::Unix(path) = &listener.addr {
         let _ = chown(path, Some(settings.user), Some(settings.group));
     }

@@ -16,6 +16,7 @@ mod measure;
 mod metrics;
 mod oom;
 mod perform;
+mod personal;
 mod report;
 pub mod state;
 mod upgrade;
@@ -93,6 +94,8 @@ pub struct Arbiter {
     slots: Arc<Slots>,
     /// By which workers give each other connections.
     channels: Arc<Channels>,
+    /// Sockets of single workers so far, which numbers them.
+    sockets_made: u64,
     epoll: Rc<Epoll>,
     /// `None` in a forked worker, on its way to its own life.
     signals: Option<SignalPipe>,
@@ -191,6 +194,7 @@ impl Arbiter {
             listeners: BTreeMap::new(),
             slots: Arc::new(slots),
             channels: Arc::new(channels),
+            sockets_made: 0,
             epoll,
             signals: Some(signals),
             lifeline: (read, Some(write)),

@@ -7,6 +7,7 @@ use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
 use rustls::ServerConfig;
@@ -33,6 +34,7 @@ use super::{Arbiter, listeners, policy_of, token};
 
 /// What one fork has that no other has.
 struct Own {
+    personal: Option<Rc<Listener>>,
     slot: usize,
     generation: u64,
     say: OwnedFd,
@@ -61,7 +63,10 @@ impl Arbiter {
     fn perform(&mut self, gil: Gil<'_>, effect: Effect) -> Option<Event> {
         match effect {
             Effect::Spawn { generation } => return Some(self.spawn(gil, generation)),
-            Effect::Terminate(pid) => self.send(pid, Signal::SIGTERM, None),
+            Effect::Terminate(pid) => {
+                self.leave(pid);
+                self.send(pid, Signal::SIGTERM, None);
+            }
             Effect::Quit(pid) => self.send(pid, Signal::SIGQUIT, None),
             Effect::Abort(pid) => {
                 let why = "it was at one thing for longer than the timeout";
@@ -132,6 +137,7 @@ impl Arbiter {
         self.pre_fork(gil, &settings, &object)?;
         let (notice, say) = file::pipe_cloexec_nonblock()?;
         self.slots.reset(slot);
+        let personal = self.personal_socket(slot, &settings);
         let arbiter = process::getpid();
         // A signal that comes in between is the child's own only once it has its own handlers.
         let mask = signals::block_all()?;
@@ -148,6 +154,7 @@ impl Arbiter {
                     worker: object,
                 };
                 let own = Own {
+                    personal,
                     slot,
                     generation,
                     say,
@@ -163,6 +170,9 @@ impl Arbiter {
                 signals::restore(&mask)?;
                 self.server.adopt(gil, pid.as_raw(), &object);
                 self.adopt(pid, slot, generation, notice, object)?;
+                if let Some(child) = self.children.get_mut(pid.as_raw()) {
+                    child.personal = personal;
+                }
                 Ok(pid.as_raw())
             }
             Err(error) => {
@@ -181,6 +191,7 @@ impl Arbiter {
         hooked: Hooked,
     ) -> Boot {
         let Own {
+            personal,
             slot,
             generation,
             say,
@@ -207,11 +218,18 @@ impl Arbiter {
                 }
             }
         }
+        listeners.extend(personal.iter().cloned());
         let sites = listeners
             .iter()
             .map(|listener| site(&settings, listener))
             .collect();
         let listening: io::Result<Vec<Listening>> = listeners.into_iter().map(listening).collect();
+        let listening = listening.map(|mut all| {
+            if let Some(last) = all.last_mut().filter(|_| personal.is_some()) {
+                last.personal = true;
+            }
+            all
+        });
         let listening = listening.unwrap_or_else(|error| {
             tracing::error!("Exception in worker process: cannot take the listeners: {error}");
             process::exit_now(BOOT_FAILED)
@@ -267,6 +285,19 @@ impl Arbiter {
         Ok(())
     }
 
+    /// A worker is to leave: from now on nobody finds its socket.
+    fn leave(&mut self, pid: Pid) {
+        let Some(child) = self.children.get_mut(pid) else {
+            return;
+        };
+        child.personal = None;
+        let generation = child.generation;
+        self.event(
+            "worker.leaving",
+            json!({ "pid": pid, "generation": generation }),
+        );
+    }
+
     fn send(&mut self, pid: Pid, signal: Signal, why: Option<&str>) {
         if let Some(child) = self.children.get_mut(pid) {
             if let Some(why) = why {
@@ -287,12 +318,19 @@ impl Arbiter {
             let _ = self.epoll.delete(child.notice().as_fd());
         }
         let generation = child.generation;
+        let socket = child.personal.as_ref().map(|own| own.addr.to_string());
+        let slot = child.slot;
         for notice in told {
             match notice {
                 Notice::Ready => {
                     self.event(
                         "worker.ready",
-                        json!({ "pid": pid, "generation": generation }),
+                        json!({
+                            "pid": pid,
+                            "generation": generation,
+                            "seats": self.slots.worker(slot).seats.load(Relaxed),
+                            "socket": socket.as_deref(),
+                        }),
                     );
                     self.happen(gil, Event::Ready { pid });
                     self.tell_status();
@@ -476,6 +514,7 @@ fn listening(listener: Rc<Listener>) -> io::Result<Listening> {
     Ok(Listening {
         unix: !matches!(listener.addr, SockAddr::Tcp(_)),
         own: listener.origin == Origin::Own,
+        personal: false,
         // A reload under way may hold it as well.
         fd: match Rc::try_unwrap(listener) {
             Ok(listener) => listener.fd,

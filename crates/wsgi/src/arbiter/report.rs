@@ -107,6 +107,7 @@ impl Arbiter {
                     "connections": slot.connections.load(Relaxed),
                     "seats": slot.seats.load(Relaxed),
                     "free": self.slots.free(child.slot),
+                    "socket": child.personal.as_ref().map(|own| own.addr.to_string()),
                     "running": self.requests_of(child.slot),
                 })
             })

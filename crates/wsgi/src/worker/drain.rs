@@ -26,7 +26,9 @@ impl Io {
         self.draining = true;
         let _ = self.accept_more(false);
         for index in 0..self.listeners.len() {
-            while empty_queues && self.listeners[index].own && self.accept_one(index).is_some() {}
+            let listener = &self.listeners[index];
+            let ends_with_us = listener.personal || (empty_queues && listener.own);
+            while ends_with_us && self.accept_one(index).is_some() {}
         }
         for token in self.tokens() {
             self.drain_one(token);

@@ -56,4 +56,6 @@ pub struct Listening {
     pub unix: bool,
     /// Made by our arbiter, so that its queue dies with us: it has to be emptied before we stop.
     pub own: bool,
+    /// No other worker takes connections here.
+    pub personal: bool,
 }
