@@ -5,6 +5,7 @@ mod stock;
 
 use crate::config::{self, Level, Overrides};
 use crate::error::Error;
+use crate::generate::{Document, document};
 use crate::{brain, holder, launch};
 use clap::{ArgAction, CommandFactory as _, FromArgMatches as _, Parser};
 use std::ffi::OsString;
@@ -107,6 +108,9 @@ pub struct Cli {
     /// Print the version.
     #[arg(short = 'v', short_alias = 'V', long, action = ArgAction::Version)]
     pub version: Option<bool>,
+    /// Print a document that is made from the code: reference, man or schema.
+    #[arg(long, value_name = "DOCUMENT", hide = true)]
+    pub generate: Option<Document>,
     /// Print the configuration as YAML of the same meaning, and start nothing: `convert FILE`.
     #[arg(long, hide = true)]
     pub convert: bool,
@@ -191,6 +195,10 @@ fn run(cli: Cli) -> Result<u8, Error> {
     }
     if holder::upgrade::takes_over() {
         return holder::main::run(holder::main::Start::default());
+    }
+    if let Some(which) = cli.generate {
+        print!("{}", document(which));
+        return Ok(0);
     }
     let given = cli.check.clone().flatten().or(cli.configuration.clone());
     let file = match given {

@@ -7,6 +7,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod error;
+pub mod generate;
 pub mod group;
 pub mod holder;
 pub mod launch;

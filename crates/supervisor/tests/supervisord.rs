@@ -10,6 +10,8 @@ mod rig;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use rig::{is_alive, until};
+use std::io::Write as _;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use tempfile::TempDir;
@@ -389,4 +391,71 @@ fn users() {
     );
     daemon.signal(Signal::SIGTERM);
     daemon.until_gone();
+}
+
+#[test]
+fn a_fastcgi_socket_is_standard_input_and_outlives_its_program() {
+    // Says so on each connection, and ends after one.
+    let program = "import socket, sys
+listener = socket.socket(fileno=0)
+peer, _ = listener.accept()
+peer.sendall(b'served')
+";
+    let house = House::new(
+        "[supervisord]
+directory=%(here)s
+[group:g]
+programs=app
+[fcgi-program:app]
+command=python3 app.py
+socket=unix://%(here)s/app.sock
+socket_mode=0711
+autostart=false
+autorestart=false
+startsecs=0
+[program:starter]
+command=sh -c 'pwd; exec sleep 1000'
+stdout_logfile=%(here)s/pwd.log
+startsecs=0
+[unix_http_server]
+file=%(here)s/s.sock
+[rpcinterface:supervisor]
+supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface
+",
+    );
+    std::fs::write(house.path("app.py"), program).unwrap();
+    let daemon = house.start(&["-c", "s.conf"]);
+    let socket = house.path("app.sock");
+    let mode =
+        std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&socket).unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o711);
+    // Nobody runs, and nobody is refused: both wait until there is a program.
+    let mut first = UnixStream::connect(&socket).unwrap();
+    let mut second = UnixStream::connect(&socket).unwrap();
+    start(&house, "g:app");
+    assert_eq!(std::io::read_to_string(&mut first).unwrap(), "served");
+    house.until_logged("exited: app (exit status 0; expected)");
+    start(&house, "g:app");
+    assert_eq!(std::io::read_to_string(&mut second).unwrap(), "served");
+    until("the folder", || {
+        let here = house.folder.path().canonicalize().unwrap();
+        (house.read("pwd.log").trim() == here.to_str().unwrap()).then_some(())
+    });
+    daemon.signal(Signal::SIGTERM);
+    daemon.until_gone();
+}
+
+/// By XML-RPC, as supervisorctl does.
+fn start(house: &House, name: &str) {
+    let call = format!(
+        "<methodCall><methodName>supervisor.startProcess</methodName><params><param><value><string>{name}</string></value></param></params></methodCall>"
+    );
+    let mut peer = UnixStream::connect(house.path("s.sock")).unwrap();
+    let head = format!(
+        "POST /RPC2 HTTP/1.1\r\nHost: x\r\nContent-Type: text/xml\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{call}",
+        call.len()
+    );
+    peer.write_all(head.as_bytes()).unwrap();
+    let reply = std::io::read_to_string(&mut peer).unwrap();
+    assert!(reply.contains("<boolean>1</boolean>"), "{reply}");
 }

@@ -3,7 +3,7 @@
 
 use super::check::Manner;
 use super::env_file;
-use crate::config::{self, Config, Destination, Process, Ready};
+use crate::config::{self, Config, Destination, Habits, Process, Ready};
 use crate::holder::wire::{Channel, Confinement, Identity, Input, Output, SpawnOrder};
 use crate::program::state::Scope;
 use std::collections::BTreeMap;
@@ -16,8 +16,11 @@ use trine_sys::spawn::find_program;
 /// What a program is told about us.
 #[derive(Clone, Debug)]
 pub struct House {
-    /// The folder of the configuration file.
+    /// What a command with a slash counts from: the folder of the configuration file, or, with supervisord's habits,
+    /// where the supervisor is.
     pub folder: PathBuf,
+    /// Where programs run that do not say it themselves.
+    pub directory: Option<PathBuf>,
     /// What SUPERVISOR_SERVER_URL says unless a program has its own.
     pub server_url: Option<String>,
     /// For all programs.
@@ -30,7 +33,13 @@ impl House {
     pub fn new(config: &Config, notify_socket: String) -> Self {
         let control = config.control.as_ref();
         Self {
-            folder: config.file.parent().map(Path::to_owned).unwrap_or_default(),
+            folder: match config.habits {
+                Habits::Own => config.file.parent().map(Path::to_owned),
+                Habits::Supervisord => config.daemon.directory.clone(),
+            }
+            .or_else(|| std::env::current_dir().ok())
+            .unwrap_or_default(),
+            directory: config.daemon.directory.clone(),
             server_url: config
                 .server_url()
                 .or_else(|| control.map(|path| format!("unix://{}", path.display()))),
@@ -65,6 +74,7 @@ pub fn order(
         directory: settings
             .directory
             .as_deref()
+            .or(house.directory.as_deref())
             .and_then(Path::to_str)
             .map(str::to_owned),
         user: settings
@@ -167,7 +177,10 @@ pub(super) fn manner(settings: &Process, house: &House) -> Result<Manner, String
         .into_iter()
         .map(|(name, value)| text([name.into_vec(), b"=".to_vec(), value.into_vec()].concat()));
     let user = settings.user.as_deref().map(switch_to).transpose()?;
-    let directory = settings.directory.clone();
+    let directory = settings
+        .directory
+        .clone()
+        .or_else(|| house.directory.clone());
     Ok(Manner {
         env: env.collect::<Result<_, _>>()?,
         cwd: directory

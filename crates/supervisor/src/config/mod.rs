@@ -40,6 +40,12 @@ pub struct Loaded {
     pub sections: BTreeMap<String, String>,
 }
 
+/// The JSON schema of the YAML, for editors and for the reference.
+#[must_use]
+pub fn schema() -> String {
+    trine_config::schema::<raw::RawConfig>()
+}
+
 /// Reads a file of either format: YAML if it is called so, INI if that, otherwise by what it looks like.
 pub fn load(file: &Path, overrides: &Overrides) -> Result<Loaded, Error> {
     let is_ini = match file.extension().and_then(std::ffi::OsStr::to_str) {

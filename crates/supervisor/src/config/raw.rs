@@ -3,11 +3,12 @@
 //! Not here: what the keys become (`daemon`, `groups`, `program`, `endpoints`).
 
 use super::values::{TextOrBlock, TextOrList, Word};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use trine_config::{ByteSize, Duration};
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct RawConfig {
     /// The Unix socket of the control API, mode 0600.
@@ -57,7 +58,7 @@ pub(super) struct RawConfig {
     pub(super) programs: BTreeMap<String, RawProgram>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct RawLog {
     /// `text` (default), `json`, or `supervisord` for its lines.
@@ -72,7 +73,7 @@ pub(super) struct RawLog {
     pub(super) backups: Option<u32>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct RawServer {
     /// `127.0.0.1:9001` or `unix:run/supervisor.sock`.
@@ -87,12 +88,14 @@ pub(super) struct RawServer {
     pub(super) password: Option<Word>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct RawClient {
     /// Where to connect to (default http://localhost:9001).
     pub(super) serverurl: Option<String>,
+    /// The name it gives, where one is asked for.
     pub(super) username: Option<Word>,
+    /// The password it gives, where one is asked for.
     pub(super) password: Option<Word>,
     /// What the shell says before each line (default supervisor).
     pub(super) prompt: Option<String>,
@@ -100,7 +103,7 @@ pub(super) struct RawClient {
     pub(super) history_file: Option<String>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct RawGroup {
     /// Names of programs.
@@ -109,7 +112,7 @@ pub(super) struct RawGroup {
     pub(super) priority: Option<i32>,
 }
 
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct RawSocket {
     /// `127.0.0.1:8000`, `unix:run/app.sock`, or `fd:NAME` for one that was handed to the supervisor.
@@ -122,7 +125,7 @@ pub(super) struct RawSocket {
     pub(super) backlog: Option<u32>,
 }
 
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct RawReady {
     /// `http://HOST:PORT/PATH` or `unix:SOCKET:/PATH`: ready once a GET is answered with 2xx or 3xx.
@@ -137,7 +140,7 @@ pub(super) struct RawReady {
     pub(super) fd: Option<i32>,
 }
 
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct RawProgram {
     /// What to run: a list, or one text that is split like a shell's words. No shell is involved.
@@ -200,10 +203,15 @@ pub(super) struct RawProgram {
     pub(super) stdout_events_enabled: Option<bool>,
     /// Like `stdout_logfile`. Default logs/{process}.err.log.
     pub(super) stderr_logfile: Option<String>,
+    /// Like `stdout_logfile_maxbytes`.
     pub(super) stderr_logfile_maxbytes: Option<ByteSize>,
+    /// Like `stdout_logfile_backups`.
     pub(super) stderr_logfile_backups: Option<u32>,
+    /// Like `stdout_syslog`.
     pub(super) stderr_syslog: Option<bool>,
+    /// Like `stdout_capture_maxbytes`.
     pub(super) stderr_capture_maxbytes: Option<ByteSize>,
+    /// Like `stdout_events_enabled`.
     pub(super) stderr_events_enabled: Option<bool>,
     /// Send standard error where standard output goes (default false).
     pub(super) redirect_stderr: Option<bool>,

@@ -1,9 +1,11 @@
 //! Values that may be written in more than one way: a word or a list, true or a word, a text or a block.
 //! Not here: what they mean (see `yaml`).
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -107,5 +109,38 @@ impl<'de> Deserialize<'de> for Word {
             of: PhantomData,
         };
         from.deserialize_any(either)
+    }
+}
+
+/// What editors and the reference are told: the shapes it may have.
+impl<T: JsonSchema> JsonSchema for TextOrList<T> {
+    fn schema_name() -> Cow<'static, str> {
+        format!("TextOrList_{}", T::schema_name()).into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let item = generator.subschema_for::<T>();
+        json_schema!({ "anyOf": [{ "type": "string" }, { "type": "array", "items": item }] })
+    }
+}
+
+impl<T: JsonSchema> JsonSchema for TextOrBlock<T> {
+    fn schema_name() -> Cow<'static, str> {
+        format!("TextOrBlock_{}", T::schema_name()).into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let block = generator.subschema_for::<T>();
+        json_schema!({ "anyOf": [{ "type": "string" }, block] })
+    }
+}
+
+impl JsonSchema for Word {
+    fn schema_name() -> Cow<'static, str> {
+        "Word".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": ["string", "number", "boolean"] })
     }
 }
