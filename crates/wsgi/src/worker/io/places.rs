@@ -43,6 +43,10 @@ impl Io {
     /// Takes a connection out; its token is good for nothing from now on.
     pub(super) fn remove(&mut self, token: Token) -> Option<Conn> {
         let place = self.places.get_mut(token.index())?;
+        // An old token must not take away the connection that has the place by now, nor free the place twice.
+        if place.generation != token.generation || place.conn.is_none() {
+            return None;
+        }
         place.generation = place.generation.wrapping_add(1) & 0x7fff_ffff;
         self.free.push(token.index);
         place.conn.take()

@@ -171,10 +171,13 @@ impl Io {
         let (Some(to), Some(sharing)) = (to, &self.sharing) else {
             return false;
         };
-        let given = self.get(token).is_none_or(|conn| {
-            conn.message()
-                .is_some_and(|message| sharing.give(to, &message, conn.fd.as_fd()))
-        });
+        // One that is gone already waits for nobody.
+        let Some(conn) = self.get(token) else {
+            return true;
+        };
+        let given = conn
+            .message()
+            .is_some_and(|message| sharing.give(to, &message, conn.fd.as_fd()));
         if given {
             self.let_go(token);
         }
