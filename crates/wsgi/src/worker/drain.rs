@@ -3,7 +3,8 @@
 //! An idle kept connection is the delicate case: the client may be sending its next request right now. On a Unix
 //! socket we close our receiving side first and then look once more. Bytes that are there are a request, and it is
 //! served; from then on the peer's write fails, so that it knows that nothing of it was processed. TCP has no such
-//! answer; there an idle connection stays open for a moment, and a request that comes is the last.
+//! answer; there an idle connection stays open for a moment, and a request that comes is the last. So does one on which no
+//! request came yet: a client that has just connected does not reckon with being turned away.
 //! Not here: when draining begins, and when it takes too long (see `arbiter`).
 
 use std::net::Shutdown;
@@ -14,7 +15,7 @@ use trine_sys::net;
 use super::conn::State;
 use super::io::{Io, Token};
 
-/// How long idle TCP connections may still bring a request.
+/// How long idle TCP connections, and new ones, may still bring a request.
 const TCP_GRACE: Duration = Duration::from_secs(1);
 
 impl Io {
@@ -50,7 +51,7 @@ impl Io {
         if !conn.is_idle() {
             return;
         }
-        if !conn.unix {
+        if !conn.unix || !conn.kept {
             conn.deadline = conn.deadline.min(deadline);
             return self.settle(token);
         }
