@@ -259,9 +259,10 @@ impl Supervisor {
             handle.clone(),
             namespaces.iter().any(|name| name == "supervisor"),
         );
-        let site = Site::new(handle.clone(), rpc, self.hub.clone(), false);
+        let site = Site::new(handle.clone(), rpc, self.hub.clone());
         for socket in http_servers {
-            servers.spawn(http::serve(socket, site.clone(), stop.clone()));
+            let site = site.with_actions_by_get(socket.get_actions);
+            servers.spawn(http::serve(socket, site, stop.clone()));
         }
         if let Some(listener) = listener {
             let control = Arc::new(Control {

@@ -38,6 +38,7 @@ impl Supervisor {
                 fd,
                 is_unix: server.is_unix(),
                 guard: Guard::new(server.credentials),
+                get_actions: server.get_actions,
             });
         }
         Ok(sockets)

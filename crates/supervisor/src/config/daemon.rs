@@ -115,6 +115,7 @@ pub(super) fn check_servers(
                 mode,
                 owner: raw.owner.map(|word| word.0),
                 credentials,
+                get_actions: raw.get_actions.unwrap_or(false),
             });
         }
     }

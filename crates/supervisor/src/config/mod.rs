@@ -276,6 +276,9 @@ pub struct HttpServer {
     pub owner: Option<String>,
     /// Name and password (plain, or `{SHA}` and 40 hex digits) that clients have to give.
     pub credentials: Option<Credentials>,
+    /// The web page's actions may come by GET, as supervisord's do.
+    #[serde(default)]
+    pub get_actions: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -86,6 +86,9 @@ pub(super) struct RawServer {
     pub(super) username: Option<Word>,
     /// Clients have to give this password; written plainly, or as {SHA} and its SHA-1 in hex.
     pub(super) password: Option<Word>,
+    /// Whether supervisord's addresses that act, such as `/?action=stop&processname=web`, do so (default false). Every
+    /// page that a browser shows can then stop programs.
+    pub(super) get_actions: Option<bool>,
 }
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]

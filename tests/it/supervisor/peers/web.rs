@@ -18,6 +18,7 @@ fn start(folder: &Folder, address: SocketAddr) -> (e2e::daemon::Daemon, Control)
         format!(
             "control: c.sock
 servers:
+  old: {{ listen: 'unix:old.sock', get_actions: true }}
   inet: {{ listen: '{address}', username: me, password: '{{SHA}}e5e9fa1ba31ecd1ae84f75caaa474f3a663f05f4' }}
 programs:
   web: {{ command: [sh, -c, 'echo \"<hello>\"; exec sleep 1000'], startsecs: 0s, stdout_logfile: web.log }}
@@ -81,6 +82,14 @@ fn the_page_shows_and_does_things_for_those_who_may() {
         "an address does nothing"
     );
     assert_eq!(control.program("later")["state"], "STOPPED");
+    let old = Control::new(folder.join("old.sock"));
+    let by_address = |action: &str| {
+        let request = Request::get(&format!("/?action={action}&processname=later"));
+        old.call(request).unwrap().status
+    };
+    assert_eq!(by_address("start"), 303, "unless a key allows it");
+    control.wait_running("later");
+    assert_eq!(by_address("stop"), 303);
     assert_eq!(post("name=later&action=start", own).status, 303);
     control.wait_running("later");
     let refused = post("name=later&action=start", own);

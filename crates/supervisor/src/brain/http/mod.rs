@@ -29,14 +29,22 @@ pub struct Site {
 
 impl Site {
     #[must_use]
-    pub fn new(handle: Handle, rpc: Rpc, hub: EventHub, actions_by_get: bool) -> Self {
-        let web = Web::new(handle.clone(), rpc.clone(), actions_by_get);
+    pub fn new(handle: Handle, rpc: Rpc, hub: EventHub) -> Self {
+        let web = Web::new(handle.clone(), rpc.clone());
         Self {
             handle,
             rpc,
             hub,
             web,
         }
+    }
+
+    /// The same site on a server that allows supervisord's addresses that act, or does not.
+    #[must_use]
+    pub fn with_actions_by_get(&self, allowed: bool) -> Self {
+        let mut site = self.clone();
+        site.web.actions_by_get = allowed;
+        site
     }
 
     /// One request of a server, authorized already.

@@ -37,6 +37,8 @@ pub struct ServerSocket {
     pub fd: OwnedFd,
     pub is_unix: bool,
     pub guard: Guard,
+    /// supervisord's addresses that act do so.
+    pub get_actions: bool,
 }
 
 enum Listening {

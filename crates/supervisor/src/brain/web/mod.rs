@@ -35,15 +35,15 @@ pub struct Web {
     handle: Handle,
     rpc: Rpc,
     /// supervisord's `/?action=…` does something.
-    actions_by_get: bool,
+    pub(super) actions_by_get: bool,
 }
 
 impl Web {
-    pub fn new(handle: Handle, rpc: Rpc, actions_by_get: bool) -> Self {
+    pub fn new(handle: Handle, rpc: Rpc) -> Self {
         Self {
             handle,
             rpc,
-            actions_by_get,
+            actions_by_get: false,
         }
     }
 

@@ -8,6 +8,7 @@ use crate::config::raw::RawConfig;
 use crate::config::{
     ChildLogs, Client, Credentials, Daemon, HttpServer, Level, Log, LogFormat, LogTarget,
 };
+use serde::Deserialize;
 use std::path::{Path, PathBuf};
 use trine_config::ini::{Ini, Section};
 
@@ -157,7 +158,7 @@ fn server(section: &Section, is_unix: bool, here: &Here, notes: &mut Notes) -> O
     } else {
         &["port", "username", "password"]
     };
-    let _: super::Nothing = keys.beyond(stock, &[], notes);
+    let beyond: ServerBeyond = keys.beyond(stock, &[], notes);
     let (key, help) = if is_unix {
         ("file", "say where, such as /run/supervisor.sock")
     } else {
@@ -196,7 +197,15 @@ fn server(section: &Section, is_unix: bool, here: &Here, notes: &mut Notes) -> O
         mode,
         owner,
         credentials,
+        get_actions: beyond.get_actions.unwrap_or(false),
     })
+}
+
+/// The keys of a server that supervisord has not.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct ServerBeyond {
+    get_actions: Option<bool>,
 }
 
 /// The namespaces there are. Only supervisord's own can be had.
