@@ -2,6 +2,8 @@
 
 mod brain;
 mod peers;
+mod programs;
+mod top;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;

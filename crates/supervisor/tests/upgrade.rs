@@ -107,7 +107,7 @@ fn a_program_that_cannot_take_over_is_refused() {
             .unwrap();
         assert_eq!(status, 409, "{program}: {body}");
         assert!(
-            body["message"].as_str().unwrap().contains(reason),
+            body["detail"].as_str().unwrap().contains(reason),
             "{program}: {body}"
         );
     }

@@ -244,6 +244,14 @@ pub fn exit_now(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
+/// Sets the niceness of the calling thread alone, as Linux has it.
+pub fn set_own_niceness(nice: i32) -> io::Result<()> {
+    // SAFETY: the call takes three integers and touches no memory of ours.
+    let result = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, nice) };
+    Errno::result(result)?;
+    Ok(())
+}
+
 /// The memory a process has in RAM now.
 pub fn rss_bytes(pid: Pid) -> io::Result<u64> {
     let statm = std::fs::read_to_string(format!("/proc/{pid}/statm"))?;

@@ -67,6 +67,79 @@ pub(crate) enum Command {
     Ctl(CtlArgs),
     /// Stop everything that `trine up` started
     Down,
+    /// Watch programs live: CPU, memory, restarts, logs; start, stop and restart them by keys
+    Top(At),
+    /// Change how many processes a program has, while it runs
+    Scale(ScaleArgs),
+    /// Restart the processes of a program in batches, each once the one before is ready
+    RollingRestart(RollingRestartArgs),
+    /// Take over the supervisor's edited configuration, or only tell what that would do
+    Update(UpdateArgs),
+    /// The supervisor itself
+    #[command(subcommand)]
+    Supervisor(SupervisorCommand),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SupervisorCommand {
+    /// Execute a newer program in the supervisor's place; programs, sockets and logs go on
+    Upgrade(UpgradeArgs),
+}
+
+/// Which supervisor is meant.
+#[derive(Debug, Args)]
+pub(crate) struct At {
+    /// The supervisor's control socket; left out, the one of the run directory
+    #[arg(long, value_name = "PATH")]
+    pub(crate) control: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ScaleArgs {
+    /// The program
+    #[arg(value_name = "NAME")]
+    pub(crate) name: String,
+
+    /// How many processes it is to have
+    #[arg(value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) count: u32,
+
+    #[command(flatten)]
+    pub(crate) at: At,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RollingRestartArgs {
+    /// The program or group
+    #[arg(value_name = "NAME")]
+    pub(crate) name: String,
+
+    /// How many processes at a time
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) batch: u32,
+
+    #[command(flatten)]
+    pub(crate) at: At,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct UpdateArgs {
+    /// Only tell what would be done
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+
+    #[command(flatten)]
+    pub(crate) at: At,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct UpgradeArgs {
+    /// The program; left out, what lies where the present one was started from
+    #[arg(value_name = "PATH")]
+    pub(crate) program: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) at: At,
 }
 
 #[derive(Debug, Args)]

@@ -12,13 +12,16 @@ mod run_dir;
 mod status;
 mod supervisor;
 mod supervisorctl;
+mod top;
 mod up;
+mod upkeep;
 
 use std::process::ExitCode;
 
 use trine_service::exit::Exit;
 
-use crate::cli::{Cli, Command};
+use crate::cli::{Cli, Command, SupervisorCommand};
+use crate::supervisor::Supervisor;
 
 fn main() -> ExitCode {
     if supervisorctl::is_called_so(std::env::args_os().next().as_ref()) {
@@ -54,6 +57,25 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
             Command::Reload(args) => reload::run(&args, &run_dir).await,
             Command::Ctl(_) => Ok(Exit::Ok), // done in `main`: it has a runtime of its own
             Command::Down => actions::down(&run_dir).await,
+            Command::Top(args) => {
+                let supervisor = Supervisor::at(args.control.as_deref(), &run_dir);
+                tokio::task::LocalSet::new()
+                    .run_until(top::run(supervisor))
+                    .await
+            }
+            Command::Scale(args) => {
+                upkeep::scale(&args, &Supervisor::at(args.at.control.as_deref(), &run_dir)).await
+            }
+            Command::RollingRestart(args) => {
+                let supervisor = Supervisor::at(args.at.control.as_deref(), &run_dir);
+                upkeep::rolling_restart(&args, &supervisor).await
+            }
+            Command::Update(args) => {
+                upkeep::update(&args, &Supervisor::at(args.at.control.as_deref(), &run_dir)).await
+            }
+            Command::Supervisor(SupervisorCommand::Upgrade(args)) => {
+                upkeep::upgrade(&args, &Supervisor::at(args.at.control.as_deref(), &run_dir)).await
+            }
         }
     })
 }

@@ -4,16 +4,20 @@
 
 use std::fs;
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::time::Duration;
 
-use trine_control::client::{Client, ClientError, EventStream};
-use trine_control::message::{ActionResult, Event, ProgramList, ProgramStatus, Status};
+use trine_control::client::{Chunks, Client, ClientError, EventStream};
+use trine_control::message::{
+    ActionResult, Event, ProgramList, ProgramStatus, ReloadReport, Status,
+};
 use trine_service::exit::Exit;
 use trine_sys::process::{Pid, pidfd_open};
 
 use crate::ending::Ending;
 use crate::failure::Failure;
 use crate::run_dir::RunDir;
+use crate::upkeep::Plan;
 
 /// Nothing answers in the run directory (supervisorctl's code for `status`).
 const UNREACHABLE: Exit = Exit::Other(4);
@@ -37,6 +41,75 @@ impl Supervisor {
             client: Client::new(run_dir.socket("supervisor")),
             run_dir: run_dir.clone(),
         }
+    }
+
+    /// Any supervisor, by its control socket.
+    pub(crate) fn at(control: Option<&Path>, run_dir: &RunDir) -> Self {
+        match control {
+            Some(path) => Self {
+                client: Client::new(path),
+                run_dir: run_dir.clone(),
+            },
+            None => Self::of(run_dir),
+        }
+    }
+
+    pub(crate) async fn scale(&self, name: &str, count: u32) -> anyhow::Result<ActionResult> {
+        let path = format!("/v1/groups/{}/scale?count={count}", segment(name));
+        self.ask(&path).await
+    }
+
+    /// Returns when all are restarted, or one of them has failed.
+    pub(crate) async fn rolling_restart(
+        &self,
+        name: &str,
+        batch: u32,
+    ) -> anyhow::Result<ActionResult> {
+        let path = format!("/v1/groups/{}/rolling-restart?batch={batch}", segment(name));
+        self.ask(&path).await
+    }
+
+    async fn ask(&self, path: &str) -> anyhow::Result<ActionResult> {
+        let answer = self.client.post(path).await;
+        answer.map_err(|error| told(error, &self.run_dir))
+    }
+
+    /// What a reload would do.
+    pub(crate) async fn plan(&self) -> anyhow::Result<Plan> {
+        let answer = self.client.get("/v1/plan").await;
+        answer.map_err(|error| told(error, &self.run_dir))
+    }
+
+    pub(crate) async fn reload(&self) -> anyhow::Result<ReloadReport> {
+        let answer = self.client.reload(false).await;
+        answer.map_err(|error| told(error, &self.run_dir))
+    }
+
+    /// Never answered when it comes about.
+    pub(crate) async fn upgrade(
+        &self,
+        program: Option<&Path>,
+    ) -> Result<ActionResult, ClientError> {
+        let path = match program {
+            Some(program) => format!(
+                "/v1/upgrade?program={}",
+                segment(&program.display().to_string())
+            ),
+            None => "/v1/upgrade".to_owned(),
+        };
+        self.client.post(&path).await
+    }
+
+    /// A program's log from its last lines on; `None` when there is none, or nobody to ask.
+    pub(crate) async fn follow(&self, name: &str, lines: usize) -> Option<Chunks> {
+        let path = format!(
+            "/v1/programs/{}/logs?follow=true&tail={lines}",
+            segment(name)
+        );
+        tokio::time::timeout(ANSWER, self.client.stream(&path))
+            .await
+            .ok()?
+            .ok()
     }
 
     pub(crate) async fn programs(&self) -> anyhow::Result<Vec<ProgramStatus>> {

@@ -28,19 +28,11 @@ impl Control {
             })
             .await
             .map_err(ending)?;
-        let ok = problems.is_empty();
-        let message = match ok {
-            true => format!("{name}: {count} processes"),
-            false => format!("{name}: {}", problems.join("; ")),
-        };
-        Ok(json(
-            if ok { 200 } else { 409 },
-            &ActionResult {
-                ok,
-                message,
-                programs: Vec::new(),
-            },
-        ))
+        if !problems.is_empty() {
+            let why = format!("{name}: {}", problems.join("; "));
+            return Err(ProblemDocument::new(409, why));
+        }
+        Ok(done(format!("{name}: {count} processes")))
     }
 
     pub(super) async fn rolling_restart(
@@ -58,18 +50,13 @@ impl Control {
             .carry_out(move |supervisor, reply| supervisor.begin_rolling(&group, batch, reply))
             .await
             .map_err(ending)?;
-        let (ok, message) = match outcome {
-            Ok(count) => (true, format!("{name}: restarted {count} processes")),
-            Err(why) => (false, format!("{name}: not all restarted: {why}")),
-        };
-        Ok(json(
-            if ok { 200 } else { 409 },
-            &ActionResult {
-                ok,
-                message,
-                programs: Vec::new(),
-            },
-        ))
+        match outcome {
+            Ok(count) => Ok(done(format!("{name}: restarted {count} processes"))),
+            Err(why) => Err(ProblemDocument::new(
+                409,
+                format!("{name}: not all restarted: {why}"),
+            )),
+        }
     }
 
     pub(super) async fn plan(&self) -> Result<Response, ProblemDocument> {
@@ -92,4 +79,15 @@ impl Control {
             .map_err(ending)?;
         Ok(json(200, &plan))
     }
+}
+
+fn done(message: String) -> Response {
+    json(
+        200,
+        &ActionResult {
+            ok: true,
+            message,
+            programs: Vec::new(),
+        },
+    )
 }

@@ -5,8 +5,8 @@ use super::supervisor::Supervisor;
 use crate::error::Error;
 use crate::holder::wire::{Failure, Order, Ticket};
 use tokio::sync::oneshot;
-use trine_control::server::{Response, json};
-use trine_control::{ActionResult, ProblemDocument};
+use trine_control::ProblemDocument;
+use trine_control::server::Response;
 
 /// Why an upgrade did not come about. There is no answer when it does: this brain ends with the old holder.
 type Refusal = oneshot::Sender<String>;
@@ -60,11 +60,6 @@ impl Control {
             .carry_out(move |supervisor, refusal| supervisor.upgrade(program, refusal))
             .await
             .map_err(ending)?;
-        let result = ActionResult {
-            ok: false,
-            message: reason,
-            programs: Vec::new(),
-        };
-        Ok(json(409, &result))
+        Err(ProblemDocument::new(409, reason))
     }
 }

@@ -29,7 +29,6 @@ pub struct Extras {
     /// When it has ended, nothing that it started is to live on.
     pub kill_descendants: bool,
     pub shutdown_on: ShutdownOn,
-    pub lines: Lines,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -189,23 +188,26 @@ pub(super) fn check(
             ],
             problems,
         ),
-        lines: Lines {
-            format: choice(
-                raw.logfile_format.as_ref(),
-                &at.key("logfile_format"),
-                &[
-                    ("raw", LineFormat::Raw),
-                    ("prefixed", LineFormat::Prefixed),
-                    ("json", LineFormat::Json),
-                ],
-                problems,
-            ),
-            interval: raw
-                .logfile_interval
-                .map(|time| time.get())
-                .filter(|time| !time.is_zero()),
-            compress: raw.logfile_compress.unwrap_or(false),
-        },
+    }
+}
+
+pub(super) fn check_lines(raw: &RawProgram, at: &Place, problems: &mut Problems) -> Lines {
+    Lines {
+        format: choice(
+            raw.logfile_format.as_ref(),
+            &at.key("logfile_format"),
+            &[
+                ("raw", LineFormat::Raw),
+                ("prefixed", LineFormat::Prefixed),
+                ("json", LineFormat::Json),
+            ],
+            problems,
+        ),
+        interval: raw
+            .logfile_interval
+            .map(|time| time.get())
+            .filter(|time| !time.is_zero()),
+        compress: raw.logfile_compress.unwrap_or(false),
     }
 }
 

@@ -1,7 +1,7 @@
 //! One process of the checked configuration: everything that starting and keeping it takes.
 //! Not here: how it is read (`program`), or looking its user and command up (`brain::start`).
 
-use super::extras::Extras;
+use super::extras::{Extras, Lines};
 use crate::program::state::Policy;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -117,6 +117,9 @@ pub struct Output {
     pub capture_bytes: u64,
     /// Whether what it writes becomes PROCESS_LOG events.
     pub events: bool,
+    /// How its lines are written.
+    #[serde(default)]
+    pub lines: Lines,
 }
 
 /// Where output is written.
@@ -141,6 +144,7 @@ impl Output {
             syslog: false,
             capture_bytes: 0,
             events: false,
+            lines: Lines::default(),
         }
     }
 
@@ -175,6 +179,7 @@ impl Output {
                 path: path.to_owned(),
                 max_bytes: self.max_bytes,
                 backups: self.backups,
+                lines: self.lines,
             }),
         }
     }
@@ -196,6 +201,7 @@ pub struct LogFile {
     pub max_bytes: u64,
     /// How many old files are kept; 0: the file is emptied instead.
     pub backups: u32,
+    pub lines: Lines,
 }
 
 impl Sink {

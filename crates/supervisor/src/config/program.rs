@@ -383,6 +383,7 @@ fn check_outputs(
     problems: &mut Problems,
 ) -> (Output, Output) {
     let joined = raw.redirect_stderr.unwrap_or(false);
+    let lines = extras::check_lines(raw, at, problems);
     let default = |name: &str| {
         if defaults.stock {
             Destination::Auto
@@ -400,6 +401,7 @@ fn check_outputs(
         syslog: raw.stdout_syslog.unwrap_or(false),
         capture_bytes: bytes(raw.stdout_capture_maxbytes),
         events: raw.stdout_events_enabled.unwrap_or(false),
+        lines,
     };
     let stderr = Output {
         to: if joined {
@@ -412,6 +414,7 @@ fn check_outputs(
         syslog: raw.stderr_syslog.unwrap_or(false),
         capture_bytes: bytes(raw.stderr_capture_maxbytes),
         events: raw.stderr_events_enabled.unwrap_or(false),
+        lines,
     };
     if joined && raw.stderr_logfile.is_some() && !defaults.stock {
         problems.push(

@@ -10,6 +10,7 @@ mod report;
 mod server;
 mod setup;
 mod subjects;
+mod supervisors;
 
 use std::thread::available_parallelism;
 use std::time::Duration;
@@ -44,6 +45,9 @@ pub(crate) fn run(options: &BenchOptions) -> anyhow::Result<bool> {
                 subjects.join(", ")
             );
         }
+        for (name, what) in supervisors::list() {
+            println!("{name:<12} {what} [trine-supervisor, supervisord]");
+        }
         return Ok(true);
     }
     if options.setup {
@@ -55,7 +59,18 @@ pub(crate) fn run(options: &BenchOptions) -> anyhow::Result<bool> {
             "one CPU for the server and one for the load are needed, and this machine has one in all"
         );
     }
-    let mut chosen = choose(&options.scenarios)?;
+    let (of_supervisors, others): (Vec<String>, Vec<String>) = options
+        .scenarios
+        .iter()
+        .cloned()
+        .partition(|name| supervisors::list().any(|(known, _)| known == name));
+    if options.scenarios.is_empty() || !of_supervisors.is_empty() {
+        supervisors::run(&supervisors::choose(&of_supervisors), options)?;
+    }
+    if !options.scenarios.is_empty() && others.is_empty() {
+        return Ok(true);
+    }
+    let mut chosen = choose(&others)?;
     for scenario in &mut chosen {
         scenario.subjects.retain(|subject| {
             options.subjects.is_empty() || options.subjects.iter().any(|name| name == subject.name)
@@ -86,7 +101,11 @@ fn choose(names: &[String]) -> anyhow::Result<Vec<Scenario>> {
     if names.is_empty() {
         return Ok(all);
     }
-    let known: Vec<&str> = all.iter().map(|scenario| scenario.name).collect();
+    let known: Vec<&str> = all
+        .iter()
+        .map(|scenario| scenario.name)
+        .chain(supervisors::list().map(|(name, _)| name))
+        .collect();
     if let Some(unknown) = names.iter().find(|name| !known.contains(&name.as_str())) {
         bail!(
             "no scenario is called {unknown}; there are: {}",

@@ -8,14 +8,14 @@ use super::subjects::Scenario;
 
 /// The median and the extremes of some figures.
 #[derive(Debug, Clone, Copy, PartialEq)]
-struct Spread {
+pub(super) struct Spread {
     median: f64,
     min: f64,
     max: f64,
 }
 
 impl Spread {
-    fn of(figures: impl IntoIterator<Item = f64>) -> Option<Self> {
+    pub(super) fn of(figures: impl IntoIterator<Item = f64>) -> Option<Self> {
         let mut sorted: Vec<f64> = figures.into_iter().collect();
         sorted.sort_by(f64::total_cmp);
         let (min, max) = (*sorted.first()?, *sorted.last()?);
@@ -28,7 +28,7 @@ impl Spread {
         Some(Self { median, min, max })
     }
 
-    fn show(self, digits: usize) -> String {
+    pub(super) fn show(self, digits: usize) -> String {
         format!(
             "{:.digits$} ({:.digits$}–{:.digits$})",
             self.median, self.min, self.max

@@ -16,7 +16,7 @@ use crate::step::{self, Steps};
 use crate::test::tally::Tally;
 use crate::workspace::{cargo, in_ci, root, target};
 
-const TOOLS: [Tool; 3] = [
+const TOOLS: [Tool; 4] = [
     Tool {
         program: "chromium",
         package: "chromium",
@@ -26,6 +26,11 @@ const TOOLS: [Tool; 3] = [
         program: "nginx",
         package: "nginx",
         for_what: "the interop tests with nginx",
+    },
+    Tool {
+        program: "redis-server",
+        package: "redis-server",
+        for_what: "the test of redis under trine-supervisor",
     },
     Tool {
         program: "systemd-analyze",

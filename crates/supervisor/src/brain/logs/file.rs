@@ -6,15 +6,20 @@
 //! asked for each time; and each step of a rotation can be found half done and carried on.
 
 use super::cut::{OVERRUN, cut};
+use super::lines::{self, Speaker};
+use super::outlet::discard;
 use crate::config::LogFile;
+use crate::config::extras::LineFormat;
 use nix::fcntl::SpliceFFlags;
 use nix::unistd::{Whence, lseek};
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
+use std::os::fd::BorrowedFd;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 use trine_sys::file as sys;
 
 /// Not more than this in one step, so that no stream keeps the others waiting.
@@ -25,6 +30,8 @@ const BUDGET: usize = 1 << 20;
 pub(super) enum Moved {
     /// The pipe is empty.
     Nothing,
+    /// There is only the beginning of a line, which is left for its end to come.
+    Partial,
     Bytes(usize),
     /// So many bytes, and then the file was full: a new one has begun.
     Rotated {
@@ -38,6 +45,8 @@ pub(super) struct LogWriter {
     settings: LogFile,
     /// A regular file: has a size and an end. Others (`/dev/stdout`, a fifo) just take bytes.
     regular: bool,
+    /// When a new file is to begin whatever its size.
+    until: Option<SystemTime>,
 }
 
 impl LogWriter {
@@ -48,10 +57,12 @@ impl LogWriter {
         }
         let file = open(&settings.path)?;
         let regular = file.metadata()?.is_file();
+        let until = until(&file, &settings);
         Ok(Self {
             file,
             settings,
             regular,
+            until,
         })
     }
 
@@ -80,6 +91,10 @@ impl LogWriter {
             return self.splice(pipe, BUDGET);
         }
         let size = self.end()?;
+        if size > 0 && self.until.is_some_and(|until| SystemTime::now() >= until) {
+            self.rotate()?;
+            return Ok(Moved::Rotated { count: 0 });
+        }
         let limit = match self.settings.max_bytes {
             0 => return self.splice(pipe, BUDGET),
             limit => limit,
@@ -103,7 +118,7 @@ impl LogWriter {
         while left > 0 {
             match self.splice(&pipe, left)? {
                 Moved::Bytes(count) => left -= count,
-                Moved::Nothing | Moved::Rotated { .. } => break,
+                Moved::Nothing | Moved::Partial | Moved::Rotated { .. } => break,
             }
             self.end()?;
         }
@@ -144,6 +159,63 @@ impl LogWriter {
         Ok(rotations)
     }
 
+    /// Whether lines are changed on their way, so that they cannot be moved by the kernel alone.
+    pub(super) fn changes_lines(&self) -> bool {
+        self.settings.lines.format != LineFormat::Raw
+    }
+
+    /// [`Self::step`] for lines that are changed on their way: written first, then taken out of the pipe. A brain killed
+    /// in between says them twice. `flush`: a line without an end is written too.
+    pub(super) fn step_lines(
+        &mut self,
+        pipe: BorrowedFd<'_>,
+        peek: &mut Peek,
+        null: &File,
+        speaker: &Speaker,
+        flush: bool,
+    ) -> io::Result<Moved> {
+        let seen = peek.look(pipe, lines::LONGEST)?;
+        if seen.is_empty() {
+            return Ok(Moved::Nothing);
+        }
+        let count = lines::whole(seen, flush);
+        if count == 0 {
+            return Ok(Moved::Partial);
+        }
+        let time = jiff::Timestamp::now()
+            .strftime("%Y-%m-%dT%H:%M:%S%.3fZ")
+            .to_string();
+        let mut out = Vec::with_capacity(count * 2);
+        lines::write(
+            &mut out,
+            &seen[..count],
+            self.settings.lines.format,
+            speaker,
+            &time,
+        );
+        let size = if self.regular { self.end()? } else { 0 };
+        let is_full =
+            self.settings.max_bytes > 0 && size + out.len() as u64 > self.settings.max_bytes;
+        let is_old = self.until.is_some_and(|until| SystemTime::now() >= until);
+        if self.regular && size > 0 && (is_full || is_old) {
+            self.rotate()?;
+            return Ok(Moved::Rotated { count: 0 });
+        }
+        if let Err(err) = self.file.write_all(&out) {
+            if self.regular {
+                let _ = self.file.set_len(size); // what fitted of it would be said twice
+            }
+            return Err(err);
+        }
+        discard(pipe, count, null)?;
+        Ok(Moved::Bytes(count))
+    }
+
+    /// The path, if old files are to be compressed.
+    pub(super) fn compresses(&self) -> Option<&Path> {
+        Some(self.settings.path.as_path()).filter(|_| self.settings.lines.compress)
+    }
+
     fn splice(&self, pipe: impl AsFd, count: usize) -> io::Result<Moved> {
         let flags = SpliceFFlags::SPLICE_F_NONBLOCK | SpliceFFlags::SPLICE_F_MOVE;
         match sys::splice(pipe, &self.file, None, count, flags) {
@@ -168,13 +240,28 @@ impl LogWriter {
     fn rotate(&mut self) -> io::Result<()> {
         if self.settings.backups == 0 {
             self.file.set_len(0)?;
+            self.until = until(&self.file, &self.settings);
             return Ok(());
         }
         make_way(&self.settings.path, self.settings.backups)?;
         fs::rename(&self.settings.path, backup(&self.settings.path, 1))?;
         self.file = open(&self.settings.path)?;
+        self.until = until(&self.file, &self.settings);
         Ok(())
     }
+}
+
+/// When a file has to make way for a new one. Counted from its birth where the file system tells it, so that it outlives
+/// brains; else from now.
+fn until(file: &File, settings: &LogFile) -> Option<SystemTime> {
+    let interval = settings.lines.interval?;
+    let born = file.metadata().and_then(|data| data.created());
+    let is_empty = file.metadata().is_ok_and(|data| data.len() == 0);
+    let from = born
+        .ok()
+        .filter(|_| !is_empty)
+        .unwrap_or_else(SystemTime::now);
+    Some(from + interval)
 }
 
 fn open(path: &Path) -> io::Result<File> {
@@ -209,12 +296,35 @@ pub(super) fn backup(path: &Path, number: u32) -> PathBuf {
 /// so none is pushed out too early.
 fn make_way(path: &Path, backups: u32) -> io::Result<()> {
     let gap = (1..=backups)
-        .find(|number| !backup(path, *number).exists())
+        .find(|number| existing(path, *number).is_none())
         .unwrap_or(backups);
+    if let Some(oldest) = existing(path, gap) {
+        fs::remove_file(oldest)?; // its successor may be compressed, and would not replace it
+    }
     for number in (1..gap).rev() {
-        fs::rename(backup(path, number), backup(path, number + 1))?;
+        match existing(path, number) {
+            Some(old) if old == compressed(path, number) => {
+                fs::rename(old, compressed(path, number + 1))?;
+            }
+            Some(old) => fs::rename(old, backup(path, number + 1))?,
+            None => {}
+        }
     }
     Ok(())
+}
+
+/// `web.log.3.gz` of `web.log`.
+#[must_use]
+pub(super) fn compressed(path: &Path, number: u32) -> PathBuf {
+    let mut name = backup(path, number).into_os_string();
+    name.push(".gz");
+    name.into()
+}
+
+/// An old file, compressed or not.
+fn existing(path: &Path, number: u32) -> Option<PathBuf> {
+    let both = [backup(path, number), compressed(path, number)];
+    both.into_iter().find(|name| name.exists())
 }
 
 /// Looks at the first bytes in a pipe and leaves them there.

@@ -8,6 +8,7 @@ fn rig(max_bytes: u64, backups: u32) -> (tempfile::TempDir, LogWriter, OwnedFd, 
         path: dir.path().join("deep/web.log"),
         max_bytes,
         backups,
+        lines: crate::config::extras::Lines::default(),
     };
     let (read, write) = sys::pipe_cloexec_nonblock().unwrap();
     (

@@ -2,9 +2,11 @@
 //! Not here: the pipes themselves (the holder has them), or the supervisor's own log.
 
 pub(super) mod auto_log;
+mod compress;
 mod cut;
 mod file;
 pub mod filter;
+pub mod lines;
 mod outlet;
 pub mod pump;
 mod room;

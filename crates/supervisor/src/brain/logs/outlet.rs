@@ -2,12 +2,23 @@
 //! Not here: whose output it is (see `pump`), or reading it back (see `tail`).
 
 use super::file::{LogWriter, Moved, Peek};
+use super::lines::Speaker;
 use crate::config::{LogFile, Sink};
 use nix::fcntl::SpliceFFlags;
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::os::fd::{AsFd, BorrowedFd};
 use trine_sys::file as sys;
+
+/// What every step needs beside the pipe.
+#[derive(Debug)]
+pub(super) struct Scratch<'a> {
+    pub(super) peek: &'a mut Peek,
+    pub(super) null: &'a File,
+    pub(super) speaker: &'a Speaker,
+    /// Write a line that has no end, too.
+    pub(super) flush: bool,
+}
 
 #[derive(Debug)]
 pub(super) enum Outlet {
@@ -47,14 +58,22 @@ impl Outlet {
         &mut self,
         pipe: BorrowedFd<'_>,
         capacity: usize,
-        peek: &mut Peek,
-        null: &File,
+        scratch: &mut Scratch<'_>,
     ) -> io::Result<Moved> {
+        let Scratch {
+            peek,
+            null,
+            speaker,
+            flush,
+        } = scratch;
         if let Self::Unopened(settings) = self {
             *self = Self::File(LogWriter::open(settings.clone())?);
         }
         match self {
             Self::Unopened(_) => Ok(Moved::Nothing),
+            Self::File(log) if log.changes_lines() => {
+                log.step_lines(pipe, peek, null, speaker, *flush)
+            }
             Self::File(log) => log.step(pipe, capacity, peek),
             Self::Plain(out) => copy(pipe, out, peek, null),
         }

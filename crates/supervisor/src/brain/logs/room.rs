@@ -2,9 +2,11 @@
 //! Not here: how bytes are moved and files rotated (see `file`).
 
 use super::Key;
+use super::compress::Compressor;
 use super::file::{Moved, Peek};
 use super::filter::{Filter, Heard, Part, Wanted};
-use super::outlet::discard;
+use super::lines::Speaker;
+use super::outlet::{Scratch, discard};
 use super::pump::Command;
 use super::tap::Tap;
 use std::collections::BTreeMap;
@@ -23,6 +25,8 @@ const COMMANDS: u64 = 0;
 const LOOK_BYTES: usize = 64 << 10;
 /// When output trickles in faster than this, it is collected for as long before the next look.
 const BREATH: Duration = Duration::from_millis(1);
+/// How long the end of a line is awaited, where lines are changed on their way.
+const PARTIAL_MS: i32 = 1000;
 /// How often an outlet that takes nothing is tried again.
 const RETRY_MS: i32 = 100;
 
@@ -39,6 +43,9 @@ pub(super) struct Room {
     /// Streams whose outlet takes nothing.
     stuck: usize,
     tell: Sender<Heard>,
+    /// Streams that have begun a line whose end is awaited.
+    partial: usize,
+    compressor: Compressor,
 }
 
 #[derive(Debug)]
@@ -51,6 +58,9 @@ struct Stream {
     stuck: bool,
     /// Looks at what goes by, if anybody wants that.
     filter: Option<Filter>,
+    speaker: Speaker,
+    /// Since when a line without an end waits.
+    partial: Option<Instant>,
 }
 
 impl Room {
@@ -72,6 +82,8 @@ impl Room {
             null: File::options().write(true).open("/dev/null")?,
             stuck: 0,
             tell,
+            partial: 0,
+            compressor: Compressor::default(),
         })
     }
 
@@ -79,7 +91,11 @@ impl Room {
         let mut events = [Event::EMPTY; 64];
         let mut last_pass = Instant::now();
         loop {
-            let timeout = if self.stuck > 0 { RETRY_MS } else { -1 };
+            let timeout = match (self.stuck, self.partial) {
+                (1.., _) => RETRY_MS,
+                (_, 1..) => PARTIAL_MS,
+                _ => -1,
+            };
             let Ok(count) = self.epoll.wait(&mut events, timeout) else {
                 return;
             };
@@ -100,6 +116,9 @@ impl Room {
             }
             if self.stuck > 0 {
                 self.retry();
+            }
+            if self.partial > 0 {
+                self.flush_partial();
             }
             let now = Instant::now();
             if little && now - last_pass < BREATH {
@@ -133,6 +152,7 @@ impl Room {
                 let token = self.tokens.remove(&key);
                 if let Some(stream) = token.and_then(|token| self.streams.remove(&token)) {
                     self.stuck -= usize::from(stream.stuck);
+                    self.partial -= usize::from(stream.partial.is_some());
                     let _ = self.epoll.delete(&stream.pipe);
                 }
                 let _ = done.send(());
@@ -156,6 +176,10 @@ impl Room {
             return;
         }
         let capacity = sys::pipe_size(&pipe).unwrap_or(64 << 10);
+        let speaker = Speaker {
+            id: key.id.clone(),
+            channel: key.channel.name(),
+        };
         self.tokens.insert(key.clone(), token);
         let stream = Stream {
             key,
@@ -164,6 +188,8 @@ impl Room {
             tap,
             stuck: false,
             filter: filter(wanted),
+            speaker,
+            partial: None,
         };
         self.streams.insert(token, stream);
     }
@@ -177,9 +203,29 @@ impl Room {
         let Some(stream) = self.streams.get_mut(&token) else {
             return true;
         };
-        match stream.step(&mut self.peek, &self.null, &self.tell) {
+        let moved = stream.step(&mut self.peek, &self.null, &self.tell, false);
+        if stream.partial.is_some() && !matches!(moved, Ok(Moved::Partial)) {
+            // Its end has come; from now on the pipe is watched as usual.
+            stream.partial = None;
+            self.partial -= 1;
+            let _ = self.epoll.modify(&stream.pipe, token, Interest::EPOLLIN);
+        }
+        match moved {
             Ok(Moved::Nothing) => true,
-            Ok(Moved::Rotated { .. }) => false,
+            Ok(Moved::Partial) => {
+                if stream.partial.is_none() {
+                    stream.partial = Some(Instant::now());
+                    self.partial += 1;
+                    // Only what is added is of interest now.
+                    let edge = Interest::EPOLLIN | Interest::EPOLLET;
+                    let _ = self.epoll.modify(&stream.pipe, token, edge);
+                }
+                true
+            }
+            Ok(Moved::Rotated { .. }) => {
+                self.compressor.look_after(&stream.tap);
+                false
+            }
             Ok(Moved::Bytes(count)) => count < stream.capacity / 4,
             Err(err) => {
                 tracing::error!(
@@ -203,9 +249,9 @@ impl Room {
         };
         // Bounded: a descendant may go on writing for ever.
         let mut left = 4 * stream.capacity;
-        while let Ok(moved) = stream.step(&mut self.peek, &self.null, &self.tell) {
+        while let Ok(moved) = stream.step(&mut self.peek, &self.null, &self.tell, true) {
             let count = match moved {
-                Moved::Nothing => {
+                Moved::Nothing | Moved::Partial => {
                     stream.flush(&self.tell);
                     return;
                 }
@@ -218,12 +264,33 @@ impl Room {
         }
     }
 
+    /// Writes lines whose end does not come.
+    fn flush_partial(&mut self) {
+        let patience = Duration::from_millis(PARTIAL_MS.unsigned_abs().into());
+        for (token, stream) in &mut self.streams {
+            if stream.stuck
+                || stream
+                    .partial
+                    .is_none_or(|since| since.elapsed() < patience)
+            {
+                continue;
+            }
+            stream.partial = None;
+            self.partial -= 1;
+            let _ = stream.step(&mut self.peek, &self.null, &self.tell, true);
+            let _ = self.epoll.modify(&stream.pipe, *token, Interest::EPOLLIN);
+        }
+    }
+
     fn retry(&mut self) {
         for (token, stream) in &mut self.streams {
             if !stream.stuck {
                 continue;
             }
-            if stream.step(&mut self.peek, &self.null, &self.tell).is_err() {
+            if stream
+                .step(&mut self.peek, &self.null, &self.tell, true)
+                .is_err()
+            {
                 stream.make_room(&self.null);
                 continue;
             }
@@ -244,7 +311,13 @@ fn filter(wanted: Wanted) -> Option<Filter> {
 }
 
 impl Stream {
-    fn step(&mut self, peek: &mut Peek, null: &File, tell: &Sender<Heard>) -> io::Result<Moved> {
+    fn step(
+        &mut self,
+        peek: &mut Peek,
+        null: &File,
+        tell: &Sender<Heard>,
+        flush: bool,
+    ) -> io::Result<Moved> {
         if let Some(filter) = &mut self.filter {
             let seen = peek.look(self.pipe.as_fd(), LOOK_BYTES)?;
             if seen.is_empty() {
@@ -255,7 +328,14 @@ impl Stream {
             discard(self.pipe.as_fd(), count, null)?;
             return Ok(Moved::Bytes(count));
         }
-        self.tap.step(self.pipe.as_fd(), self.capacity, peek, null)
+        let mut scratch = Scratch {
+            peek,
+            null,
+            speaker: &self.speaker,
+            flush,
+        };
+        self.tap
+            .step(self.pipe.as_fd(), self.capacity, &mut scratch)
     }
 
     /// To the log, and to whoever listens. What does not find a place is dropped: the program must not wait.

@@ -2,8 +2,8 @@
 //! much was written, and a wake-up. Processes of one program may share one.
 //! Not here: pipes (see `pump`), or reading lines (see `tail`).
 
-use super::file::{Moved, Peek, backup};
-use super::outlet::Outlet;
+use super::file::{Moved, backup};
+use super::outlet::{Outlet, Scratch};
 use crate::config::Sink;
 use std::fs::File;
 use std::io;
@@ -68,13 +68,12 @@ impl Tap {
         &self,
         pipe: BorrowedFd<'_>,
         capacity: usize,
-        peek: &mut Peek,
-        null: &File,
+        scratch: &mut Scratch<'_>,
     ) -> io::Result<Moved> {
         let mut outlet = self.outlet();
-        let moved = outlet.step(pipe, capacity, peek, null)?;
+        let moved = outlet.step(pipe, capacity, scratch)?;
         match moved {
-            Moved::Nothing => return Ok(moved),
+            Moved::Nothing | Moved::Partial => return Ok(moved),
             Moved::Bytes(count) => drop(self.written.fetch_add(count as u64, Ordering::Relaxed)),
             Moved::Rotated { count } => {
                 self.written.fetch_add(count as u64, Ordering::Relaxed);
@@ -129,6 +128,20 @@ impl Tap {
             Outlet::File(log) => log.reopen(),
             Outlet::Unopened(_) | Outlet::Plain(_) => Ok(()),
         }
+    }
+
+    /// The path, if old files of it are to be compressed.
+    pub(super) fn compresses(&self) -> Option<PathBuf> {
+        match &*self.outlet() {
+            Outlet::File(log) => log.compresses().map(Path::to_owned),
+            Outlet::Unopened(_) | Outlet::Plain(_) => None,
+        }
+    }
+
+    /// Does something while no file is renamed.
+    pub(super) fn holding_still<T>(&self, deed: impl FnOnce() -> T) -> T {
+        let _nothing_moves = self.outlet();
+        deed()
     }
 
     pub(super) fn lost(&self, bytes: u64) {
