@@ -50,7 +50,7 @@ pub(super) struct Daemon {
     kind: Kind,
     _server: Server,
     socket: PathBuf,
-    pid: u32,
+    pub(super) pid: u32,
     pub(super) began: Instant,
 }
 
@@ -63,16 +63,14 @@ impl Daemon {
         let socket = field.path("supervisor.sock");
         let pidfile = field.path("supervisord.pid");
         let config = format!(
-            "[supervisord]\nnodaemon=true\nlogfile={log}\npidfile={pid}\nchilddir={dir}\nminfds=1024\n\
+            "[supervisord]\nnodaemon=true\nlogfile={log}\npidfile={pid}\nminfds=1024\n\
              [unix_http_server]\nfile={socket}\n\
              [rpcinterface:supervisor]\nsupervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface\n\
              {programs}",
             log = field.path("supervisord.log").display(),
             pid = pidfile.display(),
-            dir = field.path("").display(),
             socket = socket.display(),
-        )
-        .replace(&format!("childdir={}\n", field.path("").display()), "");
+        );
         let config = field.write("supervisord.conf", &config)?;
         let mut command = Command::new(kind.program(field)?);
         command.arg("-c").arg(config);
@@ -95,7 +93,7 @@ impl Daemon {
     pub(super) fn own(&self) -> Vec<u32> {
         let brain = proc::children(self.pid)
             .into_iter()
-            .filter(|pid| self.kind == Kind::Ours && proc::name(*pid) == "trine-superviso");
+            .filter(|pid| self.kind == Kind::Ours && proc::command(*pid).contains("--brain"));
         std::iter::once(self.pid).chain(brain).collect()
     }
 
@@ -131,7 +129,11 @@ impl Daemon {
     }
 
     pub(super) fn call(&self, method: &str, params: &[Param<'_>]) -> anyhow::Result<String> {
-        rpc::call(&self.socket, method, params)
+        // Under load supervisord resets a connection now and then.
+        match rpc::call(&self.socket, method, params) {
+            Err(err) if err.is::<std::io::Error>() => rpc::call(&self.socket, method, params),
+            answer => answer,
+        }
     }
 
     /// Until it answers calls.

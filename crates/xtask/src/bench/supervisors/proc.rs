@@ -17,6 +17,12 @@ pub(super) fn name(pid: u32) -> String {
     text.unwrap_or_default().trim().to_owned()
 }
 
+/// The command line, its words ended by NUL.
+pub(super) fn command(pid: u32) -> String {
+    let text = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    String::from_utf8_lossy(&text).into_owned()
+}
+
 /// Nanoseconds on a processor so far, all threads.
 pub(super) fn cpu(pids: &[u32]) -> Duration {
     let nanos: u64 = threads(pids)

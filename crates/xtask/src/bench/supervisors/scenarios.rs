@@ -236,7 +236,7 @@ fn respawn(kind: Kind, field: &Field) -> anyhow::Result<Vec<f64>> {
         let start = Instant::now();
         kill(Pid::from_raw(i32::try_from(victim)?), Signal::SIGKILL)?;
         let time = daemon.until("the successor", || {
-            let now = proc::children(daemon.own()[0]);
+            let now = proc::children(daemon.pid);
             let fresh = now
                 .iter()
                 .find(|pid| !before.contains(pid) && proc::name(**pid) == "sleep");
