@@ -132,6 +132,12 @@ fn serve(
     } else {
         tracing::info!("Starting trine-wsgi {own}");
     }
+    if settings.reload {
+        tracing::warn!("Reloader is on. Use in development only!");
+        if settings.preload_app {
+            tracing::warn!("reload does not import a preloaded application again");
+        }
+    }
     let preloaded = if settings.preload_app {
         Some(preload(gil, &settings)?)
     } else {

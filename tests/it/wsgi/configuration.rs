@@ -1,6 +1,7 @@
 //! Configurations in Python: what is refused and in which words, what a reload reads again, and that gunicorn's own
 //! table of settings is ours.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 
 use e2e::client::get;
@@ -182,7 +183,7 @@ fn a_reload_reads_the_python_configuration_again() {
     let bind = format!("unix:{}", folder.join("app.sock").display());
     let config = |workers: &str, colour: &str| {
         let text = format!(
-            "import os\nbind = {bind:?}\nworkers = {workers}\nraw_env = ['COLOUR={colour}']\nchdir = {:?}\ncontrol = {:?}\n",
+            "import os\ncontrol_socket_mode = 0o660\nbind = {bind:?}\nworkers = {workers}\nraw_env = ['COLOUR={colour}']\nchdir = {:?}\ncontrol = {:?}\n",
             tools::apps(),
             folder.join("wsgi.sock"),
         );
@@ -202,6 +203,10 @@ fn a_reload_reads_the_python_configuration_again() {
             .map_or(0, Vec::len)
     };
     let pid = || get(app.clone(), "/pid").text();
+    let mode = std::fs::metadata(folder.join("wsgi.sock"))
+        .unwrap()
+        .permissions();
+    assert_eq!(mode.mode() & 0o777, 0o660);
     let first = pid();
 
     config("3", "green");
@@ -258,6 +263,54 @@ fn spew_prints_what_is_run_in_every_thread() {
         assert!(number.is_some(), "{run}");
         server.stop();
     }
+}
+
+#[test]
+fn with_reload_a_changed_file_is_served_and_a_broken_one_is_not() {
+    let Some(venv) = tools::venv() else { return };
+    let folder = Folder::new();
+    let bind = format!("unix:{}", folder.join("app.sock").display());
+    let write = |body: &str| {
+        let text = format!(
+            "def app(environ, start_response):\n    start_response('200 OK', [])\n    return [{body}]\n"
+        );
+        folder.write("site_here.py", text);
+    };
+    write("b'one'");
+    folder.write("words.txt", "one");
+    let launch = Launch::trine("trine-wsgi")
+        .args([
+            "--reload",
+            "--reload-extra-file",
+            "words.txt",
+            "-b",
+            &bind,
+            "site_here:app",
+        ])
+        .dir(folder.path())
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .env("VIRTUAL_ENV", &venv);
+    let server = launch.notify().start(&folder).wait_ready();
+    let text = || get(folder.join("app.sock"), "/").text();
+    assert_eq!(text(), "one");
+    write("b'two'");
+    wait::until("the changed file", || (text() == "two").then_some(()));
+    write("b'three'(");
+    wait::until("the broken file is told", || {
+        server
+            .output()
+            .contains("TypeError")
+            .then_some(())
+            .or_else(|| server.output().contains("SyntaxError").then_some(()))
+    });
+    assert_eq!(text(), "two");
+    write("b'four'");
+    wait::until("the mended file", || (text() == "four").then_some(()));
+    folder.write("words.txt", "two");
+    wait::until("the extra file", || {
+        server.output().contains("words.txt modified").then_some(())
+    });
+    server.stop();
 }
 
 #[test]

@@ -4,8 +4,10 @@
 //! Not here: what the messages say (`report`), which calls there are (`trine_control::route`).
 
 use std::collections::BTreeMap;
+use std::fs::Permissions;
 use std::io;
 use std::os::fd::AsFd as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::rc::Rc;
 
@@ -57,8 +59,16 @@ pub(super) struct Asked {
 }
 
 impl Control {
-    pub(super) fn bind(path: &Path, epoll: Rc<Epoll>) -> Result<Self, trine_service::Error> {
+    pub(super) fn bind(
+        path: &Path,
+        mode: u32,
+        epoll: Rc<Epoll>,
+    ) -> Result<Self, trine_service::Error> {
         let listener = trine_control::bind(path)?;
+        // Made for its owner alone; others are let in only if the settings say so.
+        if let Err(error) = std::fs::set_permissions(path, Permissions::from_mode(mode)) {
+            tracing::warn!("cannot give {} mode {mode:o}: {error}", path.display());
+        }
         epoll
             .add(listener.as_fd(), token::CONTROL, Interest::EPOLLIN)
             .map_err(trine_service::Error::Signals)?;

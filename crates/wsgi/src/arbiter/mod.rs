@@ -180,7 +180,11 @@ impl Arbiter {
         let control = match &settings.control {
             // It is the other arbiter's until that is gone.
             Some(_) if succession.is_second() => None,
-            Some(path) => Some(Control::bind(path, Rc::clone(&epoll))?),
+            Some(path) => Some(Control::bind(
+                path,
+                settings.control_mode,
+                Rc::clone(&epoll),
+            )?),
             None => None,
         };
         let (read, write) = file::pipe_cloexec_nonblock().map_err(Error::Arbiter)?;

@@ -300,7 +300,7 @@ impl Arbiter {
         if self.control.is_none()
             && let Some(path) = &settings.control
         {
-            match Control::bind(path, Rc::clone(&self.epoll)) {
+            match Control::bind(path, settings.control_mode, Rc::clone(&self.epoll)) {
                 Ok(control) => self.control = Some(control),
                 Err(error) => tracing::error!("{}", trine_service::exit::chain(&error)),
             }

@@ -17,7 +17,7 @@ use super::origin::Origin;
 use super::refuse;
 use super::settings::{
     ClientCertificates, HeaderMap, HeaderPolicy, LoggerClass, Logging, Paste, Protocol,
-    ProxyProtocol, ReloadEngine, Settings, Statsd, StatsdAddress, Syslog, Tls, WorkerClass,
+    ProxyProtocol, Settings, Statsd, StatsdAddress, Syslog, Tls, WorkerClass,
 };
 use super::validate::network;
 use super::value::{Value, quoted};
@@ -73,7 +73,6 @@ pub(super) fn settings(
             time(values, "request_timeout")
         },
         request_timeout_given: !values.get("request_timeout").is_nothing(),
-        queue_timeout: time(values, "queue_timeout"),
         graceful_timeout: time(values, "graceful_timeout").unwrap_or_default(),
         keepalive: time(values, "keepalive").unwrap_or_default(),
         head_timeout: client_time(values, "head_timeout"),
@@ -81,11 +80,6 @@ pub(super) fn settings(
         send_timeout: client_time(values, "send_timeout"),
         preload_app: values.bool("preload_app"),
         reload: values.bool("reload"),
-        reload_engine: match values.text("reload_engine") {
-            Some("poll") => ReloadEngine::Poll,
-            Some("inotify") => ReloadEngine::Inotify,
-            _ => ReloadEngine::Auto,
-        },
         reload_extra_files: values
             .texts("reload_extra_files")
             .into_iter()

@@ -41,7 +41,6 @@ pub struct Settings {
     pub request_timeout: Option<Duration>,
     /// Whether `request_timeout` was given, rather than taken from `timeout`.
     pub request_timeout_given: bool,
-    pub queue_timeout: Option<Duration>,
     pub graceful_timeout: Duration,
     pub keepalive: Duration,
     pub head_timeout: Duration,
@@ -49,7 +48,6 @@ pub struct Settings {
     pub send_timeout: Duration,
     pub preload_app: bool,
     pub reload: bool,
-    pub reload_engine: ReloadEngine,
     /// Paths and patterns, as they were written.
     pub reload_extra_files: Vec<String>,
     pub spew: bool,
@@ -115,13 +113,6 @@ impl WorkerClass {
             Self::Gthread => "gthread",
         }
     }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ReloadEngine {
-    Auto,
-    Poll,
-    Inotify,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

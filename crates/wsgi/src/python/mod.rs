@@ -25,6 +25,7 @@ mod load;
 mod logger;
 mod objects;
 mod outcome;
+mod reloader;
 mod request_hooks;
 mod server_name;
 mod socket;
@@ -51,6 +52,7 @@ pub use interrupt::{Interrupt, call_off, interrupt_main, interrupt_threads, thre
 pub use load::{App, LoadError, freeze, load};
 pub use logger::{Logger, is_log_relayed};
 pub use objects::{Object, prepare};
+pub use reloader::watch_files;
 pub use request_hooks::RequestHooks;
 pub use server_name::tell_environment;
 pub use spew::spew;

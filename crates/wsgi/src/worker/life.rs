@@ -203,6 +203,9 @@ pub fn run(gil: Gil<'_>, boot: Boot) -> i32 {
             Err(error) => return refuse(&boot, &tell(&error), error.exit_code().into()),
         },
     };
+    if boot.settings.reload {
+        python::watch_files(gil, &boot.settings.reload_extra_files);
+    }
     let hooked = boot.hooked.share(gil);
     let hooks = boot.settings.hooks.clone();
     let (code, finalize) = match Worker::new(gil, &app, boot) {

@@ -59,7 +59,8 @@ pub(super) static SETTINGS: &[Setting] = settings! {
     reload Debugging ["--reload"] "" On, Bool, Is::Bool(false), None, Identical,
         "Start workers anew when a file of the application changes; for development.";
     reload_engine Debugging ["--reload-engine"] "STRING" Word,
-        OneOf(&["auto", "poll", "inotify"], Wrong::Exactly("reload_engine")), Is::Text("auto"), None, Identical,
+        OneOf(&["auto", "poll", "inotify"], Wrong::Exactly("reload_engine")), Is::Text("auto"), None,
+        Mapped("files are looked at each second, whichever is named"),
         "How changes are found: auto, poll, inotify.";
     reload_extra_files Debugging ["--reload-extra-file"] "FILES" Each, Files, Is::Texts(&[]), None, Identical,
         "More files and patterns to watch with reload. May come again.";

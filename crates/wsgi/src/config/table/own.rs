@@ -20,8 +20,6 @@ pub(super) static SETTINGS: &[Setting] = settings! {
         "The access log as one JSON object a line instead of access_log_format.";
     request_timeout Own ["--request-timeout"] "TIME" Word, MaybeSeconds, Nothing, None, Ours,
         "A request that takes longer is interrupted, and answered 504; 0 is never. Unset: timeout with one thread, never with more.";
-    queue_timeout Own ["--queue-timeout"] "TIME" Word, Seconds, Int(0), None, Ours,
-        "A request that waited longer for a thread is answered 503 and never reaches the application; 0 is never.";
     head_timeout Own ["--head-timeout"] "TIME" Word, Seconds, Int(30), None, Ours,
         "How long a client may take to send a whole head.";
     body_timeout Own ["--body-timeout"] "TIME" Word, Seconds, Int(60), None, Ours,
