@@ -1,6 +1,7 @@
 //! trine-wsgi alone: its two kinds of socket, both workers, draining, time limits, refusals.
 
 mod access_log;
+mod applications;
 mod command_lines;
 mod configuration;
 mod differential;
