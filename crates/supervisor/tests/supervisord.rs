@@ -459,3 +459,28 @@ fn start(house: &House, name: &str) {
     let reply = std::io::read_to_string(&mut peer).unwrap();
     assert!(reply.contains("<boolean>1</boolean>"), "{reply}");
 }
+
+/// Nothing happens any more by itself then, so nothing may be waited for.
+#[test]
+fn a_program_between_two_attempts_holds_up_neither_the_end_nor_a_restart() {
+    let config = "[supervisord]
+[program:fails]
+command=false
+startretries=1000
+[program:stays]
+command=sleep 1000
+priority=1
+startsecs=0
+";
+    let house = House::new(config);
+    let daemon = house.start(&["-c", "s.conf"]);
+    house.until_logged_times("exited: fails (exit status 1; not expected)", 2);
+    house.until_logged("success: stays entered RUNNING state");
+    daemon.signal(Signal::SIGHUP);
+    house.until_logged_times("supervisord started with pid", 2);
+    house.until_logged_times("success: stays entered RUNNING state", 2);
+    house.until_logged_times("exited: fails (exit status 1; not expected)", 4);
+    daemon.signal(Signal::SIGTERM);
+    daemon.until_gone();
+    assert!(!house.read("supervisord.log").contains("asked to end again"));
+}

@@ -140,18 +140,28 @@ impl Supervisor {
 
     /// Tells those who are next to stop; ends when there is nobody left.
     pub async fn stop_next_batch(&mut self) -> Result<(), Error> {
-        let unfinished = self.unfinished();
-        if self.daemon.restarting {
-            if unfinished.is_empty() {
+        if !self.daemon.restarting {
+            self.set_phase(Phase::Draining);
+        }
+        // What only waits for another attempt is at rest at once, and nothing else will tell us to go on.
+        loop {
+            let before = self.unfinished().len();
+            if before == 0 && self.daemon.restarting {
                 return self.begin_again().await;
             }
-        } else {
-            self.set_phase(Phase::Draining);
-            if unfinished.is_empty() {
+            if before == 0 {
                 self.set_phase(Phase::Gone);
                 return Ok(());
             }
+            self.tell_next_batch()?;
+            if self.unfinished().len() == before {
+                return Ok(());
+            }
         }
+    }
+
+    fn tell_next_batch(&mut self) -> Result<(), Error> {
+        let unfinished = self.unfinished();
         let waiting: Vec<String> = self
             .processes
             .iter()
