@@ -8,6 +8,7 @@ mod ending;
 mod failure;
 mod logs;
 mod reload;
+mod run;
 mod run_dir;
 mod status;
 mod supervisor;
@@ -20,8 +21,7 @@ use std::process::ExitCode;
 
 use trine_service::exit::Exit;
 
-use crate::cli::{Cli, Command, SupervisorCommand};
-use crate::supervisor::Supervisor;
+use crate::cli::{Cli, Command};
 
 fn main() -> ExitCode {
     if supervisorctl::is_called_so(std::env::args_os().next().as_ref()) {
@@ -34,48 +34,8 @@ fn main() -> ExitCode {
     if let Command::Ctl(args) = &cli.command {
         return supervisorctl::as_ctl(args, &cli);
     }
-    match run(cli) {
+    match run::run(cli) {
         Ok(exit) => exit.into(),
         Err(error) => failure::tell(&error).into(),
     }
-}
-
-/// One current-thread runtime for whatever the command asks of the control sockets.
-fn run(cli: Cli) -> anyhow::Result<Exit> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    let run_dir = cli.run_dir()?;
-    runtime.block_on(async {
-        match cli.command {
-            Command::Up(args) => up::run(args, run_dir).await,
-            Command::Status(args) => status::run(&args, &run_dir).await,
-            Command::Logs(args) => logs::run(&args, &run_dir).await,
-            Command::Start(args) => actions::start(&args, &run_dir).await,
-            Command::Stop(args) => actions::stop(&args, &run_dir).await,
-            Command::Restart(args) => actions::restart(&args, &run_dir).await,
-            Command::Reload(args) => reload::run(&args, &run_dir).await,
-            Command::Ctl(_) => Ok(Exit::Ok), // done in `main`: it has a runtime of its own
-            Command::Down => actions::down(&run_dir).await,
-            Command::Top(args) => {
-                let supervisor = Supervisor::at(args.control.as_deref(), &run_dir);
-                tokio::task::LocalSet::new()
-                    .run_until(top::run(supervisor))
-                    .await
-            }
-            Command::Scale(args) => {
-                upkeep::scale(&args, &Supervisor::at(args.at.control.as_deref(), &run_dir)).await
-            }
-            Command::RollingRestart(args) => {
-                let supervisor = Supervisor::at(args.at.control.as_deref(), &run_dir);
-                upkeep::rolling_restart(&args, &supervisor).await
-            }
-            Command::Update(args) => {
-                upkeep::update(&args, &Supervisor::at(args.at.control.as_deref(), &run_dir)).await
-            }
-            Command::Supervisor(SupervisorCommand::Upgrade(args)) => {
-                upkeep::upgrade(&args, &Supervisor::at(args.at.control.as_deref(), &run_dir)).await
-            }
-        }
-    })
 }
