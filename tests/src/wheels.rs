@@ -157,6 +157,10 @@ fn build_server(tools: &Path, python: &Python, dist: &Path) {
         .arg(&python.program)
         .arg("--target-dir")
         .arg(work());
+    // Built once and thrown away: nothing to debug, nothing to build again.
+    maturin
+        .env("CARGO_PROFILE_DEV_DEBUG", "0")
+        .env("CARGO_INCREMENTAL", "0");
     // What cargo and the test run say about the build of the tests must not reach this one.
     for name in ["CARGO_MANIFEST_DIR", "PYO3_PYTHON", "VIRTUAL_ENV"] {
         maturin.env_remove(name);
