@@ -19,8 +19,6 @@ mod upkeep;
 
 use std::process::ExitCode;
 
-use trine_service::exit::Exit;
-
 use crate::cli::{Cli, Command};
 
 fn main() -> ExitCode {
