@@ -76,9 +76,9 @@ impl Notifier {
         self.send(&format!("READY=1\nSTATUS={}", one_line(status)))
     }
 
-    /// STATUS=…: one line for people, shown by `systemctl status`.
+    /// STATUS=…: one line for people, shown by `systemctl status`. Never waits: a manager that does not read misses it.
     pub fn status(&self, status: &str) -> Result<(), Error> {
-        self.send(&format!("STATUS={}", one_line(status)))
+        self.deliver(&format!("STATUS={}", one_line(status)), None)
     }
 
     /// RELOADING=1 with the monotonic time that `Type=notify-reload` asks for.
@@ -109,10 +109,14 @@ impl Notifier {
 
     /// Any lines of `NAME=value`, as one datagram.
     pub fn send(&self, lines: &str) -> Result<(), Error> {
+        self.deliver(lines, Some(SEND_TIMEOUT))
+    }
+
+    fn deliver(&self, lines: &str, patience: Option<Duration>) -> Result<(), Error> {
         let Some(address) = &self.address else {
             return Ok(());
         };
-        let sent = send_to(address, lines);
+        let sent = send_to(address, lines, patience);
         sent.map_err(|source| Error::Notify {
             address: address.clone(),
             source,
@@ -120,10 +124,13 @@ impl Notifier {
     }
 }
 
-fn send_to(address: &str, lines: &str) -> io::Result<()> {
+fn send_to(address: &str, lines: &str, patience: Option<Duration>) -> io::Result<()> {
     let to = socket_addr(address)?;
     let socket = UnixDatagram::unbound()?;
-    socket.set_write_timeout(Some(SEND_TIMEOUT))?;
+    match patience {
+        Some(patience) => socket.set_write_timeout(Some(patience))?,
+        None => socket.set_nonblocking(true)?,
+    }
     socket.send_to_addr(lines.as_bytes(), &to).map(drop)
 }
 
