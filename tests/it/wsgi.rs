@@ -5,6 +5,7 @@ mod applications;
 mod command_lines;
 mod configuration;
 mod differential;
+mod faults;
 mod gateway;
 mod refusals;
 mod ships;
