@@ -366,7 +366,7 @@ logconfig_dict:
   loggers: {x: {level: INFO}}
 secure_scheme_headers: {X-FORWARDED-PROTO: https}
 forwarded_allow_ips: [10.0.0.0/8, '::1']
-certfile: wsgi.yaml
+pidfile: run/wsgi.pid
 when_ready: os.path.basename
 max_worker_memory: 512MiB
 ",
@@ -392,7 +392,7 @@ max_worker_memory: 512MiB
             "{'X-FORWARDED-PROTO': 'https'}".to_owned(),
         ),
         ("forwarded_allow_ips", "['10.0.0.0/8', '::1']".to_owned()),
-        ("certfile", format!("{at}/wsgi.yaml")),
+        ("pidfile", format!("{at}/run/wsgi.pid")),
         ("when_ready", "<basename()>".to_owned()),
         ("max_worker_memory", "536870912".to_owned()),
     ] {
