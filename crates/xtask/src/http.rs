@@ -1,8 +1,10 @@
 //! One HTTP request per connection: enough to look at an answer before trusting a server.
 //! Not here: keep-alive, redirects, TLS. Written apart from `trine-http1`, so that one mistake cannot hide in both.
 
-use std::io::{Read as _, Write as _};
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
@@ -36,6 +38,16 @@ pub(crate) fn get(server: SocketAddr, target: &str) -> anyhow::Result<Answer> {
     ask(server, "GET", target, &[], b"")
 }
 
+/// The same on a Unix socket.
+pub(crate) fn get_unix(socket: &Path, target: &str) -> anyhow::Result<Answer> {
+    let mut stream = UnixStream::connect(socket)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    let request = format!("GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    let (answer, took) = exchange(&mut stream, request.as_bytes())
+        .with_context(|| format!("GET {target} from {}", socket.display()))?;
+    parse(&answer, took).with_context(|| format!("the answer to GET {target}"))
+}
+
 /// Sends one request and reads the answer until the server closes.
 pub(crate) fn ask(
     server: SocketAddr,
@@ -55,14 +67,22 @@ pub(crate) fn ask(
     request += "\r\n";
     let mut bytes = request.into_bytes();
     bytes.extend_from_slice(body);
-    let (answer, took) =
-        exchange(server, &bytes).with_context(|| format!("{method} http://{server}{target}"))?;
+    let (answer, took) = connect(server)
+        .and_then(|mut stream| exchange(&mut stream, &bytes))
+        .with_context(|| format!("{method} http://{server}{target}"))?;
     parse(&answer, took).with_context(|| format!("the answer to {method} {target}"))
 }
 
-fn exchange(server: SocketAddr, request: &[u8]) -> anyhow::Result<(Vec<u8>, Duration)> {
-    let mut stream = TcpStream::connect_timeout(&server, PATIENCE)?;
+fn connect(server: SocketAddr) -> anyhow::Result<TcpStream> {
+    let stream = TcpStream::connect_timeout(&server, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
+    Ok(stream)
+}
+
+fn exchange(
+    stream: &mut (impl Read + Write),
+    request: &[u8],
+) -> anyhow::Result<(Vec<u8>, Duration)> {
     stream.write_all(request)?;
     let mut answer = vec![0; 1];
     stream.read_exact(&mut answer).context("no answer")?;

@@ -11,6 +11,7 @@ mod server;
 mod setup;
 mod subjects;
 mod supervisors;
+mod wsgi;
 
 use std::thread::available_parallelism;
 use std::time::Duration;
@@ -45,6 +46,9 @@ pub(crate) fn run(options: &BenchOptions) -> anyhow::Result<bool> {
                 subjects.join(", ")
             );
         }
+        for (name, what, peers) in wsgi::list() {
+            println!("{name:<12} {what} [{peers}]");
+        }
         for (name, what) in supervisors::list() {
             println!("{name:<12} {what} [trine-supervisor, supervisord]");
         }
@@ -67,6 +71,12 @@ pub(crate) fn run(options: &BenchOptions) -> anyhow::Result<bool> {
     if options.scenarios.is_empty() || !of_supervisors.is_empty() {
         supervisors::run(&supervisors::choose(&of_supervisors), options)?;
     }
+    let (of_wsgi, others): (Vec<String>, Vec<String>) = others
+        .into_iter()
+        .partition(|name| wsgi::list().any(|(known, ..)| known == name));
+    if options.scenarios.is_empty() || !of_wsgi.is_empty() {
+        wsgi::run(&of_wsgi, options)?;
+    }
     if !options.scenarios.is_empty() && others.is_empty() {
         return Ok(true);
     }
@@ -82,7 +92,7 @@ pub(crate) fn run(options: &BenchOptions) -> anyhow::Result<bool> {
         .flat_map(|scenario| &scenario.subjects)
         .any(|subject| subject.ours);
     if with_ours && !options.no_build {
-        build_release(&["trine-proxy", "trine-wsgi"])?;
+        build_release(&["trine-proxy"])?;
     }
     let binaries = target().join("release");
     for scenario in chosen {
@@ -105,6 +115,7 @@ fn choose(names: &[String]) -> anyhow::Result<Vec<Scenario>> {
         .iter()
         .map(|scenario| scenario.name)
         .chain(supervisors::list().map(|(name, _)| name))
+        .chain(wsgi::list().map(|(name, ..)| name))
         .collect();
     if let Some(unknown) = names.iter().find(|name| !known.contains(&name.as_str())) {
         bail!(

@@ -127,6 +127,20 @@ impl Server {
         Ok(())
     }
 
+    pub(super) fn alive(&mut self) -> anyhow::Result<bool> {
+        Ok(self.child.try_wait()?.is_none())
+    }
+
+    /// Its output.
+    pub(super) fn said(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// The share of memory of all its processes, in MiB (PSS).
+    pub(super) fn pss_mib(&self) -> f64 {
+        pss_mib(&tree(self.child.id()))
+    }
+
     /// User and system time of the whole process tree so far, processes that ended included.
     pub(super) fn cpu(&self) -> Duration {
         let ticks: u64 = tree(self.child.id()).into_iter().map(cpu_ticks).sum();
@@ -147,6 +161,19 @@ impl Drop for Server {
         let _nobody_left = killpg(group, Signal::SIGKILL);
         let _reaped = self.child.wait();
     }
+}
+
+/// Their share of memory in MiB (PSS).
+pub(super) fn pss_mib(pids: &[u32]) -> f64 {
+    let kib: u64 = pids
+        .iter()
+        .filter_map(|pid| fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok())
+        .filter_map(|text| {
+            let line = text.lines().find(|line| line.starts_with("Pss:"))?;
+            line.split_whitespace().nth(1)?.parse::<u64>().ok()
+        })
+        .sum();
+    kib as f64 / 1024.0
 }
 
 /// The CPU time of this process's children that have ended: of the load generator, before and after it.

@@ -13,8 +13,13 @@ const LOAD: Tool = Tool {
     package: "wrk",
     for_what: "any measurement",
 };
-const PEERS: [Tool; 3] = [
+const PEERS: [Tool; 4] = [
     LOAD,
+    Tool {
+        program: "h2load",
+        package: "nghttp2-client",
+        for_what: "the measurement on a Unix socket",
+    },
     Tool {
         program: "nginx",
         package: "nginx",

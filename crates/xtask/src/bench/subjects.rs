@@ -2,7 +2,6 @@
 
 mod files;
 mod proxies;
-mod wsgi;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -50,7 +49,7 @@ pub(super) struct Running {
 }
 
 pub(super) fn scenarios() -> Vec<Scenario> {
-    vec![wsgi::hello(), proxies::unix(), files::small()]
+    vec![proxies::unix(), files::small()]
 }
 
 fn always() -> Option<String> {

@@ -61,16 +61,3 @@ fn threads(pids: &[u32]) -> Vec<String> {
     }
     all
 }
-
-/// Their share of memory in MiB (PSS).
-pub(super) fn pss_mib(pids: &[u32]) -> f64 {
-    let kib: u64 = pids
-        .iter()
-        .filter_map(|pid| fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok())
-        .filter_map(|text| {
-            let line = text.lines().find(|line| line.starts_with("Pss:"))?;
-            line.split_whitespace().nth(1)?.parse::<u64>().ok()
-        })
-        .sum();
-    kib as f64 / 1024.0
-}

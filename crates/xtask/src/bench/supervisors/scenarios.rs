@@ -7,7 +7,7 @@ use anyhow::bail;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::super::server::Field;
+use super::super::server::{Field, pss_mib};
 use super::daemon::{Daemon, Kind, length};
 use super::proc;
 use super::rpc::Param;
@@ -167,11 +167,7 @@ fn idle(kind: Kind, field: &Field) -> anyhow::Result<Vec<f64>> {
     let minutes = TIME.as_secs_f64() / 60.0;
     let cpu = proc::cpu(&own).saturating_sub(cpu);
     let woken = (proc::wakeups(&own) - wakeups) as f64 / minutes;
-    Ok(vec![
-        proc::pss_mib(&own),
-        milliseconds(cpu) / minutes,
-        woken,
-    ])
+    Ok(vec![pss_mib(&own), milliseconds(cpu) / minutes, woken])
 }
 
 /// Writes 200 MB, `size` bytes at a time.
