@@ -171,7 +171,8 @@ fn an_upgrade_in_the_background_can_be_backed_out() {
     // Back out.
     signal_pid(old, Signal::SIGHUP);
     server.wait_notified("READY=1");
-    signal_pid(new, Signal::SIGQUIT);
+    // QUIT would do, and end the requests that it is at.
+    signal_pid(new, Signal::SIGTERM);
     wait_gone(new);
     wait_served_by(&server, old);
     assert!(asking.stop() > 10);
@@ -382,5 +383,31 @@ fn sockets_of_each_worker_own() {
         stream.read_to_string(&mut answer).unwrap();
         assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
     }
+    server.stop();
+}
+
+#[test]
+fn with_reload_a_syntax_error_is_a_page_and_goes_when_it_is_mended() {
+    let server = Server::spawn_in(|dir| {
+        fs::write(dir.join("dev.py"), "def app(:\n").unwrap();
+        let folder = dir.display().to_string();
+        ["--reload", "--chdir", &folder, "dev:app"]
+            .map(str::to_owned)
+            .to_vec()
+    });
+    server.wait_notified("READY=1");
+    assert!(server.get("/").contains("SyntaxError"), "{}", server.log());
+    let good = |text: &str| {
+        let app =
+            format!("def app(environ, start):\n    start('200 OK', [])\n    return [b'{text}']\n");
+        fs::write(server.path("dev.py"), app).unwrap();
+        wait_for(text, || (server.get("/") == text).then_some(()));
+    };
+    good("mended");
+    fs::write(server.path("dev.py"), "def app(:\n").unwrap();
+    wait_for("the page again", || {
+        server.get("/").contains("SyntaxError").then_some(())
+    });
+    good("mended again");
     server.stop();
 }

@@ -34,6 +34,20 @@ pub enum LoadError {
 }
 
 impl LoadError {
+    /// The traceback, if it ends in a syntax error.
+    #[must_use]
+    pub fn syntax_error(&self) -> Option<&str> {
+        let Self::Import { traceback, .. } = self else {
+            return None;
+        };
+        let last = traceback.lines().last()?;
+        let kinds = ["SyntaxError", "IndentationError", "TabError"];
+        kinds
+            .iter()
+            .any(|kind| last.starts_with(kind))
+            .then_some(traceback)
+    }
+
     #[must_use]
     pub fn traceback(&self) -> &str {
         let (Self::Import { traceback, .. } | Self::Unusable { traceback, .. }) = self;

@@ -52,7 +52,7 @@ pub use interrupt::{Interrupt, call_off, interrupt_main, interrupt_threads, thre
 pub use load::{App, LoadError, freeze, load};
 pub use logger::{Logger, is_log_relayed};
 pub use objects::{Object, prepare};
-pub use reloader::watch_files;
+pub use reloader::{failing_app, watch_files};
 pub use request_hooks::RequestHooks;
 pub use server_name::tell_environment;
 pub use spew::spew;

@@ -196,15 +196,26 @@ pub fn run(gil: Gil<'_>, boot: Boot) -> i32 {
         tracing::error!("Exception in worker process: {why}");
         return refuse(&boot, &why, BOOT_FAILED);
     }
+    let mut watched = boot.settings.reload_extra_files.clone();
     let app = match &boot.preloaded {
         Some(app) => app.share(gil),
         None => match python::load(gil, &boot.settings.app, boot.settings.paste.as_ref()) {
             Ok(app) => app,
-            Err(error) => return refuse(&boot, &tell(&error), error.exit_code().into()),
+            Err(error) => {
+                let why = tell(&error);
+                let page = error.syntax_error().filter(|_| boot.settings.reload);
+                match page.map(|traceback| python::failing_app(gil, traceback)) {
+                    Some(Ok((page, files))) => {
+                        watched.extend(files);
+                        page
+                    }
+                    Some(Err(_)) | None => return refuse(&boot, &why, error.exit_code().into()),
+                }
+            }
         },
     };
     if boot.settings.reload {
-        python::watch_files(gil, &boot.settings.reload_extra_files);
+        python::watch_files(gil, &watched);
     }
     let hooked = boot.hooked.share(gil);
     let hooks = boot.settings.hooks.clone();
@@ -503,7 +514,10 @@ impl Worker {
     fn mind_sender(&self, came: Came) {
         let Some(sender) = came.sender else { return };
         let arbiter = self.boot.arbiter;
-        let ours = sender.pid == arbiter.as_raw() || process::getppid() != arbiter;
+        let ours = [arbiter, process::getpid()]
+            .iter()
+            .any(|pid| pid.as_raw() == sender.pid)
+            || process::getppid() != arbiter;
         if ours || came.signal == Signal::SIGUSR1 {
             return;
         }
