@@ -133,6 +133,11 @@ impl Inline {
                 io.flush_dirty();
                 self.batch_began = None;
             }
+            // While calls last, others put requests in line without end; a stop is heard between two calls all the same.
+            if io.has_notice() {
+                io.absorb();
+                break;
+            }
         }
         io.flush_dirty();
         self.batch_began = None;

@@ -207,7 +207,7 @@ impl Io {
     }
 
     /// Goes through what the last wait brought without starting anything: requests that are complete wait in line.
-    fn absorb(&mut self) {
+    pub(super) fn absorb(&mut self) {
         while self.seen < self.count {
             let event = self.events[self.seen];
             self.seen += 1;

@@ -244,6 +244,12 @@ pub fn run(gil: Gil<'_>, boot: Boot) -> i32 {
 /// Tells log and arbiter why there is no application.
 fn tell(error: &python::LoadError) -> String {
     match error {
+        // INT or QUIT came while it imported: nothing is wrong with the application.
+        python::LoadError::Import { traceback, .. }
+            if traceback.trim_end().ends_with("\nSystemExit: 0") =>
+        {
+            "it was told to end while it imported the application".to_owned()
+        }
         python::LoadError::Import { traceback, summary } => {
             tracing::error!("Exception in worker process\n{traceback}");
             let last = traceback.lines().last().unwrap_or(summary);
