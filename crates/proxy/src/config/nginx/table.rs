@@ -122,7 +122,12 @@ pub(crate) const TABLE: &[Known] = &[
     works("worker_processes", MAIN, ONE),
     works("pid", MAIN, ONE),
     works("error_log", MAIN | HSL, MORE),
-    works("daemon", MAIN, FLAG),
+    accepted(
+        "daemon",
+        MAIN,
+        FLAG,
+        "it stays in the foreground; start it by systemd or a supervisor",
+    ),
     accepted("master_process", MAIN, FLAG, "there is one process"),
     accepted(
         "worker_cpu_affinity",
@@ -210,7 +215,12 @@ pub(crate) const TABLE: &[Known] = &[
     works("error_page", HSLI, Args::Words(2, ANY)),
     works("recursive_error_pages", HSL, FLAG),
     works("return", SERVER | LOCATION | IF | SERVER_IF, ONE_OR_TWO),
-    works("server_tokens", HSL, ONE),
+    accepted(
+        "server_tokens",
+        HSL,
+        ONE,
+        "the Server field never has a version",
+    ),
     works("default_type", HSL, ONE),
     works("types", HSL, Args::Block(0, 0)),
     accepted("types_hash_max_size", HSL, ONE, TUNING),
@@ -230,7 +240,12 @@ pub(crate) const TABLE: &[Known] = &[
     works("log_not_found", HSL, FLAG),
     accepted("log_subrequest", HSL, FLAG, "there are no subrequests"),
     works("keepalive_timeout", HSL, ONE_OR_TWO),
-    works("keepalive_requests", HSL, ONE),
+    accepted(
+        "keepalive_requests",
+        HSL,
+        ONE,
+        "connections are kept for any number of requests",
+    ),
     accepted(
         "keepalive_time",
         HSL,
