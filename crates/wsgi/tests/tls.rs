@@ -144,6 +144,30 @@ fn requests_and_answers_of_all_sizes_in_both_versions() {
     }
 }
 
+/// Some of these answers fill the socket to the last byte that it takes: the farewell has to wait for a reader.
+#[test]
+fn a_full_socket_does_not_swallow_the_farewell() {
+    let authority = Authority::new();
+    let client = authority.client(rustls::DEFAULT_VERSIONS, None);
+    for kind in KINDS {
+        let server = authority.start(kind);
+        for size in (60_000..300_000).step_by(6_000) {
+            let mut stream = connect(&server, &client);
+            let path = format!("/of_size?{size}");
+            stream.write_all(&get(&path)).unwrap();
+            let mut answer = vec![0; 1];
+            stream.read_exact(&mut answer).unwrap();
+            // The server writes meanwhile whatever finds room; who reads too early only sees less of the matter.
+            std::thread::sleep(std::time::Duration::from_millis(10));
+            // Without close_notify this is an error.
+            stream.read_to_end(&mut answer).unwrap();
+            let count = answer.iter().filter(|&&byte| byte == b'x').count();
+            assert_eq!(count, size + 1, "of Content-Type's x and the body");
+        }
+        server.stop();
+    }
+}
+
 #[test]
 fn who_does_not_speak_tls_is_told_so_and_holds_nobody_up() {
     let authority = Authority::new();

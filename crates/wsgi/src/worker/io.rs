@@ -244,9 +244,12 @@ impl Io {
         if event.writable() && !conn.out.is_empty() {
             self.flush(token);
         } else if event.writable() && conn.fd.is_tls() {
-            // A handshake that found the socket full.
+            // A handshake or a farewell that found the socket full.
             conn.broken |=
                 matches!(conn.fd.flush(), Err(error) if error.kind() != io::ErrorKind::WouldBlock);
+            if matches!(conn.state, State::Closing) && !conn.dirty {
+                return self.after_last(token);
+            }
         }
         let Some(conn) = self.get_mut(token) else {
             return;

@@ -147,14 +147,19 @@ impl Transport {
         }
     }
 
+    /// Sends TLS's word for the end, close_notify (RFC 8446, 6.1); WouldBlock while the socket has no room for it.
+    pub fn farewell(&self) -> io::Result<()> {
+        match self.session() {
+            Some(mut session) if session.state == State::Tls => {
+                session.tls.send_close_notify();
+                session.flush(&self.fd)
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Says that nothing more comes from us.
     pub fn end(&self) -> io::Result<()> {
-        if let Some(mut session) = self.session()
-            && session.state == State::Tls
-        {
-            session.tls.send_close_notify();
-            let _ = session.flush(&self.fd);
-        }
         net::shutdown(&self.fd, Shutdown::Write)
     }
 }

@@ -170,6 +170,11 @@ def large_list(environ, start_response):
     return [b"x" * 3_000_000]
 
 
+def of_size(environ, start_response):
+    start_response("200 OK", PLAIN)
+    return [b"x" * int(environ["QUERY_STRING"])]
+
+
 def large_blocks(environ, start_response):
     start_response("200 OK", PLAIN)
     return Body((b"x" * 300_000 for _ in range(10)), "large")

@@ -135,12 +135,20 @@ impl Io {
 
     /// Closes so that the client can still read what was sent, if it has sent us more than we have read.
     pub(super) fn close_gently(&mut self, token: Token) {
-        let deadline = self.now_ms() + ms(self.rules.deadlines.linger);
+        let now = self.now_ms();
+        let deadline = now + ms(self.rules.deadlines.linger);
+        let send = now + ms(self.rules.deadlines.send);
         let Some(conn) = place(&mut self.places, token) else {
             return;
         };
+        if matches!(conn.fd.farewell(), Err(error) if error.kind() == io::ErrorKind::WouldBlock) {
+            // The answer just filled the socket; `Io::connection_event` comes back here when there is room.
+            conn.state = State::Closing;
+            conn.deadline = send;
+            return self.settle(token);
+        }
         let unread = conn.readable && !conn.ended;
-        // TLS has a word for the end; and where the application holds the socket open, closing ours says nothing.
+        // TLS has said it; and where the application holds the socket open, closing ours says nothing.
         let says = unread || conn.lent || conn.fd.is_tls();
         let said = !says || conn.fd.end().is_ok();
         if !unread || !said {
