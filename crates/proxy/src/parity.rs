@@ -4,44 +4,45 @@
 
 use std::fmt::Write as _;
 
-use crate::config::nginx::table::{Standing, TABLE, context};
+use crate::config::nginx::table::{Known, SECTIONS, Standing, context};
 
 /// The document.
 pub(crate) fn document() -> String {
-    let count = |standing| {
-        TABLE
-            .iter()
-            .filter(|known| known.standing == standing)
-            .count()
-    };
     let mut out = format!(
         "# nginx directives\n\n\
          Printed by `trine-proxy --generate nginx-parity` from the table that the reader itself uses.\n\
-         Behaviour and defaults are those of nginx {}. {} directives work, {} are accepted and mean nothing here, \
-         {} are refused with file and line, unless they only say `off`.\n\
-         `--ignore-unsupported` turns refusals into warnings.\n\n\
-         | directive | where | standing | note |\n|---|---|---|---|\n",
+         Behaviour and defaults are those of nginx {}. What *works* does what it does there; what is *accepted* is \
+         read and means nothing here; what is *refused* ends the start with file and line, unless it only says `off`.\n\
+         `--ignore-unsupported` turns refusals into warnings.\n",
         crate::NGINX_VERSION,
-        count(Standing::Works),
-        count(Standing::Accepted),
-        count(Standing::Refused),
     );
-    for known in TABLE {
-        let standing = match known.standing {
-            Standing::Works => "works",
-            Standing::Accepted => "accepted",
-            Standing::Refused => "refused",
-        };
+    for (subject, rows) in SECTIONS {
         // Writing to a String cannot fail.
-        let _ = writeln!(
+        let _ = write!(
             out,
-            "| `{}` | {} | {standing} | {} |",
-            known.name,
-            places(known.contexts),
-            known.note
+            "\n## {subject}\n| directive | where | standing | note |\n|---|---|---|---|\n"
         );
+        for known in *rows {
+            row(&mut out, known);
+        }
     }
     out
+}
+
+fn row(out: &mut String, known: &Known) {
+    let standing = match known.standing {
+        Standing::Works => "works",
+        Standing::Accepted => "accepted",
+        Standing::Refused => "refused",
+    };
+    // Writing to a String cannot fail.
+    let _ = writeln!(
+        out,
+        "| `{}` | {} | {standing} | {} |",
+        known.name,
+        places(known.contexts),
+        known.note
+    );
 }
 
 fn places(contexts: u16) -> String {

@@ -158,7 +158,11 @@ fn lists_are_replaced_and_values_inherited() {
 
 #[test]
 fn no_two_rows_have_one_name() {
-    let mut names: Vec<_> = table::TABLE.iter().map(|known| known.name).collect();
+    let mut names: Vec<_> = table::SECTIONS
+        .iter()
+        .flat_map(|(_, rows)| *rows)
+        .map(|known| known.name)
+        .collect();
     names.sort_unstable();
     let count = names.len();
     names.dedup();

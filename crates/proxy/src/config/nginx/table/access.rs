@@ -1,0 +1,58 @@
+//! Rows of the table: added fields, access, identity.
+//!
+//! Not here: what they do (see `config::nginx::build`).
+
+use super::context::{LIMIT_EXCEPT, LOCATION, SERVER};
+use super::{ANY, Args, FLAG, HSL, HSLI, Known, MORE, NOT_HERE, ONE, ONE_OR_TWO, refused, works};
+
+pub(super) const ROWS: &[Known] = &[
+    works("add_header", HSLI, Args::Words(2, 3)),
+    works("expires", HSLI, ONE_OR_TWO),
+    refused("add_trailer", HSLI, Args::Words(2, 3), "remove it"),
+    works("add_header_inherit", HSLI, ONE),
+    works("allow", HSL | LIMIT_EXCEPT, ONE),
+    works("deny", HSL | LIMIT_EXCEPT, ONE),
+    refused(
+        "auth_basic",
+        HSL | LIMIT_EXCEPT,
+        ONE,
+        "not there yet; authenticate in the application",
+    ),
+    refused(
+        "auth_basic_user_file",
+        HSL | LIMIT_EXCEPT,
+        ONE,
+        "not there yet; authenticate in the application",
+    ),
+    refused(
+        "auth_request",
+        HSL,
+        ONE,
+        "not there yet; authenticate in the application",
+    ),
+    refused(
+        "auth_request_set",
+        HSL,
+        Args::Words(2, 2),
+        "not there yet; authenticate in the application",
+    ),
+    works("set_real_ip_from", HSL, ONE),
+    works("real_ip_header", HSL, ONE),
+    works("real_ip_recursive", HSL, FLAG),
+    refused(
+        "valid_referers",
+        SERVER | LOCATION,
+        MORE,
+        "check the Referer in the application",
+    ),
+    refused("secure_link", HSL, ONE, NOT_HERE),
+    refused("secure_link_md5", HSL, ONE, NOT_HERE),
+    works("satisfy", HSL, ONE),
+    refused(
+        "limit_except",
+        LOCATION,
+        Args::Block(1, ANY),
+        "answer other methods in the application",
+    ),
+    refused("auth_delay", HSL, ONE, "remove it"),
+];

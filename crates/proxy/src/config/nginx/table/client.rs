@@ -1,0 +1,67 @@
+//! Rows of the table: the connection to the client.
+//!
+//! Not here: what they do (see `config::nginx::build`).
+
+use super::{
+    Args, FLAG, HS, HSL, Known, MEMORY, MORE, ONE, ONE_OR_TWO, TUNING, accepted, refused, works,
+};
+
+pub(super) const ROWS: &[Known] = &[
+    works("keepalive_timeout", HSL, ONE_OR_TWO),
+    accepted(
+        "keepalive_requests",
+        HSL,
+        ONE,
+        "connections are kept for any number of requests",
+    ),
+    accepted(
+        "keepalive_time",
+        HSL,
+        ONE,
+        "connections end with their idle time or number of requests",
+    ),
+    accepted("keepalive_min_timeout", HSL, ONE, TUNING),
+    accepted(
+        "keepalive_disable",
+        HSL,
+        MORE,
+        "the browsers it is for are gone",
+    ),
+    works("client_header_timeout", HS, ONE),
+    works("client_body_timeout", HSL, ONE),
+    works("send_timeout", HSL, ONE),
+    accepted("client_header_buffer_size", HS, ONE, MEMORY),
+    accepted("large_client_header_buffers", HS, Args::Words(2, 2), MEMORY),
+    accepted("max_headers", HS, ONE, "at most 100 fields"),
+    accepted("connection_pool_size", HS, ONE, MEMORY),
+    accepted("request_pool_size", HS, ONE, MEMORY),
+    works("client_max_body_size", HSL, ONE),
+    accepted("client_body_buffer_size", HSL, ONE, "bodies are streamed"),
+    accepted(
+        "client_body_temp_path",
+        HSL,
+        Args::Words(1, 4),
+        "bodies are streamed",
+    ),
+    accepted(
+        "client_body_in_single_buffer",
+        HSL,
+        FLAG,
+        "bodies are streamed",
+    ),
+    refused(
+        "client_body_in_file_only",
+        HSL,
+        ONE,
+        "bodies are streamed; remove it",
+    ),
+    accepted("lingering_close", HSL, ONE, "on where it is needed"),
+    accepted("lingering_time", HSL, ONE, TUNING),
+    accepted("lingering_timeout", HSL, ONE, TUNING),
+    accepted(
+        "reset_timedout_connection",
+        HSL,
+        FLAG,
+        "a cut answer always ends with a reset",
+    ),
+];
