@@ -85,6 +85,7 @@ impl Supervisor {
         if let Some(reason) = cannot_spawn {
             if let Some(process) = self.processes.get_mut(id) {
                 process.record.spawn_error = Some(reason);
+                process.record.ended = Some(jiff::Timestamp::now());
             }
             return self.feed(id, Event::SpawnFailed);
         }

@@ -12,7 +12,7 @@ use super::probe::Found;
 use super::process::Process;
 use super::rolling::{Asker, Rolling};
 use super::shutdown::Closing;
-use super::start::House;
+use super::start::{self, House, NotRunnable};
 use super::upgrade::Upgrades;
 use crate::clock;
 use crate::config::{Config, Habits, Overrides};
@@ -222,7 +222,13 @@ impl Supervisor {
                 else {
                     return Ok(());
                 };
-                process.record.spawn_error = Some(failure.text);
+                // In supervisord's words where it has some for it.
+                let text = match start::check_command(&process.record.settings, &self.house) {
+                    Err(NotRunnable::Missing(text) | NotRunnable::Refused(text)) => text,
+                    Ok(()) => failure.text,
+                };
+                process.record.spawn_error = Some(text);
+                process.record.ended = Some(jiff::Timestamp::now());
                 self.feed(&id, Event::SpawnFailed)
             }
             Report::Exited {

@@ -7,6 +7,7 @@ use e2e::{tools, wait};
 
 use super::lanes::{Lane, Whose};
 
+/// What `backoff` names cannot be executed, so that no attempt has a moment in which it is STARTING and has a pid.
 const PROGRAMS: &str = "[program:running]
 command=/bin/cat
 startsecs=0
@@ -27,7 +28,7 @@ autorestart=false
 command=/bin/false
 startretries=0
 [program:backoff]
-command=/bin/false
+command=/etc/passwd
 startretries=100000
 [program:starting]
 command=/bin/sleep 1000
@@ -181,11 +182,11 @@ fn every_command_says_and_returns_the_same() {
     assert!(differences.is_empty(), "{differences}");
 }
 
-/// A line of `status`, for a moment at which nothing is tried: one that waits for its next attempt is now and then caught
-/// in the very middle of one.
+/// A line of `status`: `start` answers as soon as an attempt has failed, and the last one is then still to be counted.
 fn settled(line: &str) -> &str {
-    if line.starts_with("backoff ") && line.contains("STARTING") {
-        "backoff                          BACKOFF   Exited too quickly (process log may have details)"
+    let underway = line.contains("STARTING") || line.contains("BACKOFF");
+    if line.starts_with("fatal ") && underway {
+        "fatal                            FATAL     Exited too quickly (process log may have details)"
     } else {
         line
     }
