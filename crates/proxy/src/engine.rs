@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::access::Guard;
 use crate::access_log;
 use crate::config::{Config, Listen, PeerAddr, Upstream};
 use crate::conn::record::Record;
@@ -36,6 +37,7 @@ pub(crate) struct Engine {
     pub(crate) store: Store,
     pub(crate) deadlines: Rc<Deadlines>,
     pub(crate) files: Cache,
+    pub(crate) guard: Guard,
     pub(crate) time: WallClock,
     pub(crate) ids: Ids,
     pub(crate) logs: access_log::Writers,
@@ -181,6 +183,7 @@ impl Engine {
             store: Store::default(),
             deadlines: Deadlines::new(),
             files: Cache::default(),
+            guard: Guard::new(),
             time: WallClock::new(),
             ids: Ids::new(),
             logs,

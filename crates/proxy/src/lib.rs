@@ -5,6 +5,7 @@
 //! `conditional`, `config`. Not here: HTTP/1.1's grammar (`trine_http1`), the control API's messages
 //! (`trine_control`), system calls (`trine_sys`).
 
+mod access;
 mod access_log;
 mod cli;
 mod compress;

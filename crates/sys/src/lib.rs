@@ -4,6 +4,8 @@
 //! by the daemons. Functions return [`std::io::Error`]; the caller knows the path or address to add.
 //! Nothing here logs, reads configuration, or keeps state between calls.
 
+#[cfg(feature = "crypt")]
+pub mod crypt;
 pub mod epoll;
 pub mod fdpass;
 pub mod file;

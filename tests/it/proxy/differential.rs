@@ -11,6 +11,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::thread;
 
+use base64::Engine as _;
 use e2e::client::{Address, Client, Request};
 use e2e::daemon::Launch;
 use e2e::folder::Folder;
@@ -24,9 +25,27 @@ const CASES: &[(&str, &str)] = &[
     ("answers", include_str!("differential/answers.txt")),
     ("sites", include_str!("differential/sites.txt")),
     ("rewriting", include_str!("differential/rewriting.txt")),
+    ("access", include_str!("differential/access.txt")),
 ];
 const REVIEWED: &str = include_str!("differential/differences.txt");
 const FEWEST_CASES: usize = 150;
+
+/// `secret` in every form that a user file may have.
+const USERS: &str = "# not:users\n\
+plain:{PLAIN}secret\n\
+sha:{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=\n\
+ssha:{SSHA}gVK8WC9YyFT1gMsQHTGCgT3sSv5zYWx0\n\
+apr1:$apr1$saltsalt$LrttParrLPdxvgutaSXWJ0\n\
+des:rlcg0.fZequS.\n\
+md5:$1$saltsalt$9xy1btjgzLYfb7hivXtC//\n\
+sha256:$5$saltsalt$0IyaXrmV7.sGNS6tirgqHLqX/G.FBvgkYA.lpPdS5sA\n\
+sha512:$6$saltsalt$TVLlQcbpFVof5W3Yz4DTP6gRstiNuHwwTt6GLc1E5n0U0aDehy0S5knV8wiOQSpT0Y77vwPZN.Pq.H91p5hVO1\n\
+bcrypt:$2b$04$abcdefghijklmnopqrstuu2r9OfJnfCsdneAXAGHnS4UpFFP8WIrW\n\
+yescrypt:$y$j9T$saltsaltsaltsalt$.Zt5W26jjocuW0wIHGgB6AJelofw6GEpOypHGyow2y5\n\
+unknown:$nosuch$kind\n\
+comment:{PLAIN}secret:a comment\n\
+empty:{PLAIN}\n\
+plain:{PLAIN}second\n";
 
 /// One server and what it is asked.
 struct Case {
@@ -123,6 +142,8 @@ fn files(folder: &Folder) {
         ("other/index.html", "other home\n"),
         ("other/a.txt", "other a\n"),
         ("other/deep/b.txt", "deep b\n"),
+        ("users", USERS),
+        ("users2", "first:{PLAIN}secret\nlast:{PLAIN}secret"),
     ] {
         let path = folder.write(name, content);
         let time = filetime(&path);
@@ -216,7 +237,7 @@ fn converse(mut stream: UnixStream) -> std::io::Result<()> {
     }
 }
 
-/// `METHOD TARGET [| Name: value]... [|| body]`.
+/// `METHOD TARGET [| Name: value]... [|| body]`; `Basic: user:password` is a field of its own kind.
 fn request(line: &str) -> Request {
     let (line, body) = line.split_once(" || ").unwrap_or((line, ""));
     let mut parts = line.split(" | ");
@@ -231,6 +252,11 @@ fn request(line: &str) -> Request {
     for field in parts {
         let (name, value) = field.split_once(": ").unwrap_or((field, ""));
         has_host |= name.eq_ignore_ascii_case("host");
+        if name == "Basic" {
+            let credentials = base64::engine::general_purpose::STANDARD.encode(value);
+            request = request.header("Authorization", &format!("Basic {credentials}"));
+            continue;
+        }
         request = request.header(name, value);
     }
     if has_host {

@@ -13,9 +13,9 @@ use std::path::{Path, PathBuf};
 #[cfg(test)]
 pub(crate) use model::Network;
 pub(crate) use model::{
-    Access, Asked, Charset, Content, ErrorTarget, Expires, FileTest, Files, Flag, Folder,
-    GzipRules, Kinds, LogUse, Op, ProxyPass, ProxyTarget, Rebase, RedirectRule, RedirectStyle,
-    RequestFields, Return, ReturnBody, Rewrite, Rules, Test, TryFiles, TryLast, Who,
+    Access, Asked, BasicAuth, Charset, Content, ErrorTarget, Expires, FileTest, Files, Flag,
+    Folder, GzipRules, Kinds, LogUse, Op, ProxyPass, ProxyTarget, Rebase, RedirectRule,
+    RedirectStyle, RequestFields, Return, ReturnBody, Rewrite, Rules, Test, TryFiles, TryLast, Who,
 };
 pub(crate) use model::{
     AccessLog, ClientCertificates, Config, HostPattern, Listen, Location, Locations, Log,

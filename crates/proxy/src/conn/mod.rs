@@ -7,6 +7,7 @@
 pub(crate) mod answer;
 pub(crate) mod body;
 pub(crate) mod frame;
+mod pause;
 pub(crate) mod record;
 pub(crate) mod reply;
 mod script;

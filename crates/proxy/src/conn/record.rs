@@ -45,6 +45,8 @@ pub(crate) struct Visit {
     pub(crate) as_get: bool,
     /// The path hid a separator in an escape; files refuse these.
     pub(crate) hidden_separator: bool,
+    /// The realm of a password that was asked for: what is answered tells of it, error pages too.
+    pub(crate) challenge: Option<Vec<u8>>,
     /// The status that led to an error page, which the page's answer gets unless `=` says otherwise.
     pub(crate) error: Option<u16>,
 }

@@ -10,6 +10,7 @@ use std::time::Instant;
 use trine_http1::{Request, TargetForm};
 
 use super::answer::answer;
+use super::pause::Pause;
 use super::record::{AS_IT_COMES, Record};
 use super::reply::Reply;
 use super::script::{Flow, Script};
@@ -40,6 +41,8 @@ pub(super) enum Step<'g> {
     Hang,
     File(Rc<files::cache::Entry>, files::Plan),
     Upstream(&'g ProxyPass, Rc<Group>),
+    /// It goes on later.
+    Pause(Pause),
 }
 
 /// Serves the request on the bench.
@@ -66,6 +69,19 @@ pub(super) async fn serve(conn: &Conn, bench: &mut Workbench, record: &mut Recor
                     request,
                 }
                 .look(record);
+                continue;
+            }
+            Step::Pause(pause) => {
+                let Some(after) = Box::pin(pause.wait(conn)).await else {
+                    record.status = 499;
+                    return Ending::Close;
+                };
+                let stage = Stage {
+                    conn,
+                    generation: &generation,
+                    request,
+                };
+                step = after.go_on(&stage, record);
                 continue;
             }
             Step::Hang => {

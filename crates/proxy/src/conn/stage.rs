@@ -8,16 +8,17 @@ use trine_http1::{BodyLength, Request};
 
 use super::Conn;
 use super::answer::{add_slash, located};
+use super::pause::Pause;
 use super::record::Record;
 use super::reply::Reply;
 use super::script::{Flow, Script};
 use super::serve::{Step, go, go_to, scene};
+use crate::access::Admission;
 use crate::config::{
-    Access, Content, ProxyPass, ProxyTarget, Return, ReturnBody, Rules, TryFiles, TryLast, Who,
+    Content, Location, ProxyPass, ProxyTarget, Return, ReturnBody, Rules, TryFiles, TryLast,
 };
 use crate::engine::Generation;
 use crate::files::{self, Found as File};
-use crate::headers::forwarded::Peer;
 use crate::route::{self, Found};
 use crate::template::{Scene, Template};
 
@@ -37,7 +38,7 @@ impl<'g> Stage<'_, 'g> {
                 tracing::error!("there is no location @{name}");
                 return Step::Reply(Reply::status(500));
             };
-            record.visit.rules = location.rules;
+            self.enter(location, record);
             return self.content(record);
         }
         let path = std::mem::take(&mut record.visit.path);
@@ -49,7 +50,7 @@ impl<'g> Stage<'_, 'g> {
                 record.visit.captures = None;
             }
             Found::Location(location, captures) => {
-                record.visit.rules = location.rules;
+                self.enter(location, record);
                 record.visit.captures = captures;
             }
             Found::AddSlash => {
@@ -68,6 +69,22 @@ impl<'g> Stage<'_, 'g> {
             return Step::Reply(Reply::status(413));
         }
         self.content(record)
+    }
+
+    /// The location's rules are in force, or those that it has for other methods.
+    fn enter(&self, location: &Location, record: &mut Record) {
+        record.visit.rules = location.rules;
+        let rules = self.generation.config.rules(location.rules);
+        if let Some(except) = &rules.limit_except {
+            let method = if record.visit.as_get {
+                "GET"
+            } else {
+                self.request.method()
+            };
+            if !except.methods.iter().any(|known| known == method) {
+                record.visit.rules = except.rules;
+            }
+        }
     }
 
     fn slash(&self, record: &Record) -> Step<'g> {
@@ -99,12 +116,45 @@ impl<'g> Stage<'_, 'g> {
                 Flow::Break | Flow::End { moved: false } => {}
             }
         }
+        self.access(record)
+    }
+
+    /// Whether the request may go on, and what follows if it may.
+    fn access(&self, record: &mut Record) -> Step<'g> {
+        let config = &*self.generation.config;
         // A condition may have brought others into force.
         let rules = config.rules(record.visit.rules);
-        if !may_ask(&rules.access, self.conn.peer, record) {
-            tracing::warn!(client = %self.conn.peer_text, path = %record.visit.path.escape_ascii(), "access forbidden by rule");
-            return Step::Reply(Reply::status(403));
+        if rules.access.is_empty() && rules.auth.is_none() {
+            return self.admitted(record);
         }
+        let scene = scene(self.conn, config, Some(self.request), record);
+        let admission = self.conn.engine.guard.admit(rules, &scene);
+        self.judged(admission, record)
+    }
+
+    /// The same once a password was checked.
+    pub(super) fn judged(&self, admission: Admission, record: &mut Record) -> Step<'g> {
+        match admission {
+            Admission::Granted => {
+                record.visit.challenge = None;
+                self.admitted(record)
+            }
+            Admission::Check(check) => Step::Pause(Pause::Check(check)),
+            Admission::Refused(status, realm) => {
+                record.visit.challenge = realm;
+                let rules = self.generation.config.rules(record.visit.rules);
+                if status == 401 && !rules.auth_delay.is_zero() {
+                    return Step::Pause(Pause::Refuse(rules.auth_delay));
+                }
+                Step::Reply(Reply::status(status))
+            }
+        }
+    }
+
+    /// Nobody objects: where the content comes from.
+    fn admitted(&self, record: &mut Record) -> Step<'g> {
+        let config = &*self.generation.config;
+        let rules = config.rules(record.visit.rules);
         if let Some(tries) = &rules.try_files {
             match self.try_files(tries, rules, record) {
                 Some(step) => return step,
@@ -225,16 +275,6 @@ pub(super) fn clean(template: &Template, scene: &Scene<'_>) -> Vec<u8> {
     let mut value = template.value(scene);
     value.retain(|byte| !matches!(byte, b'\r' | b'\n' | 0));
     value
-}
-
-fn may_ask(access: &[Access], peer: Peer, record: &Record) -> bool {
-    let addr = record.real_ip.or(peer.ip());
-    let rule = access.iter().find(|rule| match rule.who {
-        Who::All => true,
-        Who::Unix => addr.is_none(),
-        Who::Network(network) => addr.is_some_and(|addr| network.contains(addr)),
-    });
-    rule.is_none_or(|rule| rule.allow)
 }
 
 /// nginx's page of counters.

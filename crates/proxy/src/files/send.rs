@@ -72,7 +72,7 @@ pub(crate) async fn send(
     let status = record.status;
     let mut added = Vec::new();
     let rules = generation.config.rules(record.visit.rules);
-    if rules.expires.is_some() || !rules.headers.is_empty() {
+    if added::adds(rules, record) {
         // What `$sent_http_content_type` looks at.
         added.extend_from_slice(b"HTTP/1.1\r\n");
         added.extend_from_slice(&entry.fields);

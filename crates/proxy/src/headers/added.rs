@@ -8,6 +8,7 @@ use trine_http1::write_header;
 
 use crate::compress::Coding;
 use crate::config::{Expires, Rules};
+use crate::conn::record::Record;
 use crate::conn::reply::push_number;
 use crate::template::{Scene, Template};
 
@@ -29,6 +30,11 @@ pub(crate) fn sets_expiry(rules: &Rules, status: u16) -> bool {
     rules.expires.is_some() && is_good(status)
 }
 
+/// Whether there may be any.
+pub(crate) fn adds(rules: &Rules, record: &Record) -> bool {
+    !rules.headers.is_empty() || rules.expires.is_some() || record.visit.challenge.is_some()
+}
+
 /// Appends the fields. What is in `out` so far is the head that `$sent_http_…` looks at.
 pub(crate) fn write(
     out: &mut Vec<u8>,
@@ -37,10 +43,21 @@ pub(crate) fn write(
     modified: Option<SystemTime>,
     scene: &Scene<'_>,
 ) {
-    if rules.headers.is_empty() && rules.expires.is_none() {
+    if !adds(rules, scene.record) {
         return;
     }
     let mut added = Vec::new();
+    if let Some(realm) = scene
+        .record
+        .visit
+        .challenge
+        .as_deref()
+        .filter(|realm| is_clean(realm))
+    {
+        added.extend_from_slice(b"WWW-Authenticate: Basic realm=\"");
+        added.extend_from_slice(realm);
+        added.extend_from_slice(b"\"\r\n");
+    }
     let scene = Scene {
         sent: out,
         ..*scene

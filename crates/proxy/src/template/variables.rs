@@ -310,7 +310,10 @@ impl Variable {
                 Some(std::net::IpAddr::V6(addr)) => out.extend_from_slice(&addr.octets()),
                 None => out.extend_from_slice(b"unix:"),
             },
-            Self::RemoteUser => return request.is_some_and(|request| remote_user(out, &request)),
+            Self::RemoteUser => {
+                let found = request.and_then(|request| crate::access::credentials(&request));
+                return put(out, found.as_ref().map(|(user, _)| &user[..]));
+            }
             Self::ContentLength => {
                 return put(
                     out,
@@ -496,28 +499,6 @@ fn cookie<'a>(request: &Request<'a>, name: &str) -> Option<&'a [u8]> {
                 .then(|| &pair[equals + 1..])
         })
     })
-}
-
-/// The user of `Authorization: Basic`.
-fn remote_user(out: &mut Vec<u8>, request: &Request<'_>) -> bool {
-    use base64::Engine as _;
-    let Some(value) = request.get("authorization") else {
-        return false;
-    };
-    let Some((scheme, rest)) = value.split_at_checked(6) else {
-        return false;
-    };
-    if !scheme.eq_ignore_ascii_case(b"basic ") {
-        return false;
-    }
-    let Ok(pair) = base64::engine::general_purpose::STANDARD.decode(rest.trim_ascii()) else {
-        return false;
-    };
-    let Some(colon) = memchr::memchr(b':', &pair) else {
-        return false;
-    };
-    out.extend_from_slice(&pair[..colon]);
-    colon > 0
 }
 
 fn seconds(out: &mut Vec<u8>, from: Instant, to: Instant) {

@@ -9,6 +9,7 @@
 
 mod harness;
 
+mod access;
 mod changes;
 mod drain;
 mod files;

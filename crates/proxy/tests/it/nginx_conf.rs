@@ -6,7 +6,7 @@ use std::process::Command;
 use crate::harness::{Client, Proxy, Upstream};
 
 /// A daemon with this server on a Unix socket, with a few files in its folder.
-fn start(http: &str, server: &str) -> crate::harness::Daemon {
+pub(crate) fn start(http: &str, server: &str) -> crate::harness::Daemon {
     let proxy = Proxy::new();
     let dir = proxy.path("");
     let dir = dir.to_str().unwrap().trim_end_matches('/');
@@ -24,7 +24,7 @@ fn start(http: &str, server: &str) -> crate::harness::Daemon {
     proxy.start_as(command)
 }
 
-fn front(daemon: &crate::harness::Daemon) -> String {
+pub(crate) fn front(daemon: &crate::harness::Daemon) -> String {
     format!("unix:{}", daemon.path("front").display())
 }
 

@@ -22,6 +22,13 @@ pub(crate) struct Rules {
     pub(crate) internal: bool,
     /// The first that fits decides; none that fits allows.
     pub(crate) access: Vec<Access>,
+    /// Either an address or a password is enough.
+    pub(crate) satisfy_any: bool,
+    pub(crate) auth: Option<BasicAuth>,
+    /// How long a client without a right password waits for being told.
+    pub(crate) auth_delay: Duration,
+    /// Other rules hold for other methods.
+    pub(crate) limit_except: Option<LimitExcept>,
     /// Largest body of a request in bytes.
     pub(crate) max_body: u64,
     pub(crate) try_files: Option<TryFiles>,
@@ -55,6 +62,23 @@ pub(crate) enum Who {
     All,
     Unix,
     Network(Network),
+}
+
+/// Passwords that are asked for (RFC 7617).
+#[derive(Debug, Clone)]
+pub(crate) struct BasicAuth {
+    /// `off` asks for none.
+    pub(crate) realm: Template,
+    /// The path of the user file.
+    pub(crate) file: Template,
+}
+
+/// Methods that a location is for, and what holds for all others.
+#[derive(Debug, Clone)]
+pub(crate) struct LimitExcept {
+    pub(crate) methods: Vec<String>,
+    /// An index into [`Config::rules`](super::Config::rules).
+    pub(crate) rules: usize,
 }
 
 /// A fixed answer.
@@ -292,6 +316,10 @@ impl Rules {
             script: Vec::new(),
             internal: false,
             access: Vec::new(),
+            satisfy_any: false,
+            auth: None,
+            auth_delay: Duration::ZERO,
+            limit_except: None,
             max_body: u64::MAX,
             try_files: None,
             content: Content::Nothing,

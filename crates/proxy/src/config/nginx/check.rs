@@ -113,6 +113,7 @@ fn one(directive: &Directive, here: u16, problems: &mut Problems, unsupported: &
         "if" if here == context::SERVER => {
             level(block, context::SERVER_IF, problems, unsupported);
         }
+        "limit_except" => level(block, context::LIMIT_EXCEPT, problems, unsupported),
         "if" => level(block, context::IF, problems, unsupported),
         // Their blocks are tables of their own.
         _ => {}

@@ -202,6 +202,21 @@ impl Client {
         chunk
     }
 
+    /// Whether nothing of an answer has come yet.
+    pub(crate) fn is_silent(&mut self) -> bool {
+        if !self.unread.is_empty() {
+            return false;
+        }
+        let set = |socket: &Socket, wait: bool| match socket {
+            Socket::Tcp(stream) => stream.set_nonblocking(!wait).unwrap(),
+            Socket::Unix(stream) => stream.set_nonblocking(!wait).unwrap(),
+        };
+        set(&self.socket, false);
+        let more = self.more();
+        set(&self.socket, true);
+        more.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+    }
+
     /// Everything up to the end; an error if that is a reset.
     pub(crate) fn read_to_end(&mut self) -> io::Result<Vec<u8>> {
         while self.more()? > 0 {}

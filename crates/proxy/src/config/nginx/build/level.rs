@@ -10,12 +10,13 @@ use std::time::Duration;
 
 use super::super::tree::Directive;
 use super::super::units;
+use super::guard::GuardLevel;
 use super::proxy::ProxyLevel;
 use super::tls::TlsLevel;
 use super::{Builder, arg, is_on};
 use crate::config::model::{
-    Access, AddedHeader, Charset, ErrorPage, ErrorTarget, Expires, GzipRules, Kinds, LogUse,
-    RealIp, RedirectStyle, Timeouts, Who,
+    AddedHeader, Charset, ErrorPage, ErrorTarget, Expires, GzipRules, Kinds, LogUse, RealIp,
+    RedirectStyle, Timeouts,
 };
 use crate::config::values::network;
 use crate::template::Template;
@@ -35,7 +36,7 @@ pub(super) struct Level {
     pub(super) expires: Option<Expires>,
     pub(super) gzips: bool,
     pub(super) gzip: GzipRules,
-    pub(super) access: Vec<Access>,
+    pub(super) guard: GuardLevel,
     pub(super) logs: Vec<LogUse>,
     pub(super) log_not_found: bool,
     pub(super) redirects: RedirectStyle,
@@ -79,7 +80,7 @@ impl Level {
                 http10: false,
                 proxied: false,
             },
-            access: Vec::new(),
+            guard: GuardLevel::default(),
             logs: Vec::new(),
             log_not_found: true,
             redirects: RedirectStyle {
@@ -120,7 +121,6 @@ impl Level {
 struct Own {
     error_pages: Option<Vec<ErrorPage>>,
     headers: Option<Vec<AddedHeader>>,
-    access: Option<Vec<Access>>,
     logs: Option<Vec<LogUse>>,
     trusted: bool,
 }
@@ -132,6 +132,7 @@ impl Builder<'_> {
         for directive in block {
             self.apply_one(level, &mut own, directive);
         }
+        self.apply_guard(&mut level.guard, block);
         self.apply_proxy(&mut level.proxy, block);
         self.apply_tls(&mut level.tls, block);
         if let Some(pages) = own.error_pages {
@@ -142,9 +143,6 @@ impl Builder<'_> {
                 headers.splice(0..0, level.headers.drain(..));
             }
             level.headers = headers;
-        }
-        if let Some(access) = own.access {
-            level.access = access;
         }
         if let Some(logs) = own.logs {
             level.logs = logs;
@@ -201,14 +199,6 @@ impl Builder<'_> {
             "gzip_http_version" => level.gzip.http10 = first == "1.0",
             "gzip_proxied" => level.gzip.proxied = first != "off",
             "expires" => level.expires = self.expires(directive),
-            "allow" | "deny" => {
-                if let Some(who) = self.who(directive) {
-                    let allow = directive.name.text == "allow";
-                    own.access
-                        .get_or_insert_default()
-                        .push(Access { allow, who });
-                }
-            }
             "access_log" => {
                 let logs = own.logs.get_or_insert_default();
                 let found = self.access_log(directive);
@@ -233,7 +223,6 @@ impl Builder<'_> {
             "send_timeout" => self.set_time(directive, &mut level.timeouts.send),
             "underscores_in_headers" => level.underscores = is_on(directive),
             "merge_slashes" => level.merge_slashes = is_on(directive),
-            "satisfy" if !matches!(first, "all" | "any") => self.invalid(directive),
             "set_real_ip_from" => {
                 if !std::mem::replace(&mut own.trusted, true) {
                     level.real_ip.trusted = crate::config::Trusted::default();
@@ -353,20 +342,6 @@ impl Builder<'_> {
             Ok(expires) => expires,
             Err(message) => {
                 self.wrong(directive, message, "");
-                None
-            }
-        }
-    }
-
-    fn who(&mut self, directive: &Directive) -> Option<Who> {
-        let text = arg(directive, 0);
-        match (text, network(text)) {
-            ("all", _) => Some(Who::All),
-            ("unix:", _) => Some(Who::Unix),
-            (_, Some(network)) => Some(Who::Network(network)),
-            (_, None) => {
-                let message = format!("invalid parameter \"{text}\"");
-                self.wrong(directive, message, "write an address, a network or `all`");
                 None
             }
         }

@@ -66,8 +66,11 @@ impl Builder<'_> {
             matcher: &matcher,
         };
         let script = self.script(block, Some(&around));
+        let except = block.iter().find(|inner| inner.name.text == "limit_except");
+        let limit_except = except.and_then(|except| self.limit_except(except, &around));
         let rules = Rules {
             script,
+            limit_except,
             ..self.location_rules(block, &level, &matcher)
         };
         let mut nested = Locations::default();
@@ -149,7 +152,10 @@ impl Builder<'_> {
         let mut folder = Folder::Root(level.root.clone());
         let mut rules = Rules {
             max_body: level.max_body,
-            access: level.access.clone(),
+            access: level.guard.access.clone(),
+            satisfy_any: level.guard.satisfy_any,
+            auth: level.guard.auth(),
+            auth_delay: level.guard.delay,
             error_pages: level.error_pages.clone(),
             recursive_errors: level.recursive_errors,
             headers: level.headers.clone(),

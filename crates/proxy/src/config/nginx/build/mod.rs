@@ -3,6 +3,7 @@
 //! `level` is what one block hands down to those in it, `server` and `location` make servers and locations, `proxy`
 //! what goes on to upstreams, `maps` the tables. Not here: which directives exist and where (`table`, `check`).
 
+mod guard;
 mod level;
 mod listen;
 mod location;
@@ -43,6 +44,7 @@ pub(super) fn build(
     let mut builder = Builder {
         problems,
         prefix: prefix.to_owned(),
+        folder: path.parent().unwrap_or(Path::new("/")).to_owned(),
         names: Names::default(),
         maps: Vec::new(),
         formats: HashMap::new(),
@@ -94,6 +96,8 @@ struct Builder<'p> {
     problems: &'p mut Problems,
     /// Where relative paths start.
     prefix: PathBuf,
+    /// Where those of user files start.
+    folder: PathBuf,
     names: Names,
     maps: Vec<MapTable>,
     /// By name.

@@ -62,22 +62,24 @@ impl Builder<'_> {
             .cloned()
             .collect();
         let rules = match around {
-            Some(around) if !rest.is_empty() => {
-                let mut level = around.level.clone();
-                self.apply(&mut level, &rest);
-                let kept = around.block.iter().filter(|outer| {
-                    !is_script(outer)
-                        && outer.name.text != "try_files"
-                        && outer.name.text != "location"
-                });
-                let all: Vec<Directive> = kept.cloned().chain(rest).collect();
-                let rules = self.location_rules(&all, &level, around.matcher);
-                self.rules.push(rules);
-                Some(self.rules.len() - 1)
-            }
+            Some(around) if !rest.is_empty() => Some(self.overlaid(around, &rest)),
             _ => None,
         };
         Some(Op::If { test, then, rules })
+    }
+
+    /// Makes the rules of a location with further directives in it, as `if` and `limit_except` do. Returns their index.
+    pub(super) fn overlaid(&mut self, around: &Around<'_>, more: &[Directive]) -> usize {
+        let mut level = around.level.clone();
+        self.apply(&mut level, more);
+        let kept = around.block.iter().filter(|outer| {
+            let name = outer.name.text.as_str();
+            !is_script(outer) && !matches!(name, "try_files" | "location" | "limit_except")
+        });
+        let all: Vec<Directive> = kept.chain(more).cloned().collect();
+        let rules = self.location_rules(&all, &level, around.matcher);
+        self.rules.push(rules);
+        self.rules.len() - 1
     }
 
     /// `($a)`, `($a = b)`, `($a ~ b)`, `(-f b)`, each also negated.

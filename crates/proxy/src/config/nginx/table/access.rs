@@ -12,18 +12,8 @@ pub(super) const ROWS: &[Known] = &[
     works("add_header_inherit", HSLI, ONE),
     works("allow", HSL | LIMIT_EXCEPT, ONE),
     works("deny", HSL | LIMIT_EXCEPT, ONE),
-    refused(
-        "auth_basic",
-        HSL | LIMIT_EXCEPT,
-        ONE,
-        "not there yet; authenticate in the application",
-    ),
-    refused(
-        "auth_basic_user_file",
-        HSL | LIMIT_EXCEPT,
-        ONE,
-        "not there yet; authenticate in the application",
-    ),
+    works("auth_basic", HSL | LIMIT_EXCEPT, ONE),
+    works("auth_basic_user_file", HSL | LIMIT_EXCEPT, ONE),
     refused(
         "auth_request",
         HSL,
@@ -48,11 +38,6 @@ pub(super) const ROWS: &[Known] = &[
     refused("secure_link", HSL, ONE, NOT_HERE),
     refused("secure_link_md5", HSL, ONE, NOT_HERE),
     works("satisfy", HSL, ONE),
-    refused(
-        "limit_except",
-        LOCATION,
-        Args::Block(1, ANY),
-        "answer other methods in the application",
-    ),
-    refused("auth_delay", HSL, ONE, "remove it"),
+    works("limit_except", LOCATION, Args::Block(1, ANY)),
+    works("auth_delay", HSL, ONE),
 ];

@@ -1,0 +1,85 @@
+//! Requests that wait before they are answered: for a password to be checked, or because they are asked to.
+//!
+//! A client that leaves meanwhile ends it. Not here: why (see `access`).
+
+use std::time::{Duration, Instant};
+
+use super::record::Record;
+use super::reply::Reply;
+use super::serve::Step;
+use super::stage::Stage;
+use super::{Conn, Interrupted};
+use crate::access::{self, Admission, Check, password};
+
+/// What is waited for.
+#[derive(Debug)]
+pub(super) enum Pause {
+    /// A password is checked, which is slow on purpose, on a thread of its own.
+    Check(Check),
+    /// The client is told only then that it may not ask (`auth_delay`).
+    Refuse(Duration),
+}
+
+/// What follows.
+pub(super) enum After {
+    Judged(Admission),
+    Reply(Reply),
+}
+
+impl Pause {
+    /// `None` if the client has left.
+    pub(super) async fn wait(self, conn: &Conn) -> Option<After> {
+        match self {
+            Self::Check(check) => match conn.within(None, true, verified(conn, check)).await {
+                Ok(admission) => Some(After::Judged(admission)),
+                Err(Interrupted::Late | Interrupted::Gone(_)) => None,
+            },
+            Self::Refuse(delay) => {
+                let end = Instant::now() + delay;
+                match conn
+                    .within(Some(end), true, std::future::pending::<()>())
+                    .await
+                {
+                    Err(Interrupted::Gone(_)) => None,
+                    Ok(()) | Err(Interrupted::Late) => Some(After::Reply(Reply::status(401))),
+                }
+            }
+        }
+    }
+}
+
+impl After {
+    pub(super) fn go_on<'g>(self, stage: &Stage<'_, 'g>, record: &mut Record) -> Step<'g> {
+        match self {
+            Self::Judged(admission) => stage.judged(admission, record),
+            Self::Reply(reply) => Step::Reply(reply),
+        }
+    }
+}
+
+async fn verified(conn: &Conn, check: Check) -> Admission {
+    let guard = &conn.engine.guard;
+    let Ok(_turn) = guard.checking.acquire().await else {
+        return Admission::Refused(500, None);
+    };
+    // Another request with the same password may have been checked while this one waited.
+    if guard.proven.knows(&check) {
+        return Admission::Granted;
+    }
+    let on_thread = check.clone();
+    let outcome = tokio::task::spawn_blocking(move || {
+        password::verify(&on_thread.stored, &on_thread.password)
+    });
+    match outcome.await {
+        Ok(outcome) => {
+            if outcome == Ok(true) {
+                guard.proven.remember(&check);
+            }
+            access::judge(check, outcome, &conn.peer_text)
+        }
+        Err(error) => {
+            tracing::error!(client = %conn.peer_text, "a password could not be checked: {error}");
+            Admission::Refused(500, None)
+        }
+    }
+}
