@@ -484,3 +484,21 @@ startsecs=0
     daemon.until_gone();
     assert!(!house.read("supervisord.log").contains("asked to end again"));
 }
+
+#[test]
+fn who_puts_it_into_the_background_learns_that_an_address_is_taken() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let house = House::new(&format!(
+        "[supervisord]
+[inet_http_server]
+port={address}
+username=u
+password=p
+"
+    ));
+    let (code, told) = house.run(&["-c", "s.conf"]);
+    assert_eq!(code, Some(2), "{told}");
+    assert!(told.contains(&address.to_string()), "{told}");
+    assert!(!house.path("supervisord.pid").exists());
+}

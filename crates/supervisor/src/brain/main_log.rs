@@ -3,7 +3,7 @@
 //! Not here: how a line looks (`trine_service::logging`), the logs of programs (`logs`).
 
 use super::make_folder;
-use super::syslog::{Facility, Syslog};
+use super::syslog::Syslog;
 use crate::config::{self, Config};
 use crate::error::Error;
 use std::fs::{File, OpenOptions};
@@ -20,7 +20,7 @@ pub(super) fn set_up(config: &Config, in_front: bool) -> Result<LogHandle, Error
     let own = |place| Ok::<_, Error>(LogTarget::Own(Arc::new(MainLog::new(place, echo))));
     let target = match &log.target {
         config::LogTarget::Stderr => LogTarget::Stderr,
-        config::LogTarget::Syslog => own(Place::Syslog(Syslog::new(Facility::Daemon)))?,
+        config::LogTarget::Syslog => own(Place::Syslog(Syslog::default()))?,
         config::LogTarget::File(path) => {
             make_folder(path)?;
             own(Place::File(Rotated::open(

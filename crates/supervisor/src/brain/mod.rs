@@ -199,6 +199,7 @@ fn new_supervisor(
         cgroups: None,
         askers: Vec::new(),
         events: Events::default(),
+        report_at: None,
     }
 }
 
@@ -210,6 +211,7 @@ impl Supervisor {
         }
         let listener = self.begin(&mut table, is_first)?;
         let http_servers = self.http_servers(&mut table.servers)?;
+        self.begun(is_first)?;
         let notify = table
             .notify
             .take()
@@ -311,6 +313,11 @@ impl Supervisor {
             let orders = [self.store_config(), self.store_daemon(), forget];
             self.link.send(&orders)?;
         }
+        Ok(listener)
+    }
+
+    /// All that may fail has not: whoever waits for us to go into the background is told.
+    fn begun(&mut self, is_first: bool) -> Result<(), Error> {
         self.write_pidfile(is_first)?;
         if is_first {
             self.link.send(&[Order::Started])?;
@@ -324,7 +331,7 @@ impl Supervisor {
         if self.daemon.ready {
             self.set_phase(Phase::Ready);
         }
-        Ok(listener)
+        Ok(())
     }
 
     fn write_pidfile(&mut self, is_first: bool) -> Result<(), Error> {

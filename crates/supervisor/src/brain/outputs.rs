@@ -107,6 +107,8 @@ impl Supervisor {
             capture_bytes: output.capture_bytes,
             events: output.events,
             strip_ansi: self.config.child_logs.strip_ansi,
+            syslog: output.syslog,
+            main_log: self.house.hears_all,
         }
     }
 
@@ -214,7 +216,9 @@ impl Supervisor {
         let is_listener = self.is_listener(&settings.group);
         let sink = |channel, output: &config::Output| {
             let auto = auto.and_then(|logs| logs.get(&channel));
-            let is_heard = output.is_heard() || (is_listener && channel == Channel::Stdout);
+            let is_heard = output.is_heard()
+                || self.house.hears_all
+                || (is_listener && channel == Channel::Stdout);
             Some(output.sink(auto.map(PathBuf::as_path)))
                 .filter(|sink| is_heard || *sink != Sink::Discard)
         };

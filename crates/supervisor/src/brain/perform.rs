@@ -75,11 +75,16 @@ impl Supervisor {
         if let Some(process) = self.processes.get(id) {
             orders.insert(0, process.store(id));
         }
+        // In one frame with the change: listeners hear of it if it has happened, whatever becomes of us.
+        for effect in &effects {
+            if let Effect::Announce { from, to, why } = effect {
+                orders.extend(self.state_event(id, pid, (*from, *to), *why));
+            }
+        }
         self.link.send(&orders)?;
         for effect in &effects {
             if let Effect::Announce { from, to, why } = effect {
                 self.announce(id, pid, *from, *to, *why);
-                self.state_event(id, pid, (*from, *to), *why)?;
             }
         }
         if let Some(reason) = cannot_spawn {

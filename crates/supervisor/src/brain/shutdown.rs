@@ -22,6 +22,9 @@ pub enum Closing {
 
 /// Another signal to end, this long after the first, means: at once. Terminals and wrappers often send the first twice.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
+/// How often the log says who is waited for, as supervisord's does.
+const CLOSING_REPORT: Duration = Duration::from_secs(3);
+const STOPPING_REPORT: Duration = Duration::from_secs(2);
 
 impl Supervisor {
     /// A signal to the holder. It is ours to say when it has been written down.
@@ -80,15 +83,52 @@ impl Supervisor {
         let notify = Order::Notify {
             text: text.to_owned(),
         };
-        let store = self.store_daemon();
-        self.link.send(&[store, notify])?;
-        self.happened("SUPERVISOR_STATE_CHANGE_STOPPING", "")?;
-        let unfinished = self.unfinished();
-        let up: Vec<&str> = unfinished.iter().map(|(id, _)| self.spoken(id)).collect();
-        if !up.is_empty() {
-            tracing::info!("waiting for {} to die", up.join(", "));
+        let mut orders = vec![self.store_daemon(), notify];
+        orders.extend(self.note_event("SUPERVISOR_STATE_CHANGE_STOPPING", ""));
+        self.link.send(&orders)?;
+        if let Some(names) = self.waited_for() {
+            tracing::info!("waiting for {names} to die");
         }
+        self.report_at = Some(clock::now() + CLOSING_REPORT);
         Ok(())
+    }
+
+    /// Everything that has not ended yet.
+    fn waited_for(&self) -> Option<String> {
+        let up = self.unfinished();
+        let names: Vec<&str> = up.iter().map(|(id, _)| self.spoken(id)).collect();
+        (!names.is_empty()).then(|| names.join(", "))
+    }
+
+    /// Says now and then for whom we wait.
+    pub fn report_waiting(&mut self) {
+        let now = clock::now();
+        let is_due = self.report_at.is_some_and(|at| at <= now);
+        if self.report_at.is_some() && !is_due {
+            return;
+        }
+        if self.daemon.closing.is_some() {
+            let names = self.waited_for();
+            if let Some(names) = names.as_ref().filter(|_| is_due) {
+                tracing::info!("waiting for {names} to die");
+            }
+            self.report_at = names.map(|_| now + CLOSING_REPORT);
+            return;
+        }
+        let mut stopping = self
+            .processes
+            .iter()
+            .filter(|(_, process)| matches!(process.record.life.state, State::Stopping { .. }));
+        if !is_due {
+            self.report_at = stopping.next().map(|_| now + STOPPING_REPORT);
+            return;
+        }
+        let mut next = None;
+        for (id, _) in stopping {
+            tracing::info!("waiting for {} to stop", self.spoken(id));
+            next = Some(now + STOPPING_REPORT);
+        }
+        self.report_at = next;
     }
 
     /// supervisord's restart: stops everything, reads the configuration again, starts everything. A file that cannot

@@ -3,7 +3,7 @@
 
 use super::check::Manner;
 use super::env_file;
-use crate::config::{self, Config, Destination, Habits, Process, Ready};
+use crate::config::{self, Config, Destination, Habits, Level, Process, Ready};
 use crate::holder::wire::{Channel, Confinement, Identity, Input, Output, SpawnOrder};
 use crate::program::state::Scope;
 use std::collections::BTreeMap;
@@ -26,6 +26,8 @@ pub struct House {
     /// For all programs.
     pub environment: BTreeMap<String, String>,
     pub notify_socket: String,
+    /// At level debug the supervisor's own log has what programs say, as supervisord's.
+    pub hears_all: bool,
 }
 
 impl House {
@@ -45,6 +47,7 @@ impl House {
                 .or_else(|| control.map(|path| format!("unix://{}", path.display()))),
             environment: config.daemon.environment.clone(),
             notify_socket,
+            hears_all: config.log.level >= Level::Debug,
         }
     }
 }
@@ -63,6 +66,14 @@ pub fn order(
         .to_str()
         .ok_or_else(|| format!("{} is not UTF-8", program.display()))?
         .to_owned();
+    let output = |wanted: &config::Output, channel| {
+        let nobody_reads = wanted.to == Destination::Nowhere && !wanted.is_heard();
+        if nobody_reads && !house.hears_all {
+            Output::Null
+        } else {
+            Output::Pipe(channel)
+        }
+    };
     let stdout = output(&settings.stdout, Channel::Stdout);
     Ok(SpawnOrder {
         id: id.to_owned(),
@@ -108,14 +119,6 @@ pub fn order(
             output(&settings.stderr, Channel::Stderr)
         },
     })
-}
-
-fn output(wanted: &config::Output, channel: Channel) -> Output {
-    if wanted.to == Destination::Nowhere && !wanted.is_heard() {
-        Output::Null
-    } else {
-        Output::Pipe(channel)
-    }
 }
 
 /// Why a command cannot be run, in supervisord's words.

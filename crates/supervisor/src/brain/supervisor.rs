@@ -93,6 +93,8 @@ pub struct Supervisor {
     pub cgroups: Option<Cgroups>,
     pub askers: Vec<Asker>,
     pub events: Events,
+    /// When the log next says for whom we wait.
+    pub report_at: Option<Moment>,
 }
 
 impl Supervisor {
@@ -150,7 +152,10 @@ impl Supervisor {
 
     fn next_deadline(&self) -> Option<Moment> {
         let processes = self.processes.values().filter_map(Process::deadline);
-        processes.chain(self.next_tick()).min()
+        processes
+            .chain(self.next_tick())
+            .chain(self.report_at)
+            .min()
     }
 
     fn tick(&mut self) -> Result<(), Error> {
@@ -164,7 +169,8 @@ impl Supervisor {
             .filter(|(_, process)| is_due(process))
             .map(|(id, _)| id.clone())
             .collect();
-        let is_other = self.check_watchdogs(now)? | self.run_due()?;
+        let reports = self.report_at.is_some_and(|at| at <= now);
+        let is_other = self.check_watchdogs(now)? | self.run_due()? | reports;
         if due.is_empty() && (is_other || !self.some_have_ended(now)) {
             return Ok(());
         }
@@ -386,6 +392,7 @@ impl Supervisor {
 
     /// What follows from the state of everything, after each event.
     async fn advance(&mut self) -> Result<(), Error> {
+        self.report_waiting();
         self.plan_runs()?;
         self.start_waiting()?;
         self.run_queued()?;

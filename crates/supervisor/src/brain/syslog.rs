@@ -1,41 +1,46 @@
-//! Lines to the system's log, over its socket.
+//! Lines to the system's log, over its socket, as syslog(3) sends them.
 //! Not here: which lines.
 
 use std::io;
 use std::os::unix::net::UnixDatagram;
+use std::path::Path;
 
 const SOCKET: &str = "/dev/log";
 /// What every syslog daemon takes in one piece.
 const LONGEST: usize = 2000;
-const INFO: u8 = 6;
-
-/// RFC 3164's numbers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Facility {
-    Daemon = 3,
-}
+/// Facility LOG_USER and severity LOG_INFO (RFC 3164, 4.1.1), which supervisord uses.
+const PRIORITY: u8 = 8 + 6;
 
 /// A way to the system's log; made anew when the daemon behind it was.
 #[derive(Debug)]
 pub(super) struct Syslog {
-    facility: Facility,
+    /// The name of this program, as it was called.
+    ident: String,
     socket: Option<UnixDatagram>,
 }
 
+impl Default for Syslog {
+    fn default() -> Self {
+        let called = std::env::args_os().next().unwrap_or_default();
+        let name = Path::new(&called).file_name().unwrap_or_default();
+        Self::new(&name.to_string_lossy())
+    }
+}
+
 impl Syslog {
-    #[must_use]
-    pub(super) fn new(facility: Facility) -> Self {
+    fn new(ident: &str) -> Self {
         Self {
-            facility,
+            ident: ident.to_owned(),
             socket: None,
         }
     }
 
-    /// Sends each line by itself. What nobody takes is dropped.
+    /// Sends each line by itself. What nobody takes at once is dropped: nothing here may wait for a log daemon.
     pub(super) fn send(&mut self, text: &[u8]) {
+        let time = jiff::Zoned::now().strftime("%b %e %H:%M:%S").to_string();
         for line in text.split(|byte| *byte == b'\n') {
             if !line.is_empty() {
-                let message = self.message(line);
+                let message = self.message(&time, line);
                 if self.try_send(&message).is_err() {
                     self.socket = None;
                     let _ = self.try_send(&message);
@@ -44,9 +49,8 @@ impl Syslog {
         }
     }
 
-    fn message(&self, line: &[u8]) -> Vec<u8> {
-        let priority = self.facility as u8 * 8 + INFO;
-        let mut message = format!("<{priority}>").into_bytes();
+    fn message(&self, time: &str, line: &[u8]) -> Vec<u8> {
+        let mut message = format!("<{PRIORITY}>{time} {}: ", self.ident).into_bytes();
         message.extend_from_slice(&line[..line.len().min(LONGEST)]);
         message
     }
@@ -70,10 +74,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_message_has_its_priority_and_fits() {
-        let syslog = Syslog::new(Facility::Daemon);
-        assert_eq!(syslog.message(b"web up"), b"<30>web up");
-        assert_eq!(syslog.message(&[b'x'; 9000]).len(), LONGEST + 4);
-        Syslog::new(Facility::Daemon).send(b"nobody has to listen\n");
+    fn a_message_is_as_syslog_daemons_read_it() {
+        let syslog = Syslog::new("supervisord");
+        let message = syslog.message("Nov  6 01:02:03", b"web up");
+        let want = "<14>Nov  6 01:02:03 supervisord: web up";
+        assert_eq!(String::from_utf8_lossy(&message), want);
+        let long = syslog.message("Nov  6 01:02:03", &[b'x'; 9000]);
+        assert_eq!(long.len(), LONGEST + want.len() - "web up".len());
     }
 }

@@ -32,11 +32,22 @@ impl Rig {
 
     #[track_caller]
     pub(crate) fn start_with(programs: &str, prepare: impl FnOnce(&Path)) -> Self {
+        Self::start_under(programs, &[], prepare)
+    }
+
+    /// `wrapper`: a command that executes what follows it, in the same process.
+    #[track_caller]
+    pub(crate) fn start_under(
+        programs: &str,
+        wrapper: &[&str],
+        prepare: impl FnOnce(&Path),
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         write_config(folder.path(), programs);
         prepare(folder.path());
-        let daemon = Command::new(binary())
-            .args(["-c", "supervisor.yaml"])
+        let line = [wrapper, &[binary(), "-c", "supervisor.yaml"]].concat();
+        let daemon = Command::new(line[0])
+            .args(&line[1..])
             .current_dir(folder.path())
             .stdin(Stdio::null())
             .spawn()

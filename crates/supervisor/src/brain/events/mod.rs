@@ -163,6 +163,12 @@ impl Supervisor {
 
     /// Something that listeners may have asked for. It is delivered by [`Self::deliver_events`].
     pub(super) fn happened(&mut self, kind: &str, payload: &str) -> Result<(), Error> {
+        let orders = self.note_event(kind, payload);
+        self.link.send(&orders)
+    }
+
+    /// The same, to be sent by the caller together with what has happened.
+    pub(super) fn note_event(&mut self, kind: &str, payload: &str) -> Vec<Order> {
         let mut orders = Vec::new();
         let mut is_wanted = false;
         let serial = self.events.serial;
@@ -178,12 +184,11 @@ impl Supervisor {
                 orders.push(forget(name, &dropped));
             }
         }
-        if !is_wanted {
-            return Ok(());
+        if is_wanted {
+            self.events.serial += 1;
+            orders.push(self.events.store_counters());
         }
-        self.events.serial += 1;
-        orders.push(self.events.store_counters());
-        self.link.send(&orders)
+        orders
     }
 
     /// Whether the end of these processes has to wait a moment, because they are listeners that have events to take.

@@ -3,7 +3,7 @@
 use crate::brain::logs::filter::Heard;
 use crate::brain::supervisor::Supervisor;
 use crate::error::Error;
-use crate::holder::wire::Channel;
+use crate::holder::wire::{Channel, Order};
 use crate::program::state::{Code, Why};
 
 impl Supervisor {
@@ -15,19 +15,19 @@ impl Supervisor {
         self.happened(kind, &format!("groupname:{group}\n"))
     }
 
-    /// `pid`: of the process that it is about, which may be gone.
+    /// `pid`: of the process that it is about, which may be gone. To be sent together with the change itself.
     pub(in crate::brain) fn state_event(
         &mut self,
         id: &str,
         pid: Option<i32>,
         (from, to): (Code, Code),
         why: Why,
-    ) -> Result<(), Error> {
+    ) -> Vec<Order> {
         if self.events.pools.is_empty() {
-            return Ok(());
+            return Vec::new();
         }
         let Some(process) = self.processes.get(id) else {
-            return Ok(());
+            return Vec::new();
         };
         let settings = &process.record.settings;
         let pid = pid.or(process.pid).unwrap_or_default();
@@ -54,7 +54,7 @@ impl Supervisor {
             settings.group,
             from.name()
         );
-        self.happened(&format!("PROCESS_STATE_{}", to.name()), &payload)
+        self.note_event(&format!("PROCESS_STATE_{}", to.name()), &payload)
     }
 
     /// Output of a program that is of interest: everything it writes, or what stood between tags.

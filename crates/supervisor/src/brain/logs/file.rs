@@ -159,9 +159,9 @@ impl LogWriter {
         Ok(rotations)
     }
 
-    /// Whether lines are changed on their way, so that they cannot be moved by the kernel alone.
-    pub(super) fn changes_lines(&self) -> bool {
-        self.settings.lines.format != LineFormat::Raw
+    /// Lines that are changed on their way cannot be moved by the kernel alone.
+    pub(super) fn line_format(&self) -> LineFormat {
+        self.settings.lines.format
     }
 
     /// [`Self::step`] for lines that are changed on their way: written first, then taken out of the pipe. A brain killed
@@ -182,9 +182,7 @@ impl LogWriter {
         if count == 0 {
             return Ok(Moved::Partial);
         }
-        let time = jiff::Timestamp::now()
-            .strftime("%Y-%m-%dT%H:%M:%S%.3fZ")
-            .to_string();
+        let time = lines::time();
         let mut out = Vec::with_capacity(count * 2);
         lines::write(
             &mut out,

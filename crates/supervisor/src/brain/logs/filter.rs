@@ -16,6 +16,10 @@ pub struct Wanted {
     pub events: bool,
     /// Escape sequences of terminals are left out.
     pub strip_ansi: bool,
+    /// Each line goes to syslog too.
+    pub syslog: bool,
+    /// A copy goes to the supervisor's own log.
+    pub main_log: bool,
 }
 
 impl Wanted {

@@ -15,6 +15,13 @@ pub(super) struct Speaker {
     pub(super) channel: &'static str,
 }
 
+impl Speaker {
+    /// The process's name without its group.
+    pub(super) fn name(&self) -> &str {
+        self.id.rsplit(':').next().unwrap_or(&self.id)
+    }
+}
+
 /// How many of the waiting bytes make whole lines; a line that is too long counts up to the limit.
 #[must_use]
 pub(super) fn whole(waiting: &[u8], full: bool) -> usize {
@@ -23,6 +30,12 @@ pub(super) fn whole(waiting: &[u8], full: bool) -> usize {
         None if full || waiting.len() >= LONGEST => waiting.len(),
         None => 0,
     }
+}
+
+/// The present time, as [`write`] wants it.
+pub(super) fn time() -> String {
+    let now = jiff::Timestamp::now();
+    now.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
 }
 
 /// Writes `lines` (see [`whole`]) in the given format. `time`: RFC 3339.

@@ -4,12 +4,14 @@
 pub(super) mod auto_log;
 mod compress;
 mod cut;
+mod echo;
 mod file;
 pub mod filter;
 pub mod lines;
 mod outlet;
 pub mod pump;
 mod room;
+mod stream;
 pub mod tail;
 pub mod tap;
 

@@ -3,6 +3,7 @@
 
 use super::file::{LogWriter, Moved, Peek};
 use super::lines::Speaker;
+use crate::config::extras::LineFormat;
 use crate::config::{LogFile, Sink};
 use nix::fcntl::SpliceFFlags;
 use std::fs::File;
@@ -41,6 +42,14 @@ impl Outlet {
         }
     }
 
+    pub(super) fn line_format(&self) -> LineFormat {
+        match self {
+            Self::File(log) => log.line_format(),
+            Self::Unopened(settings) => settings.lines.format,
+            Self::Plain(_) => LineFormat::Raw,
+        }
+    }
+
     /// Adds bytes that came another way; says how often the file was full.
     pub(super) fn append(&mut self, bytes: &[u8]) -> io::Result<u64> {
         if let Self::Unopened(settings) = self {
@@ -71,7 +80,7 @@ impl Outlet {
         }
         match self {
             Self::Unopened(_) => Ok(Moved::Nothing),
-            Self::File(log) if log.changes_lines() => {
+            Self::File(log) if log.line_format() != LineFormat::Raw => {
                 log.step_lines(pipe, peek, null, speaker, *flush)
             }
             Self::File(log) => log.step(pipe, capacity, peek),

@@ -16,8 +16,8 @@ use trine_sys::epoll::{eventfd, eventfd_wake};
 
 /// Pieces of output that wait to become events; more are dropped rather than keeping programs waiting.
 const HEARD_WAITING: usize = 256;
-/// The thread keeps a few lines of stack and no buffers there.
-const STACK_BYTES: usize = 256 << 10;
+/// The thread keeps no buffers there; the rules of time zones want some when they are read. Untouched it costs nothing.
+const STACK_BYTES: usize = 1 << 20;
 
 /// Dropping it ends the thread; what is still in the pipes stays there.
 #[derive(Debug)]

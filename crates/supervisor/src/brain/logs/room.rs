@@ -3,26 +3,21 @@
 
 use super::Key;
 use super::compress::Compressor;
-use super::file::{Moved, Peek};
-use super::filter::{Filter, Heard, Part, Wanted};
-use super::lines::Speaker;
-use super::outlet::{Scratch, discard};
+use super::file::Moved;
+use super::filter::{Heard, Wanted};
 use super::pump::Command;
+use super::stream::{Means, Stream};
 use super::tap::Tap;
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc::Sender;
 use trine_sys::epoll::{Epoll, Event, Interest, eventfd_take};
-use trine_sys::file as sys;
 
 const COMMANDS: u64 = 0;
-/// Looked at in one step.
-const LOOK_BYTES: usize = 64 << 10;
 /// When output trickles in faster than this, it is collected for as long before the next look.
 const BREATH: Duration = Duration::from_millis(1);
 /// How long the end of a line is awaited, where lines are changed on their way.
@@ -38,29 +33,12 @@ pub(super) struct Room {
     streams: BTreeMap<u64, Stream>,
     tokens: BTreeMap<Key, u64>,
     next_token: u64,
-    peek: Peek,
-    null: File,
+    means: Means,
     /// Streams whose outlet takes nothing.
     stuck: usize,
-    tell: Sender<Heard>,
     /// Streams that have begun a line whose end is awaited.
     partial: usize,
     compressor: Compressor,
-}
-
-#[derive(Debug)]
-struct Stream {
-    key: Key,
-    pipe: OwnedFd,
-    capacity: usize,
-    tap: Arc<Tap>,
-    /// The last attempt to write failed; the pipe is not watched until one succeeds.
-    stuck: bool,
-    /// Looks at what goes by, if anybody wants that.
-    filter: Option<Filter>,
-    speaker: Speaker,
-    /// Since when a line without an end waits.
-    partial: Option<Instant>,
 }
 
 impl Room {
@@ -78,10 +56,8 @@ impl Room {
             streams: BTreeMap::new(),
             tokens: BTreeMap::new(),
             next_token: COMMANDS + 1,
-            peek: Peek::new()?,
-            null: File::options().write(true).open("/dev/null")?,
+            means: Means::new(tell)?,
             stuck: 0,
-            tell,
             partial: 0,
             compressor: Compressor::default(),
         })
@@ -140,7 +116,7 @@ impl Room {
                 self.drain(&key);
                 if let Some(stream) = self.stream(&key) {
                     stream.tap = tap;
-                    stream.filter = filter(wanted);
+                    stream.look_for(wanted);
                 }
             }
             Command::Drain { key, done } => {
@@ -175,22 +151,8 @@ impl Room {
             tracing::error!("cannot watch the output of {key}: {err}");
             return;
         }
-        let capacity = sys::pipe_size(&pipe).unwrap_or(64 << 10);
-        let speaker = Speaker {
-            id: key.id.clone(),
-            channel: key.channel.name(),
-        };
         self.tokens.insert(key.clone(), token);
-        let stream = Stream {
-            key,
-            pipe,
-            capacity,
-            tap,
-            stuck: false,
-            filter: filter(wanted),
-            speaker,
-            partial: None,
-        };
+        let stream = Stream::new(key, pipe, tap, wanted);
         self.streams.insert(token, stream);
     }
 
@@ -203,12 +165,16 @@ impl Room {
         let Some(stream) = self.streams.get_mut(&token) else {
             return true;
         };
-        let moved = stream.step(&mut self.peek, &self.null, &self.tell, false);
+        let moved = stream.step(&mut self.means, false);
         if stream.partial.is_some() && !matches!(moved, Ok(Moved::Partial)) {
             // Its end has come; from now on the pipe is watched as usual.
             stream.partial = None;
             self.partial -= 1;
             let _ = self.epoll.modify(&stream.pipe, token, Interest::EPOLLIN);
+        }
+        if stream.has_begun_line() && stream.partial.is_none() {
+            stream.partial = Some(Instant::now());
+            self.partial += 1;
         }
         match moved {
             Ok(Moved::Nothing) => true,
@@ -249,10 +215,10 @@ impl Room {
         };
         // Bounded: a descendant may go on writing for ever.
         let mut left = 4 * stream.capacity;
-        while let Ok(moved) = stream.step(&mut self.peek, &self.null, &self.tell, true) {
+        while let Ok(moved) = stream.step(&mut self.means, true) {
             let count = match moved {
                 Moved::Nothing | Moved::Partial => {
-                    stream.flush(&self.tell);
+                    stream.flush(&mut self.means);
                     return;
                 }
                 Moved::Rotated { count } | Moved::Bytes(count) => count,
@@ -277,7 +243,8 @@ impl Room {
             }
             stream.partial = None;
             self.partial -= 1;
-            let _ = stream.step(&mut self.peek, &self.null, &self.tell, true);
+            let _ = stream.step(&mut self.means, true);
+            stream.end_line(&mut self.means);
             let _ = self.epoll.modify(&stream.pipe, *token, Interest::EPOLLIN);
         }
     }
@@ -287,11 +254,8 @@ impl Room {
             if !stream.stuck {
                 continue;
             }
-            if stream
-                .step(&mut self.peek, &self.null, &self.tell, true)
-                .is_err()
-            {
-                stream.make_room(&self.null);
+            if stream.step(&mut self.means, true).is_err() {
+                stream.make_room(&self.means);
                 continue;
             }
             stream.stuck = false;
@@ -302,79 +266,6 @@ impl Room {
                 "the log of {} can be written again, {dropped} bytes were dropped",
                 stream.key
             );
-        }
-    }
-}
-
-fn filter(wanted: Wanted) -> Option<Filter> {
-    (!wanted.nothing()).then(|| Filter::new(wanted))
-}
-
-impl Stream {
-    fn step(
-        &mut self,
-        peek: &mut Peek,
-        null: &File,
-        tell: &Sender<Heard>,
-        flush: bool,
-    ) -> io::Result<Moved> {
-        if let Some(filter) = &mut self.filter {
-            let seen = peek.look(self.pipe.as_fd(), LOOK_BYTES)?;
-            if seen.is_empty() {
-                return Ok(Moved::Nothing);
-            }
-            let (count, parts) = (seen.len(), filter.feed(seen));
-            self.put(parts, tell);
-            discard(self.pipe.as_fd(), count, null)?;
-            return Ok(Moved::Bytes(count));
-        }
-        let mut scratch = Scratch {
-            peek,
-            null,
-            speaker: &self.speaker,
-            flush,
-        };
-        self.tap
-            .step(self.pipe.as_fd(), self.capacity, &mut scratch)
-    }
-
-    /// To the log, and to whoever listens. What does not find a place is dropped: the program must not wait.
-    fn put(&self, parts: Vec<Part>, tell: &Sender<Heard>) {
-        let tells = self.filter.as_ref().is_some_and(Filter::tells);
-        for part in parts {
-            let (bytes, is_captured) = match part {
-                Part::Plain(bytes) => {
-                    self.tap.append(&bytes);
-                    if !tells {
-                        continue;
-                    }
-                    (bytes, false)
-                }
-                Part::Captured(bytes) => (bytes, true),
-            };
-            let heard = Heard {
-                key: self.key.clone(),
-                bytes,
-                is_captured,
-            };
-            if tell.try_send(heard).is_err() {
-                tracing::error!("too much output of {} to make events of all", self.key);
-            }
-        }
-    }
-
-    fn flush(&mut self, tell: &Sender<Heard>) {
-        if let Some(filter) = &mut self.filter {
-            let parts = filter.flush();
-            self.put(parts, tell);
-        }
-    }
-
-    /// The disk takes nothing: rather lose output, and say how much, than let the program wait.
-    fn make_room(&self, null: &File) {
-        let waiting = sys::readable_bytes(&self.pipe).unwrap_or(0);
-        if waiting > self.capacity / 4 * 3 && discard(&self.pipe, waiting, null).is_ok() {
-            self.tap.lost(waiting as u64);
         }
     }
 }

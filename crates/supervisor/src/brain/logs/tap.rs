@@ -5,6 +5,7 @@
 use super::file::{Moved, backup};
 use super::outlet::{Outlet, Scratch};
 use crate::config::Sink;
+use crate::config::extras::LineFormat;
 use std::fs::File;
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -85,6 +86,11 @@ impl Tap {
             self.changed.send_replace(());
         }
         Ok(moved)
+    }
+
+    /// How lines are to be written here.
+    pub(super) fn line_format(&self) -> LineFormat {
+        self.outlet().line_format()
     }
 
     /// Opens the file again with these settings: they, or what lies at the path, may have changed.
