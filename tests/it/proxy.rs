@@ -1,6 +1,7 @@
 //! trine-proxy alone: under the LISTEN_FDS and NOTIFY_SOCKET protocol, draining, upgrades, refusals.
 
 mod differential;
+mod life;
 
 use std::net::SocketAddr;
 use std::thread;

@@ -6,7 +6,7 @@ use crate::client::{Client, Request};
 
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 /// What RFC 6455, section 1.3, says the answer to that key is.
-pub(crate) const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
+pub const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 
 /// The handshake request.

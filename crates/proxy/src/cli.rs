@@ -1,8 +1,10 @@
 //! The command line: nginx's options, and ours. Not here: what any of it does.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 use clap::Parser;
+use trine_service::logging::LogTarget;
 
 /// Where nginx's file lies on Debian, and elsewhere too.
 pub(crate) const NGINX_CONF: &str = "/etc/nginx/nginx.conf";
@@ -49,6 +51,9 @@ pub struct Cli {
     /// Go on without the directives that are not supported
     #[arg(long)]
     pub ignore_unsupported: bool,
+    /// The program was called as nginx.
+    #[arg(skip)]
+    pub as_nginx: bool,
     /// Print our own version
     #[arg(long, action = clap::ArgAction::Version)]
     version: Option<bool>,
@@ -67,6 +72,16 @@ pub struct Cli {
 }
 
 impl Cli {
+    /// Reads the command line of this process.
+    ///
+    /// # Errors
+    /// What clap says to it.
+    pub fn read() -> Result<Self, clap::Error> {
+        let mut cli = Self::try_parse()?;
+        cli.as_nginx = called_as_nginx();
+        Ok(cli)
+    }
+
     /// The file to read.
     pub(crate) fn path(&self) -> PathBuf {
         match (&self.config, &self.prefix) {
@@ -77,6 +92,14 @@ impl Cli {
         }
     }
 
+    /// Where the log goes: the command line's word counts more than the file's.
+    pub(crate) fn log_target(&self, file: &crate::config::Log) -> LogTarget {
+        match self.error_log.as_ref().or(file.file.as_ref()) {
+            Some(path) if path.as_os_str() != "stderr" => LogTarget::File(path.clone()),
+            Some(_) | None => LogTarget::Stderr,
+        }
+    }
+
     /// How it is to be read.
     pub(crate) fn reading(&self) -> crate::config::Reading {
         crate::config::Reading {
@@ -84,6 +107,43 @@ impl Cli {
             prefix: self.prefix.clone(),
             directives: self.directives.clone(),
             ignore_unsupported: self.ignore_unsupported,
+            as_nginx: self.as_nginx,
         }
     }
+}
+
+fn called_as_nginx() -> bool {
+    let name = std::env::args_os().next().unwrap_or_default();
+    Path::new(&name)
+        .file_name()
+        .is_some_and(|name| name == "nginx")
+}
+
+/// Says what is wrong with the command line in nginx's words, if the program was called so.
+#[must_use]
+pub fn usage_of_nginx(error: &clap::Error) -> Option<ExitCode> {
+    use clap::error::{ContextKind, ErrorKind};
+    if !called_as_nginx() || !error.use_stderr() {
+        return None;
+    }
+    let word = |kind| error.get(kind).map(ToString::to_string).unwrap_or_default();
+    let option = word(ContextKind::InvalidArg);
+    let option = option.split(' ').next().unwrap_or_default();
+    let value = word(ContextKind::InvalidValue);
+    match error.kind() {
+        ErrorKind::InvalidValue if value.is_empty() => {
+            let what = match option {
+                "-c" | "--config" | "-e" => "file name",
+                "-p" => "directory name",
+                _ => "parameter",
+            };
+            eprintln!("nginx: option \"{option}\" requires {what}");
+        }
+        ErrorKind::InvalidValue => eprintln!("nginx: invalid option: \"{option} {value}\""),
+        _ => eprintln!(
+            "nginx: invalid option: \"{}\"",
+            option.trim_start_matches('-')
+        ),
+    }
+    Some(ExitCode::FAILURE)
 }

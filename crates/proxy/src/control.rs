@@ -40,6 +40,8 @@ pub(crate) struct State {
     pub(crate) status_text: String,
     pub(crate) listeners: Vec<ListenerStatus>,
     pub(crate) last_reload: Option<ReloadReport>,
+    /// Whom to ask for figures.
+    pub(crate) cores: Vec<mpsc::Sender<Order>>,
 }
 
 impl Public {
@@ -52,20 +54,14 @@ impl Public {
 #[derive(Debug)]
 pub(crate) struct Desk {
     public: Arc<Public>,
-    cores: Vec<mpsc::Sender<Order>>,
     asks: mpsc::Sender<Ask>,
     started: Instant,
 }
 
 impl Desk {
-    pub(crate) fn new(
-        public: Arc<Public>,
-        cores: Vec<mpsc::Sender<Order>>,
-        asks: mpsc::Sender<Ask>,
-    ) -> Self {
+    pub(crate) fn new(public: Arc<Public>, asks: mpsc::Sender<Ask>) -> Self {
         Self {
             public,
-            cores,
             asks,
             started: Instant::now(),
         }
@@ -74,7 +70,7 @@ impl Desk {
     /// The figures of all cores together; of those that answer in time.
     async fn look(&self) -> Snapshot {
         let mut sum = Snapshot::default();
-        for core in &self.cores {
+        for core in self.public.update(|state| state.cores.clone()) {
             let (reply, answer) = oneshot::channel();
             let look = async {
                 core.send(Order::Look(reply)).await.ok()?;
@@ -102,6 +98,7 @@ impl Handler for Desk {
             status_text,
             listeners,
             last_reload,
+            cores: _,
         } = self.public.update(|state| state.clone());
         Status {
             daemon: "trine-proxy".to_owned(),

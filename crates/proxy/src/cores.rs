@@ -201,8 +201,12 @@ struct Desk {
 impl Desk {
     fn open(&mut self, doors: Vec<NewDoor>) {
         for door in doors {
-            let closed = self.engine.stop.child_token();
-            self.open.insert(door.number, closed.clone());
+            // A door may have several sockets here.
+            let closed = self
+                .open
+                .entry(door.number)
+                .or_insert_with(|| self.engine.stop.child_token())
+                .clone();
             let engine = Rc::clone(&self.engine);
             // Tracked like a connection: it ends first, and what it still accepts is waited for.
             self.engine.conns.spawn_local(async move {

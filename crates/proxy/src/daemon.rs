@@ -3,18 +3,17 @@
 //! A signal or a call becomes one step here; nothing else changes what the daemon is doing. Not here: requests, the
 //! answers of the control API (`control`), and how it ends (`drain`).
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use trine_control::message::ReloadReport;
 use trine_control::server;
 use trine_service::Phase;
 use trine_service::listeners::{Inherited, inherited};
-use trine_service::logging::LogHandle;
-use trine_service::pidfile::PidFile;
+use trine_service::logging::{LogHandle, LogTarget};
 use trine_service::readiness::Notifier;
 use trine_service::signals::{AsyncSignals, Signal, SignalPipe};
 use trine_sys::limits::{self, Resource};
@@ -22,35 +21,59 @@ use trine_sys::limits::{self, Resource};
 use crate::cli::Cli;
 use crate::config::{Config, Reading};
 use crate::control::{Ask, Desk, Public};
-use crate::cores::{Core, Order, Setup};
+use crate::cores::Core;
 use crate::error::Error;
+use crate::launch::{self, Launch};
 use crate::listen::DoorBook;
-use crate::reload;
+use crate::reload::{self, listeners, status_text};
+use crate::upgrade::Succession;
 
 /// Starts everything, runs until told to stop, and stops everything.
-pub(crate) async fn run(cli: &Cli, config: Config, log: LogHandle) -> Result<(), Error> {
+pub(crate) async fn run(
+    cli: &Cli,
+    config: Config,
+    log: LogHandle,
+    launch: Launch,
+) -> Result<(), Error> {
     let catch = [
         Signal::SIGTERM,
         Signal::SIGQUIT,
         Signal::SIGINT,
         Signal::SIGHUP,
         Signal::SIGUSR1,
+        Signal::SIGUSR2,
+        Signal::SIGWINCH,
+        Signal::SIGCHLD,
     ];
     let mut signals = SignalPipe::new(&catch)?.into_async()?;
     raise_limit();
-    let pidfile = config.pidfile.as_ref().map(PidFile::create).transpose()?;
+    let waiting_parent = launch.waiting_parent().map_err(Error::Background)?;
+    let succession = Succession::begin(launch, config.pidfile.as_deref())?;
     let inherited = inherited()?;
-    let control = cli.control.as_ref().or(config.control.as_ref());
-    let control = control
-        .map(|path| trine_control::bind(path))
-        .transpose()
-        .map_err(Error::listen)?;
-    let (mut daemon, mut asks) = Daemon::start(cli.reading(), config, log, inherited)?;
+    let control = cli.control.clone().or_else(|| config.control.clone());
+    let alone = succession.alone.clone();
+    let bind = |path: &PathBuf| trine_control::bind(path).map_err(Error::listen);
+    // A successor has it once its predecessor is gone.
+    let early = control.as_ref().filter(|_| alone.is_cancelled());
+    let early = early.map(bind).transpose()?;
+    let keep_stderr = matches!(cli.log_target(&config.log), LogTarget::Stderr);
+    let (mut daemon, mut asks) = Daemon::start(cli, config, log, inherited, succession)?;
 
     let stop_control = CancellationToken::new();
     let desk = Arc::new(daemon.desk());
     let serve_control = async {
-        match control {
+        tokio::select! {
+            () = alone.cancelled() => {}
+            () = stop_control.cancelled() => return Ok(()),
+        }
+        let listener = match (early, &control) {
+            (Some(listener), _) => Some(listener),
+            (None, Some(path)) => bind(path)
+                .inspect_err(|error| tracing::error!("{}", trine_service::exit::chain(error)))
+                .ok(),
+            (None, None) => None,
+        };
+        match listener {
             Some(listener) => server::serve(listener, desk, stop_control.clone())
                 .await
                 .map_err(Error::Control),
@@ -61,6 +84,11 @@ pub(crate) async fn run(cli: &Cli, config: Config, log: LogHandle) -> Result<(),
         }
     };
     let work = async {
+        daemon.ready();
+        let told = waiting_parent.map_or(Ok(()), |parent| launch::say_started(parent, keep_stderr));
+        if let Err(error) = told {
+            tracing::warn!("cannot tell who started us: {error}");
+        }
         let result = daemon.work(&mut signals, &mut asks).await;
         daemon.public.phase.set(Phase::Gone);
         daemon.announce();
@@ -68,7 +96,6 @@ pub(crate) async fn run(cli: &Cli, config: Config, log: LogHandle) -> Result<(),
         result
     };
     let (served, worked) = tokio::join!(serve_control, work);
-    drop(pidfile);
     worked.and(served)
 }
 
@@ -81,7 +108,7 @@ fn raise_limit() {
 }
 
 /// How many descriptors each of so many cores may use for connections: some are left for the daemon itself.
-fn room_for(cores: usize) -> usize {
+pub(crate) fn room_for(cores: usize) -> usize {
     let (limit, _) = limits::get(Resource::RLIMIT_NOFILE).unwrap_or((1024, 1024));
     let limit = usize::try_from(limit).unwrap_or(usize::MAX).min(1 << 30);
     limit.saturating_sub(24 + 8 * cores).max(16) / cores
@@ -95,12 +122,15 @@ enum Step {
 }
 
 pub(crate) struct Daemon {
-    reading: Reading,
+    pub(crate) reading: Reading,
     pub(crate) config: Arc<Config>,
     pub(crate) cores: Vec<Core>,
-    book: DoorBook,
-    inherited: Inherited,
-    log: LogHandle,
+    /// Those that were told by WINCH to finish, while the daemon goes on.
+    pub(crate) retiring: Vec<Core>,
+    pub(crate) book: DoorBook,
+    pub(crate) inherited: Inherited,
+    pub(crate) log: LogHandle,
+    pub(crate) succession: Succession,
     pub(crate) notifier: Notifier,
     pub(crate) public: Arc<Public>,
     asks: mpsc::Sender<Ask>,
@@ -109,50 +139,43 @@ pub(crate) struct Daemon {
 impl Daemon {
     /// Opens the doors and starts the cores; all of them serve when this returns.
     fn start(
-        reading: Reading,
+        cli: &Cli,
         config: Config,
         log: LogHandle,
         mut inherited: Inherited,
+        succession: Succession,
     ) -> Result<(Self, mpsc::Receiver<Ask>), Error> {
         let mut book = DoorBook::default();
         let threads = config.threads;
-        let mut prepared = reload::prepare(config, &book, threads, &mut inherited)?;
-        let room = room_for(threads);
-        let mut cores = Vec::new();
-        for (number, open) in std::mem::take(&mut prepared.changes.open)
-            .into_iter()
-            .enumerate()
-        {
-            let setup = Setup {
-                config: Arc::clone(&prepared.config),
-                doors: Arc::clone(&prepared.changes.doors),
-                open,
-                logs: prepared.logs.clone(),
-                tls: Arc::clone(&prepared.tls),
-                room,
-            };
-            cores
-                .push(Core::start(number, setup).map_err(|source| Error::Core { number, source })?);
-        }
+        let mut prepared = reload::prepare(Arc::new(config), &book, threads, true, &mut inherited)?;
+        let cores = reload::start(&mut prepared, room_for(threads))?;
         book.commit(&mut prepared.changes);
         let (asks, inbox) = mpsc::channel(16);
         let daemon = Self {
-            reading,
+            reading: cli.reading(),
             config: prepared.config,
             cores,
+            retiring: Vec::new(),
             book,
             inherited,
             log,
+            succession,
             notifier: Notifier::from_env(),
             public: Arc::default(),
             asks,
         };
+        daemon.publish_cores();
         Ok((daemon, inbox))
     }
 
-    fn desk(&self) -> Desk {
+    /// Whom the control API asks for figures.
+    pub(crate) fn publish_cores(&self) {
         let orders = self.cores.iter().map(Core::orders).collect();
-        Desk::new(Arc::clone(&self.public), orders, self.asks.clone())
+        self.public.update(|state| state.cores = orders);
+    }
+
+    fn desk(&self) -> Desk {
+        Desk::new(Arc::clone(&self.public), self.asks.clone())
     }
 
     /// Serves until told to stop, then ends the cores.
@@ -161,9 +184,12 @@ impl Daemon {
         signals: &mut AsyncSignals,
         asks: &mut mpsc::Receiver<Ask>,
     ) -> Result<(), Error> {
-        self.ready();
         loop {
             let step = tokio::select! {
+                number = failed(&mut self.retiring) => {
+                    self.retired(number);
+                    Step::Go
+                }
                 signal = signals.next() => self.signal(signal.map_err(Error::Runtime)?).await,
                 Some(ask) = asks.recv() => self.answer(ask).await,
                 number = failed(&mut self.cores) => return Err(self.core_failure(number)),
@@ -200,7 +226,21 @@ impl Daemon {
                 self.reopen_logs().await;
                 Step::Go
             }
+            Signal::SIGUSR2 => {
+                self.upgrade();
+                Step::Go
+            }
+            Signal::SIGWINCH => {
+                self.quiesce().await;
+                Step::Go
+            }
+            Signal::SIGCHLD => {
+                self.neighbour_ended();
+                Step::Go
+            }
             Signal::SIGINT => Step::Stop,
+            // nginx's meaning for nginx's file.
+            Signal::SIGTERM if !self.reading.is_yaml() => Step::Stop,
             _ => Step::Drain,
         }
     }
@@ -215,89 +255,6 @@ impl Daemon {
             }
             Ask::Drain => Step::Drain,
             Ask::Stop => Step::Stop,
-        }
-    }
-
-    /// Reads the file again and puts it into effect, unless anything is wrong with it.
-    async fn reload(&mut self, dry_run: bool) -> ReloadReport {
-        if !dry_run {
-            tell(self.notifier.reloading());
-        }
-        let result = self.try_reload(dry_run).await;
-        let report = ReloadReport {
-            ok: result.is_ok(),
-            time: jiff::Timestamp::now(),
-            dry_run,
-            problems: result.err().unwrap_or_default(),
-        };
-        if dry_run {
-            return report;
-        }
-        for problem in &report.problems {
-            tracing::error!("cannot reload: {problem}");
-        }
-        let text = if report.ok {
-            let text = status_text(&self.book);
-            tracing::info!("reloaded; {text}");
-            text
-        } else {
-            let text = format!(
-                "{}; the last reload failed, the configuration before it is in effect",
-                status_text(&self.book)
-            );
-            tracing::error!("{text}");
-            text
-        };
-        let generation = self.public.update(|state| {
-            state.generation += u64::from(report.ok);
-            state.listeners = listeners(&self.book);
-            state.status_text.clone_from(&text);
-            state.last_reload = Some(report.clone());
-            state.generation
-        });
-        let data =
-            json!({ "ok": report.ok, "generation": generation, "problems": report.problems });
-        self.public.events.push("reload", data);
-        tell(self.notifier.ready_with(&text));
-        report
-    }
-
-    async fn try_reload(&mut self, dry_run: bool) -> Result<(), Vec<String>> {
-        let config = reload::read(&self.reading)?;
-        if dry_run {
-            return Ok(());
-        }
-        let restart = reload::needs_restart(&self.config, &config);
-        let prepared = reload::prepare(config, &self.book, self.cores.len(), &mut self.inherited);
-        let mut prepared = prepared.map_err(|error| vec![reload::line(&error)])?;
-        reload::apply(&mut prepared, &self.cores).await;
-        self.book.commit(&mut prepared.changes);
-        self.config = prepared.config;
-        if !restart.is_empty() {
-            tracing::warn!(
-                "changed, but only in effect after a restart: {}",
-                restart.join(", ")
-            );
-        }
-        Ok(())
-    }
-
-    /// Opens all log files again by their names.
-    async fn reopen_logs(&mut self) {
-        if let Err(error) = self.log.reopen() {
-            tracing::error!("{}", trine_service::exit::chain(&error));
-        }
-        match reload::open_logs(&self.config) {
-            Ok(targets) => {
-                for core in &self.cores {
-                    core.tell(Order::Logs(targets.clone())).await;
-                }
-                tracing::info!("reopened the logs");
-            }
-            Err(error) => tracing::error!(
-                "the access logs go on into the old files: {}",
-                reload::line(&error)
-            ),
         }
     }
 
@@ -331,24 +288,6 @@ pub(crate) fn tell(result: Result<(), trine_service::Error>) {
     if let Err(error) = result {
         tracing::warn!("{}", trine_service::exit::chain(&error));
     }
-}
-
-fn listeners(book: &DoorBook) -> Vec<trine_control::message::ListenerStatus> {
-    let status = |(addr, inherited): (&trine_sys::net::SockAddr, bool)| {
-        trine_control::message::ListenerStatus {
-            address: addr.to_string(),
-            inherited,
-        }
-    };
-    book.open_doors().map(status).collect()
-}
-
-fn status_text(book: &DoorBook) -> String {
-    let addresses: Vec<_> = book
-        .open_doors()
-        .map(|(addr, _)| addr.to_string())
-        .collect();
-    format!("serving on {}", addresses.join(", "))
 }
 
 /// How long the control API waits for a core's figures.

@@ -23,7 +23,7 @@ impl Daemon {
         self.public
             .update(|state| state.status_text = "draining".to_owned());
         self.announce();
-        tell(self.notifier.stopping());
+        self.leave();
         tracing::info!("draining, for {grace:?} at most");
         for core in &self.cores {
             core.tell(Order::Drain(grace)).await;
@@ -53,7 +53,7 @@ impl Daemon {
     pub(crate) async fn stop(&mut self) -> Result<(), Error> {
         self.public.phase.set(Phase::Draining);
         self.announce();
-        tell(self.notifier.stopping());
+        self.leave();
         for core in &self.cores {
             core.tell(Order::Stop).await;
         }
@@ -61,6 +61,36 @@ impl Daemon {
             report_end(number, core.ended().await);
         }
         self.join()
+    }
+
+    /// What the end begins with: the sockets are the cores' alone, or a successor's.
+    fn leave(&mut self) {
+        if self.succession.has_successor() {
+            self.book.leave_files();
+        } else {
+            tell(self.notifier.stopping());
+        }
+        self.book.release();
+        self.cores.append(&mut self.retiring);
+    }
+
+    /// WINCH: finishes what is under way and takes nothing more, but stays.
+    pub(crate) async fn quiesce(&mut self) {
+        tracing::info!("gracefully shutting down the cores; HUP has them serve again");
+        for core in &self.cores {
+            core.tell(Order::Drain(self.config.timeouts.shutdown)).await;
+        }
+        self.retiring.append(&mut self.cores);
+        self.publish_cores();
+    }
+
+    /// A core that was told to finish has done so.
+    pub(crate) fn retired(&mut self, number: usize) {
+        let mut core = self.retiring.swap_remove(number);
+        match core.join() {
+            Ok(()) => tracing::info!("a core has finished"),
+            Err(error) => tracing::error!("a core has failed: {error}"),
+        }
     }
 
     fn join(&mut self) -> Result<(), Error> {

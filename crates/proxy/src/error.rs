@@ -18,32 +18,6 @@ pub enum Error {
     /// `nginx.conf` has problems, which have all been told in nginx's words.
     #[error("cannot use the configuration")]
     Told,
-    /// `-s` finds no daemon.
-    #[error("open() \"{}\" failed", path.display())]
-    PidFile {
-        /// The file.
-        path: PathBuf,
-        /// The kernel's answer.
-        #[source]
-        source: io::Error,
-    },
-    /// The pid file has something else in it.
-    #[error("invalid PID number \"{text}\" in \"{}\"", path.display())]
-    BadPid {
-        /// The file.
-        path: PathBuf,
-        /// What is in it.
-        text: String,
-    },
-    /// The daemon cannot be told.
-    #[error("kill({pid}) failed")]
-    Signal {
-        /// Whom.
-        pid: i32,
-        /// The kernel's answer.
-        #[source]
-        source: io::Error,
-    },
     /// Another process has the address.
     #[error(
         "cannot listen on {addr}: another process does; stop it, or change `listen` ({source})"
@@ -72,6 +46,12 @@ pub enum Error {
     /// Certificates or keys cannot be used.
     #[error("cannot set up TLS")]
     Tls(#[source] crate::tls::TlsError),
+    /// The process in the background could not be made.
+    #[error("cannot go into the background")]
+    Background(#[source] io::Error),
+    /// The process in the background ended before it served, and has told why.
+    #[error("the process in the background has ended")]
+    Ended(Exit),
     /// A runtime or thread could not be made.
     #[error("cannot start core {number}")]
     Core {
@@ -116,9 +96,9 @@ impl ExitStatus for Error {
                 Exit::TryAgain
             }
             // nginx's code.
-            Self::Told | Self::PidFile { .. } | Self::BadPid { .. } | Self::Signal { .. } => {
-                Exit::Other(1)
-            }
+            Self::Told => Exit::Other(1),
+            Self::Background(_) => Exit::TryAgain,
+            Self::Ended(exit) => *exit,
             Self::CoreFailed(_) => Exit::Bug,
         }
     }

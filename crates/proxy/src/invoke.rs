@@ -10,32 +10,55 @@ use nix::unistd::Pid;
 use trine_config::{Problem, Problems};
 
 use crate::cli::Cli;
+use crate::config::nginx::table::{self, Standing};
+use crate::config::nginx::tree::open_failed;
+use crate::config::nginx::{ERROR_LOG, PID_FILE};
 use crate::config::{self, Config, Loaded};
 use crate::error::Error;
 use crate::{NGINX_VERSION, parity, tls};
 
-/// nginx's own default.
-const PID_FILE: &str = "/run/nginx.pid";
-
-/// Modules whose directives work, as nginx's `configure` names them; certbot and scripts look for them.
-const MODULES: [&str; 3] = [
-    "--with-http_realip_module",
-    "--with-http_stub_status_module",
-    "--with-threads",
+/// nginx's modules as its `configure` names them, each with a directive of theirs: certbot and scripts look for them.
+const MODULES: &[(&str, &str)] = &[
+    ("http_addition_module", "addition_types"),
+    ("http_auth_request_module", "auth_request"),
+    ("http_dav_module", "dav_methods"),
+    ("http_gunzip_module", "gunzip"),
+    ("http_gzip_static_module", "gzip_static"),
+    ("http_random_index_module", "random_index"),
+    ("http_realip_module", "set_real_ip_from"),
+    ("http_secure_link_module", "secure_link"),
+    ("http_slice_module", "slice"),
+    ("http_ssl_module", "ssl_certificate"),
+    ("http_stub_status_module", "stub_status"),
+    ("http_sub_module", "sub_filter"),
+    ("http_v2_module", "http2"),
+    ("http_v3_module", "http3"),
+    ("stream", "stream"),
+    ("threads", "worker_processes"),
 ];
+
+/// What `-V` prints.
+fn build_text() -> String {
+    let works = |directive: &str| {
+        table::find(directive).is_some_and(|known| known.standing == Standing::Works)
+    };
+    let modules = MODULES.iter().filter(|(_, directive)| works(directive));
+    let modules: String = modules.map(|(name, _)| format!(" --with-{name}")).collect();
+    format!(
+        "built as trine-proxy {}\nbuilt with rustls\nTLS SNI support enabled\n\
+         configure arguments: --prefix=/etc/nginx --conf-path={} --error-log-path={ERROR_LOG} \
+         --pid-path={PID_FILE}{modules}",
+        env!("CARGO_PKG_VERSION"),
+        crate::cli::NGINX_CONF,
+    )
+}
 
 /// Does what needs no serving. `Some` is the whole outcome.
 pub(crate) fn without_serving(cli: &Cli) -> Option<Result<(), Error>> {
     if cli.nginx_version || cli.nginx_build {
         eprintln!("nginx version: nginx/{NGINX_VERSION}");
         if cli.nginx_build {
-            let version = env!("CARGO_PKG_VERSION");
-            eprintln!("built as trine-proxy {version}");
-            eprintln!(
-                "configure arguments: --prefix=/etc/nginx --conf-path={} --pid-path={PID_FILE} {}",
-                crate::cli::NGINX_CONF,
-                MODULES.join(" ")
-            );
+            eprintln!("{}", build_text());
         }
         return Some(Ok(()));
     }
@@ -117,16 +140,21 @@ pub(crate) fn dump(cli: &Cli) {
     }
 }
 
-/// Sends the signal that `-s` names to the daemon whose pid is in the configured file.
+/// Sends the signal that `-s` names to the daemon whose pid is in the configured file. What goes wrong is told in
+/// nginx's words.
 pub(crate) fn send_signal(name: &str, config: &Config) -> Result<(), Error> {
+    let told = |text: String| {
+        eprintln!("nginx: {text}");
+        Error::Told
+    };
     let path = config.pidfile.as_deref().unwrap_or(Path::new(PID_FILE));
-    let text = std::fs::read_to_string(path).map_err(|source| Error::PidFile {
-        path: path.to_owned(),
-        source,
-    })?;
-    let pid: i32 = text.trim().parse().map_err(|_| Error::BadPid {
-        path: path.to_owned(),
-        text: text.trim().to_owned(),
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| told(format!("[error] {}", open_failed(path, &error))))?;
+    let pid: i32 = text.trim().parse().map_err(|_| {
+        let (text, path) = (text.trim(), path.display());
+        told(format!(
+            "[error] invalid PID number \"{text}\" in \"{path}\""
+        ))
     })?;
     let signal = match name {
         "stop" => Signal::SIGTERM,
@@ -134,9 +162,11 @@ pub(crate) fn send_signal(name: &str, config: &Config) -> Result<(), Error> {
         "reopen" => Signal::SIGUSR1,
         _ => Signal::SIGHUP,
     };
-    kill(Pid::from_raw(pid), signal).map_err(|source| Error::Signal {
-        pid,
-        source: source.into(),
+    kill(Pid::from_raw(pid), signal).map_err(|errno| {
+        let (signal, number, reason) = (signal as i32, errno as i32, errno.desc());
+        told(format!(
+            "[alert] kill({pid}, {signal}) failed ({number}: {reason})"
+        ))
     })
 }
 

@@ -22,6 +22,7 @@ mod error;
 mod files;
 mod headers;
 mod invoke;
+mod launch;
 mod listen;
 mod parity;
 mod pattern;
@@ -32,12 +33,15 @@ mod stream;
 mod template;
 mod time;
 mod tls;
+mod upgrade;
 mod upstream;
 mod workbench;
 
-use trine_service::logging::{self, LogFormat, LogSettings, LogTarget};
+use trine_service::logging::{self, LogFormat, LogSettings};
 
-pub use cli::Cli;
+use launch::Launch;
+
+pub use cli::{Cli, usage_of_nginx};
 pub use error::Error;
 pub use tls::TlsError;
 
@@ -49,6 +53,7 @@ pub(crate) const NGINX_VERSION: &str = "1.31.5";
 /// # Errors
 /// What keeps the daemon from starting, or makes it end other than by being asked to.
 pub fn run(cli: &Cli) -> Result<(), Error> {
+    let launch = Launch::here();
     if let Some(done) = invoke::without_serving(cli) {
         return done;
     }
@@ -66,12 +71,15 @@ pub fn run(cli: &Cli) -> Result<(), Error> {
         }
         return Ok(());
     }
+    if config.background && !launch.is_in_background() && launch.predecessor().is_none() {
+        return launch.go_into_background();
+    }
     let log = logging::init(&log_settings(cli, &config.log))?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(Error::Runtime)?;
-    runtime.block_on(daemon::run(cli, config, log))
+    runtime.block_on(daemon::run(cli, config, log, launch))
 }
 
 /// The command line's word counts more than the file's.
@@ -90,10 +98,6 @@ fn log_settings(cli: &Cli, file: &config::Log) -> LogSettings {
         .as_deref()
         .and_then(|level| logging::parse_level(level).ok());
     settings.level = cli.log_level.or(level).unwrap_or(settings.level);
-    match cli.error_log.as_ref().or(file.file.as_ref()) {
-        Some(path) if path.as_os_str() == "stderr" => settings.target = LogTarget::Stderr,
-        Some(path) => settings.target = LogTarget::File(path.clone()),
-        None => {}
-    }
+    settings.target = cli.log_target(file);
     settings
 }

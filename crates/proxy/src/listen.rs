@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, UnixListener};
 use tokio_util::sync::CancellationToken;
 use trine_config::ListenAddr;
-use trine_service::listeners::{self, BindOptions, Inherited, Listener, Origin, SocketFile};
+use trine_service::listeners::{self, BindOptions, Inherited, Origin, SocketFile};
 use trine_sys::net::{self, SockAddr};
 
 use crate::config::{Config, Listen};
@@ -20,6 +20,9 @@ use crate::engine::{Doors, Engine};
 use crate::headers::forwarded::Peer;
 use crate::stream::Stream;
 use crate::upstream::pool::add;
+
+/// What a predecessor calls sockets that it had made itself.
+const OWN: &str = "trine-proxy";
 
 /// When descriptors are short: how long to wait before accepting again, and how often to say so.
 const SHORTAGE_PAUSE: Duration = Duration::from_millis(20);
@@ -37,9 +40,11 @@ struct Door {
     addr: ListenAddr,
     /// Where it really is.
     bound: SockAddr,
-    /// One that was handed down is kept, in case it is configured away and back.
-    inherited: Option<OwnedFd>,
-    _file: Option<SocketFile>,
+    /// Its sockets, one or one for each core: for cores that are started later, and for a successor.
+    sockets: Vec<OwnedFd>,
+    /// Handed down by a service manager: kept open, in case it is configured away and back.
+    inherited: bool,
+    file: Option<SocketFile>,
     open: bool,
 }
 
@@ -66,10 +71,12 @@ pub(crate) struct Changes {
 impl DoorBook {
     /// Opens what `config` lists and is not open yet, for `cores` cores. Nothing is changed yet: see
     /// [`commit`](Self::commit).
+    /// `fresh`: the cores have no door yet, and get those that are open already too.
     pub(crate) fn prepare(
         &self,
         config: &Config,
         cores: usize,
+        fresh: bool,
         inherited: &mut Inherited,
     ) -> Result<Changes, trine_service::Error> {
         let mut changes = Changes {
@@ -81,9 +88,10 @@ impl DoorBook {
         };
         let mut doors: Vec<Option<usize>> = vec![None; self.doors.len()];
         for (index, listen) in config.listens.iter().enumerate() {
-            let known = self.doors.iter().position(|door| {
-                door.addr == listen.addr && (door.open || door.inherited.is_some())
-            });
+            let known = self
+                .doors
+                .iter()
+                .position(|door| door.addr == listen.addr && (door.open || door.inherited));
             let error = |source| trine_service::Error::Listen {
                 addr: listen.addr.clone(),
                 source,
@@ -91,29 +99,16 @@ impl DoorBook {
             if let Some(number) = known {
                 doors[number] = Some(index);
                 let door = &self.doors[number];
-                if let (false, Some(fd)) = (door.open, &door.inherited) {
-                    for core in &mut changes.open {
-                        core.push(NewDoor {
-                            number,
-                            fd: fd.try_clone().map_err(error)?,
-                            port: port(&door.bound),
-                            own: false,
-                        });
-                    }
+                if fresh || !door.open {
+                    door.hand_out(number, &mut changes.open).map_err(error)?;
+                }
+                if !door.open {
                     changes.reopened.push(number);
                 }
             } else {
                 let number = doors.len();
-                let (door, fds) = open(listen, cores, inherited)?;
-                let own = door.inherited.is_none();
-                for (core, fd) in changes.open.iter_mut().zip(fds) {
-                    core.push(NewDoor {
-                        number,
-                        fd,
-                        port: port(&door.bound),
-                        own,
-                    });
-                }
+                let door = open(listen, cores, inherited)?;
+                door.hand_out(number, &mut changes.open).map_err(error)?;
                 doors.push(Some(index));
                 changes.new.push(door);
             }
@@ -136,7 +131,50 @@ impl DoorBook {
         for number in &changes.close {
             let door = &mut self.doors[*number];
             door.open = false;
-            door._file = None;
+            door.file = None;
+            if !door.inherited {
+                door.sockets.clear();
+            }
+        }
+    }
+
+    /// Lets go of the sockets, so that they close with the cores' own.
+    pub(crate) fn release(&mut self) {
+        for door in &mut self.doors {
+            door.sockets.clear();
+        }
+    }
+
+    /// The open sockets for a successor: each with the name that LISTEN_FDNAMES gives it.
+    pub(crate) fn sockets(&self) -> impl Iterator<Item = (String, &OwnedFd)> {
+        self.doors.iter().filter(|door| door.open).flat_map(|door| {
+            let name = match (&door.addr, door.inherited) {
+                (_, false) => OWN.to_owned(),
+                (ListenAddr::Fd(name), true) => name.clone(),
+                (_, true) => "unknown".to_owned(),
+            };
+            door.sockets.iter().map(move |fd| (name.clone(), fd))
+        })
+    }
+
+    /// Leaves the files of Unix sockets to a successor.
+    pub(crate) fn leave_files(&mut self) {
+        for file in self.doors.iter_mut().filter_map(|door| door.file.take()) {
+            file.leave();
+        }
+    }
+
+    /// Takes the files of Unix sockets over from a predecessor that is gone.
+    pub(crate) fn claim_files(&mut self) {
+        for door in &mut self.doors {
+            if let (ListenAddr::Unix(path), true, false, None) =
+                (&door.addr, door.open, door.inherited, &door.file)
+            {
+                match SocketFile::claim(path) {
+                    Ok(file) => door.file = Some(file),
+                    Err(error) => tracing::warn!("{} is not ours: {error}", path.display()),
+                }
+            }
         }
     }
 
@@ -145,7 +183,23 @@ impl DoorBook {
         self.doors
             .iter()
             .filter(|door| door.open)
-            .map(|door| (&door.bound, door.inherited.is_some()))
+            .map(|door| (&door.bound, door.inherited))
+    }
+}
+
+impl Door {
+    /// Gives each core a socket, and every socket to a core.
+    fn hand_out(&self, number: usize, cores: &mut [Vec<NewDoor>]) -> io::Result<()> {
+        let (sockets, count) = (self.sockets.len(), cores.len());
+        for index in 0..sockets.max(count) {
+            cores[index % count].push(NewDoor {
+                number,
+                fd: self.sockets[index % sockets].try_clone()?,
+                port: port(&self.bound),
+                own: !self.inherited,
+            });
+        }
+        Ok(())
     }
 }
 
@@ -156,12 +210,12 @@ fn port(addr: &SockAddr) -> u16 {
     }
 }
 
-/// Makes or takes over the socket of one door, once for each core.
+/// Makes or takes over the sockets of one door.
 fn open(
     listen: &Listen,
     cores: usize,
     inherited: &mut Inherited,
-) -> Result<(Door, Vec<OwnedFd>), trine_service::Error> {
+) -> Result<Door, trine_service::Error> {
     let error = |source| trine_service::Error::Listen {
         addr: listen.addr.clone(),
         source,
@@ -172,51 +226,50 @@ fn open(
         unix_mode: listen.mode,
         reuse_port: false,
     };
-    let listener = listeners::bind(&listen.addr, &options, inherited)?;
-    if matches!(listener.addr, SockAddr::Tcp(_)) {
-        // Accepted connections inherit it.
-        net::set_nodelay(&listener, true).map_err(error)?;
-    }
-    let Listener {
-        fd,
-        addr: bound,
-        origin,
-        file,
-    } = listener;
-    let door = |inherited| Door {
-        addr: listen.addr.clone(),
-        bound: bound.clone(),
-        inherited,
-        _file: file,
-        open: true,
-    };
-    if several && origin == Origin::Own {
+    // Those of a predecessor are ours from now on.
+    let own = inherited.iter().filter(|one| one.name == OWN);
+    let own: Vec<_> = own.filter_map(|one| one.addr.clone()).collect();
+    let first = listeners::bind(&listen.addr, &options, inherited)?;
+    let (bound, origin) = (first.addr.clone(), first.origin);
+    let mut sockets = vec![first.fd];
+    if origin == Origin::Inherited {
+        // One for each core of the predecessor: none of them may be lost, connections wait in each.
+        while inherited
+            .iter()
+            .any(|one| one.addr.as_ref() == Some(&bound))
+        {
+            let Some(fd) = inherited.take(&listen.addr) else {
+                break;
+            };
+            sockets.push(fd);
+        }
+    } else if several {
         // The address is free: nobody else has it, not even by SO_REUSEPORT. Now take it once for each core.
-        drop(fd);
+        sockets.clear();
         options.reuse_port = true;
-        let mut none = Inherited::default();
         let addr = match &bound {
             SockAddr::Tcp(addr) => ListenAddr::Tcp(*addr),
             _ => listen.addr.clone(),
         };
-        let mut fds = Vec::new();
         for _ in 0..cores {
-            let listener = listeners::bind(&addr, &options, &mut none)?;
-            net::set_nodelay(&listener, true).map_err(error)?;
-            fds.push(listener.fd);
+            let mut none = Inherited::default();
+            sockets.push(listeners::bind(&addr, &options, &mut none)?.fd);
         }
-        return Ok((door(None), fds));
     }
-    let mut fds = Vec::new();
-    for _ in 1..cores {
-        fds.push(fd.try_clone().map_err(error)?);
+    if matches!(bound, SockAddr::Tcp(_)) {
+        for socket in &sockets {
+            // Accepted connections inherit it.
+            net::set_nodelay(socket, true).map_err(error)?;
+        }
     }
-    if origin == Origin::Inherited {
-        fds.push(fd.try_clone().map_err(error)?);
-        return Ok((door(Some(fd)), fds));
-    }
-    fds.push(fd);
-    Ok((door(None), fds))
+    Ok(Door {
+        addr: listen.addr.clone(),
+        inherited: origin == Origin::Inherited && !own.contains(&bound),
+        bound,
+        sockets,
+        file: first.file,
+        open: true,
+    })
 }
 
 enum Socket {

@@ -2,13 +2,15 @@
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
 use trine_proxy::Cli;
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match Cli::read() {
         Ok(cli) => cli,
         Err(error) => {
+            if let Some(code) = trine_proxy::usage_of_nginx(&error) {
+                return code;
+            }
             // Nothing can be done about a closed standard error.
             let _ = error.print();
             let usage = trine_service::Exit::Usage;
@@ -22,7 +24,7 @@ fn main() -> ExitCode {
     match trine_proxy::run(&cli) {
         Ok(()) => ExitCode::SUCCESS,
         // Every problem has been told already.
-        Err(error @ trine_proxy::Error::Told) => {
+        Err(error @ (trine_proxy::Error::Told | trine_proxy::Error::Ended(_))) => {
             use trine_service::ExitStatus as _;
             error.exit().into()
         }

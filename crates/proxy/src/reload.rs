@@ -4,16 +4,19 @@
 
 use std::sync::Arc;
 
+use serde_json::json;
 use tokio::sync::oneshot;
+use trine_control::message::ReloadReport;
 use trine_service::exit::chain;
 use trine_service::listeners::Inherited;
 
 use crate::access_log::Target;
 use crate::config::{self, AccessLog, Config, Reading};
 use crate::cores::{Core, Order, Setup};
+use crate::daemon::{Daemon, room_for, tell};
 use crate::error::Error;
 use crate::invoke;
-use crate::listen::{Changes, DoorBook};
+use crate::listen::{Changes, DoorBook, NewDoor};
 use crate::tls;
 
 /// A configuration that is ready to be put into effect.
@@ -25,20 +28,21 @@ pub(crate) struct Prepared {
     pub(crate) changes: Changes,
 }
 
-/// Opens all that a configuration needs and that is not open yet.
+/// Opens all that a configuration needs and that is not open yet. `fresh`: for cores that are to be started.
 pub(crate) fn prepare(
-    config: Config,
+    config: Arc<Config>,
     book: &DoorBook,
     cores: usize,
+    fresh: bool,
     inherited: &mut Inherited,
 ) -> Result<Prepared, Error> {
     let tls = tls::doors(&config).map_err(Error::Tls)?;
     let logs = open_logs(&config)?;
     let changes = book
-        .prepare(&config, cores, inherited)
+        .prepare(&config, cores, fresh, inherited)
         .map_err(Error::listen)?;
     Ok(Prepared {
-        config: Arc::new(config),
+        config,
         logs,
         tls: tls.into(),
         changes,
@@ -63,18 +67,34 @@ pub(crate) fn read(reading: &Reading) -> Result<Config, Vec<String>> {
         .map_err(|problems| invoke::lines(&problems, reading.is_yaml()))
 }
 
+/// Starts cores with a configuration; they serve when this returns.
+pub(crate) fn start(prepared: &mut Prepared, room: usize) -> Result<Vec<Core>, Error> {
+    let open = std::mem::take(&mut prepared.changes.open);
+    let start = |(number, open): (usize, _)| {
+        let setup = prepared.setup(open, room);
+        Core::start(number, setup).map_err(|source| Error::Core { number, source })
+    };
+    open.into_iter().enumerate().map(start).collect()
+}
+
+impl Prepared {
+    fn setup(&self, open: Vec<NewDoor>, room: usize) -> Setup {
+        Setup {
+            config: Arc::clone(&self.config),
+            doors: Arc::clone(&self.changes.doors),
+            open,
+            logs: self.logs.clone(),
+            tls: Arc::clone(&self.tls),
+            room,
+        }
+    }
+}
+
 /// Puts a configuration into effect on all cores.
 pub(crate) async fn apply(prepared: &mut Prepared, cores: &[Core]) {
     let mut replies = Vec::new();
     for (core, open) in cores.iter().zip(std::mem::take(&mut prepared.changes.open)) {
-        let setup = Setup {
-            config: Arc::clone(&prepared.config),
-            doors: Arc::clone(&prepared.changes.doors),
-            open,
-            logs: prepared.logs.clone(),
-            tls: Arc::clone(&prepared.tls),
-            room: 0,
-        };
+        let setup = prepared.setup(open, 0);
         let (done, reply) = oneshot::channel();
         if core
             .tell(Order::Apply {
@@ -104,7 +124,6 @@ pub(crate) fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
     differs("threads", old.threads != new.threads);
     differs("user", old.user != new.user);
     differs("control", old.control != new.control);
-    differs("pidfile", old.pidfile != new.pidfile);
     differs("log", old.log != new.log);
     keys
 }
@@ -112,4 +131,129 @@ pub(crate) fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
 /// One line for an error that keeps a new configuration from being used.
 pub(crate) fn line(error: &Error) -> String {
     chain(error)
+}
+
+impl Daemon {
+    /// Reads the file again and puts it into effect, unless anything is wrong with it.
+    pub(crate) async fn reload(&mut self, dry_run: bool) -> ReloadReport {
+        if !dry_run {
+            tell(self.notifier.reloading());
+        }
+        let mut result = self.try_reload(dry_run).await;
+        if let (false, true, Err(problems)) = (dry_run, self.cores.is_empty(), &mut result) {
+            // WINCH had it stop serving: with the file as it was, rather than not at all.
+            let again = self.serve_again(Arc::clone(&self.config));
+            problems.extend(again.err().map(|error| line(&error)));
+        }
+        let report = ReloadReport {
+            ok: result.is_ok(),
+            time: jiff::Timestamp::now(),
+            dry_run,
+            problems: result.err().unwrap_or_default(),
+        };
+        if dry_run {
+            return report;
+        }
+        for problem in &report.problems {
+            tracing::error!("cannot reload: {problem}");
+        }
+        let text = if report.ok {
+            let text = status_text(&self.book);
+            tracing::info!("reloaded; {text}");
+            text
+        } else {
+            let text = format!(
+                "{}; the last reload failed, the configuration before it is in effect",
+                status_text(&self.book)
+            );
+            tracing::error!("{text}");
+            text
+        };
+        let generation = self.public.update(|state| {
+            state.generation += u64::from(report.ok);
+            state.listeners = listeners(&self.book);
+            state.status_text.clone_from(&text);
+            state.last_reload = Some(report.clone());
+            state.generation
+        });
+        let data =
+            json!({ "ok": report.ok, "generation": generation, "problems": report.problems });
+        self.public.events.push("reload", data);
+        tell(self.notifier.ready_with(&text));
+        report
+    }
+
+    async fn try_reload(&mut self, dry_run: bool) -> Result<(), Vec<String>> {
+        let config = read(&self.reading)?;
+        if dry_run {
+            return Ok(());
+        }
+        let restart = needs_restart(&self.config, &config);
+        let told = |error: Error| vec![line(&error)];
+        if self.cores.is_empty() {
+            self.serve_again(Arc::new(config)).map_err(told)?;
+        } else {
+            let (config, cores) = (Arc::new(config), self.cores.len());
+            let mut prepared =
+                prepare(config, &self.book, cores, false, &mut self.inherited).map_err(told)?;
+            self.book.commit(&mut prepared.changes);
+            apply(&mut prepared, &self.cores).await;
+            self.config = prepared.config;
+        }
+        self.succession.move_pidfile(self.config.pidfile.as_deref());
+        if !restart.is_empty() {
+            tracing::warn!(
+                "changed, but only in effect after a restart: {}",
+                restart.join(", ")
+            );
+        }
+        Ok(())
+    }
+
+    /// Opens all log files again by their names.
+    pub(crate) async fn reopen_logs(&mut self) {
+        if let Err(error) = self.log.reopen() {
+            tracing::error!("{}", trine_service::exit::chain(&error));
+        }
+        match open_logs(&self.config) {
+            Ok(targets) => {
+                for core in &self.cores {
+                    core.tell(Order::Logs(targets.clone())).await;
+                }
+                tracing::info!("reopened the logs");
+            }
+            Err(error) => {
+                tracing::error!("the access logs go on into the old files: {}", line(&error))
+            }
+        }
+    }
+
+    /// Starts cores again on the sockets that are open.
+    fn serve_again(&mut self, config: Arc<Config>) -> Result<(), Error> {
+        let threads = config.threads;
+        let mut prepared = prepare(config, &self.book, threads, true, &mut self.inherited)?;
+        self.cores = start(&mut prepared, room_for(threads))?;
+        self.book.commit(&mut prepared.changes);
+        self.config = prepared.config;
+        self.publish_cores();
+        Ok(())
+    }
+}
+
+pub(crate) fn listeners(book: &DoorBook) -> Vec<trine_control::message::ListenerStatus> {
+    let status = |(addr, inherited): (&trine_sys::net::SockAddr, bool)| {
+        trine_control::message::ListenerStatus {
+            address: addr.to_string(),
+            inherited,
+        }
+    };
+    book.open_doors().map(status).collect()
+}
+
+pub(crate) fn status_text(book: &DoorBook) -> String {
+    let addresses: Vec<_> = book
+        .open_doors()
+        .map(|(addr, _)| addr.to_string())
+        .collect();
+    format!("serving on {}", addresses.join(", "))
 }

@@ -42,6 +42,21 @@ impl PidFile {
         }
     }
 
+    /// Gives the file another name, such as `nginx.pid.oldbin` during an upgrade.
+    ///
+    /// # Errors
+    /// [`Error::PidFile`] when it cannot be renamed; it keeps its name then.
+    pub fn rename(&mut self, to: impl Into<PathBuf>) -> Result<(), Error> {
+        let path = to.into();
+        match fs::rename(&self.path, &path) {
+            Ok(()) => {
+                self.path = path;
+                Ok(())
+            }
+            Err(source) => Err(Error::PidFile { path, source }),
+        }
+    }
+
     /// Where it is.
     #[must_use]
     pub fn path(&self) -> &Path {

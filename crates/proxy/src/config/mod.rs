@@ -33,6 +33,8 @@ pub(crate) struct Reading {
     pub(crate) directives: Option<String>,
     /// Directives that are not supported are worth a warning only.
     pub(crate) ignore_unsupported: bool,
+    /// The program is called as nginx, whose defaults count.
+    pub(crate) as_nginx: bool,
 }
 
 /// What became of it.
@@ -71,6 +73,7 @@ pub(crate) fn load(reading: &Reading) -> Loaded {
             prefix: &prefix,
             directives: reading.directives.as_deref(),
             ignore_unsupported: reading.ignore_unsupported,
+            as_nginx: reading.as_nginx,
         };
         nginx::load(&order, &mut problems, &mut warnings)
     };

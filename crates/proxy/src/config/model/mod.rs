@@ -32,6 +32,8 @@ pub(crate) struct Config {
     /// Where the control API listens.
     pub(crate) control: Option<PathBuf>,
     pub(crate) pidfile: Option<PathBuf>,
+    /// The daemon leaves the terminal once it serves.
+    pub(crate) background: bool,
     pub(crate) threads: usize,
     /// Who serves, when root starts the daemon.
     pub(crate) user: Option<Identity>,

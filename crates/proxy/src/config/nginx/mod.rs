@@ -15,7 +15,7 @@ use std::path::Path;
 use trine_config::Problems;
 
 use super::model::Config;
-pub(crate) use build::{peer_address, split_url};
+pub(crate) use build::{ERROR_LOG, PID_FILE, peer_address, split_url};
 pub(crate) use units::expires;
 
 /// What is read, and how.
@@ -26,6 +26,8 @@ pub(super) struct Order<'a> {
     pub(super) prefix: &'a Path,
     pub(super) directives: Option<&'a str>,
     pub(super) ignore_unsupported: bool,
+    /// The program is called as nginx.
+    pub(super) as_nginx: bool,
 }
 
 /// Reads and checks a file with all that it includes.
@@ -54,6 +56,7 @@ pub(super) fn parse(
         prefix: path.parent().unwrap_or(Path::new("/")),
         directives: None,
         ignore_unsupported: false,
+        as_nginx: false,
     };
     let tree = tree::parse(text, path, problems);
     finish(&tree, &order, problems, warnings)
@@ -77,7 +80,7 @@ fn finish(
     let mut found = Problems::new();
     check::check(tree, &mut found, unsupported);
     problems.append(found);
-    build::build(tree, order.path, order.prefix, problems)
+    build::build(tree, order, problems)
 }
 
 #[cfg(test)]

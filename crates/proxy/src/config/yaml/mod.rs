@@ -102,6 +102,7 @@ fn check(document: &Document<RawConfig>, problems: &mut Problems, folders: bool)
     Some(Config {
         control: raw.control.as_ref().map(|path| checker.path(path)),
         pidfile: raw.pidfile.as_ref().map(|path| checker.path(path)),
+        background: raw.daemonize,
         threads,
         user: None,
         log,

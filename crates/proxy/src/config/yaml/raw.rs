@@ -16,6 +16,8 @@ pub(super) struct RawConfig {
     pub(super) control: Option<String>,
     /// A file that gets the daemon's process id.
     pub(super) pidfile: Option<String>,
+    /// Go into the background once it serves.
+    pub(super) daemonize: bool,
     /// How many cores to use: a number, or `auto`.
     pub(super) threads: Option<RawThreads>,
     /// The daemon's own log.

@@ -25,6 +25,7 @@ use trine_sys::privileges;
 pub(crate) use proxy::split_url;
 pub(crate) use upstream::peer_address;
 
+use super::Order;
 use super::tree::Directive;
 use super::units;
 use crate::config::model::{
@@ -34,17 +35,22 @@ use crate::pattern::Pattern;
 use crate::template::{MapTable, Names, Template};
 use level::Level;
 
+/// Where Debian's nginx has them.
+pub(crate) const PID_FILE: &str = "/run/nginx.pid";
+pub(crate) const ERROR_LOG: &str = "/var/log/nginx/error.log";
+
 /// Makes the configuration; what is wrong goes to `problems`.
 pub(super) fn build(
     tree: &[Directive],
-    path: &Path,
-    prefix: &Path,
+    order: &Order<'_>,
     problems: &mut Problems,
 ) -> Option<Config> {
+    let path = order.path;
     let mut builder = Builder {
         problems,
-        prefix: prefix.to_owned(),
         folder: path.parent().unwrap_or(Path::new("/")).to_owned(),
+        as_nginx: order.as_nginx,
+        prefix: order.prefix.to_owned(),
         names: Names::default(),
         maps: Vec::new(),
         formats: HashMap::new(),
@@ -77,6 +83,7 @@ pub(super) fn build(
     Some(Config {
         control: None,
         pidfile: core.pidfile,
+        background: core.background,
         threads: core.threads,
         user: core.user,
         log: core.log,
@@ -94,6 +101,8 @@ pub(super) fn build(
 /// Everything that has been made so far.
 struct Builder<'p> {
     problems: &'p mut Problems,
+    /// The program is called as nginx: what nobody says is as Debian builds it.
+    as_nginx: bool,
     /// Where relative paths start.
     prefix: PathBuf,
     /// Where those of user files start.
@@ -112,6 +121,7 @@ struct Builder<'p> {
 /// What stands outside of `http`.
 struct Core {
     pidfile: Option<PathBuf>,
+    background: bool,
     threads: usize,
     user: Option<Identity>,
     log: Log,
@@ -172,10 +182,14 @@ impl Builder<'_> {
     fn core(&mut self, tree: &[Directive]) -> Core {
         let cores = || std::thread::available_parallelism().map_or(1, usize::from);
         let mut core = Core {
-            pidfile: None,
+            pidfile: self.as_nginx.then(|| PID_FILE.into()),
+            background: self.as_nginx,
             threads: 1,
             user: None,
-            log: Log::default(),
+            log: Log {
+                file: self.as_nginx.then(|| ERROR_LOG.into()),
+                ..Log::default()
+            },
             shutdown: Duration::from_secs(60),
         };
         for directive in tree {
@@ -192,6 +206,7 @@ impl Builder<'_> {
                         core.shutdown = time;
                     }
                 }
+                "daemon" => core.background = is_on(directive),
                 "user" => core.user = self.user(directive),
                 "pid" => core.pidfile = Some(self.prefix.join(arg(directive, 0))),
                 "error_log" => core.log = self.error_log(directive),

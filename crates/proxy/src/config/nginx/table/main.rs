@@ -10,12 +10,7 @@ pub(super) const ROWS: &[Known] = &[
     works("worker_processes", MAIN, ONE),
     works("pid", MAIN, ONE),
     works("error_log", MAIN | HSL, MORE),
-    accepted(
-        "daemon",
-        MAIN,
-        FLAG,
-        "it stays in the foreground; start it by systemd or a supervisor",
-    ),
+    works("daemon", MAIN, FLAG),
     accepted("master_process", MAIN, FLAG, "there is one process"),
     accepted(
         "worker_cpu_affinity",
