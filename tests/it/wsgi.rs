@@ -7,6 +7,8 @@ mod configuration;
 mod differential;
 mod faults;
 mod gateway;
+mod memory;
+mod mended;
 mod refusals;
 mod ships;
 

@@ -197,6 +197,32 @@ impl Daemon {
         }
     }
 
+    /// Waits until the program says a line that begins like this after those heard so far; gives the line.
+    #[track_caller]
+    pub fn wait_next_notified(&mut self, beginning: &str, holds: &str) -> String {
+        let start = Instant::now();
+        let mut seen = self.notified().len();
+        loop {
+            let notify = self.notify.as_mut().expect("started without .notify()");
+            let _ = notify.has_heard("");
+            let new = &notify.heard()[seen..];
+            if let Some(line) = new
+                .iter()
+                .find(|line| line.starts_with(beginning) && line.contains(holds))
+            {
+                return line.clone();
+            }
+            seen = notify.heard().len();
+            self.assert_running(beginning);
+            assert!(
+                start.elapsed() < wait::PATIENCE,
+                "{} did not say {beginning}…{holds}: {:?}",
+                self.name,
+                self.notified()
+            );
+        }
+    }
+
     /// The lines said to NOTIFY_SOCKET so far.
     #[must_use]
     pub fn notified(&self) -> &[String] {

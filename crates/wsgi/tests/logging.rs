@@ -5,9 +5,11 @@
 mod harness;
 
 use std::fs;
-use std::net::UdpSocket;
-use std::os::unix::net::UnixDatagram;
+use std::io::{BufRead as _, BufReader, Read};
+use std::net::{TcpListener, UdpSocket};
+use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::path::Path;
+use std::sync::mpsc;
 
 use harness::{Server, wait_for};
 use nix::sys::signal::Signal;
@@ -346,6 +348,91 @@ fn syslog_gets_both_logs() {
             .starts_with("<158>gunicorn.site.access: ["),
         "{heard:?}"
     );
+    server.stop();
+}
+
+/// A syslog server on a stream: every message of every connection, each ended by a NUL as Python's handler does.
+struct StreamLog(mpsc::Receiver<String>);
+
+impl StreamLog {
+    /// `accept` waits for the next connection.
+    fn start<S: Read + Send + 'static>(
+        mut accept: impl FnMut() -> std::io::Result<S> + Send + 'static,
+    ) -> Self {
+        let (tell, heard) = mpsc::channel();
+        std::thread::spawn(move || {
+            while let Ok(stream) = accept() {
+                let tell = tell.clone();
+                std::thread::spawn(move || {
+                    let messages = BufReader::new(stream).split(0);
+                    for message in messages.map_while(Result::ok) {
+                        let _ = tell.send(String::from_utf8_lossy(&message).into_owned());
+                    }
+                });
+            }
+        });
+        Self(heard)
+    }
+
+    /// What is heard until all of `texts` were.
+    #[track_caller]
+    fn wait_for(&self, texts: &[&str]) -> Vec<String> {
+        let mut heard: Vec<String> = Vec::new();
+        let has = |heard: &[String], text: &str| heard.iter().any(|line| line.contains(text));
+        while !texts.iter().all(|text| has(&heard, text)) {
+            match self.0.recv_timeout(harness::PATIENCE) {
+                Ok(message) => heard.push(message),
+                Err(error) => panic!("{error}: not all of {texts:?} in {heard:#?}"),
+            }
+        }
+        heard
+    }
+}
+
+#[test]
+fn syslog_is_reached_over_tcp_and_unix_sockets_of_both_kinds() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("log");
+    let bound = || {
+        let _ = fs::remove_file(&path);
+        UnixListener::bind(&path).unwrap()
+    };
+    for to in ["tcp", "#stream", ""] {
+        let (address, log) = if to == "tcp" {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let address = format!("tcp://{}", listener.local_addr().unwrap());
+            let log = StreamLog::start(move || Ok(listener.accept()?.0));
+            (address, log)
+        } else {
+            let listener = bound();
+            let log = StreamLog::start(move || Ok(listener.accept()?.0));
+            (format!("unix://{}{to}", path.display()), log)
+        };
+        for threads in ["1", "2"] {
+            let args = ["--log-syslog", "--log-syslog-to", &address];
+            let more = ["--threads", threads, "--log-syslog-prefix", "site", APP];
+            let server = Server::start(&[&args[..], &more].concat());
+            server.get("/one");
+            let wanted = ["the application at /one", "GET /one HTTP/1.1"];
+            let heard = log.wait_for(&wanted);
+            let line = |text: &str| heard.iter().find(|line| line.contains(text)).unwrap();
+            // user is 1; info is 6, warning 4.
+            let (error, access) = (line(wanted[0]), line(wanted[1]));
+            assert!(error.starts_with("<12>gunicorn.site.error: ["), "{error}");
+            assert!(
+                access.starts_with("<14>gunicorn.site.access: ["),
+                "{access}"
+            );
+            server.stop();
+        }
+    }
+    let _ = fs::remove_file(&path);
+    let datagrams = UnixDatagram::bind(&path).unwrap();
+    datagrams.set_read_timeout(Some(harness::PATIENCE)).unwrap();
+    let address = format!("unix://{}#dgram", path.display());
+    let server = Server::start(&["--log-syslog", "--log-syslog-to", &address, APP]);
+    server.get("/one");
+    receive(|part| datagrams.recv(part), "GET /one HTTP/1.1");
     server.stop();
 }
 

@@ -8,8 +8,10 @@ use std::fs;
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 
-use harness::{Server, shown};
+use harness::{Server, shown, signal_pid, wait_for};
+use nix::sys::signal::Signal;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -254,4 +256,103 @@ fn files_that_cannot_be_used_end_the_server_in_words() {
     let client = authority.client(rustls::DEFAULT_VERSIONS, None);
     assert!(ask(&server, &client, &get("/pid")).is_ok());
     server.stop();
+}
+
+/// Ends those that ask, whatever becomes of the test.
+struct Stops<'a>(&'a AtomicBool);
+
+impl Drop for Stops<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, SeqCst);
+    }
+}
+
+#[test]
+fn files_broken_at_a_reload_leave_the_old_ones_in_force() {
+    let authority = Authority::new();
+    for kind in KINDS {
+        let server = authority.start(&[&["-w", "2"][..], kind].concat());
+        server.wait_ready(2);
+        let before = server.workers();
+        let client = authority.client(rustls::DEFAULT_VERSIONS, None);
+        let (stop, asked) = (AtomicBool::new(false), AtomicUsize::new(0));
+        std::thread::scope(|scope| {
+            let _ended = Stops(&stop);
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    while !stop.load(SeqCst) {
+                        let answer = ask(&server, &client, &get("/legal_length")).unwrap();
+                        assert!(answer.ends_with(b"\r\n\r\nhello"), "{}", shown(&answer));
+                        asked.fetch_add(1, SeqCst);
+                    }
+                });
+            }
+            let more = |count: usize| {
+                let goal = asked.load(SeqCst) + count;
+                wait_for("answers under TLS", || {
+                    (asked.load(SeqCst) >= goal).then_some(())
+                });
+            };
+            let reload = |last: &mut String, ok: bool| {
+                server.signal(Signal::SIGHUP);
+                wait_for("the reload's end", || {
+                    let report = server.status()["last_reload"].clone();
+                    let new = report["time"].as_str().is_some_and(|time| time != last);
+                    (new && report["ok"] == ok).then(|| {
+                        *last = report["time"].to_string().trim_matches('"').to_owned();
+                        report["problems"].to_string()
+                    })
+                })
+            };
+            let (cert, key) = (authority.path("cert.pem"), authority.path("key.pem"));
+            let (good_cert, good_key) = (fs::read(&cert).unwrap(), fs::read(&key).unwrap());
+            let other = fs::read(Authority::new().path("key.pem")).unwrap();
+            let mut last = String::new();
+            let half = &good_key[..good_key.len() / 2];
+            for (file, broken, reason) in [
+                (&cert, Some(&b"nothing"[..]), "cert.pem"),
+                (&cert, None, "cert.pem"),
+                (&key, Some(half), "key.pem"),
+                // Of another certificate.
+                (&key, Some(&other), "key.pem"),
+            ] {
+                match broken {
+                    Some(bytes) => fs::write(file, bytes).unwrap(),
+                    None => fs::remove_file(file).unwrap(),
+                }
+                let problems = reload(&mut last, false);
+                assert!(problems.contains(reason), "{problems}");
+                let log = server.log();
+                assert!(
+                    log.contains("the reload failed, the old workers serve on: "),
+                    "{log}"
+                );
+                let status = server.status()["status_text"].to_string();
+                assert!(status.contains("the last reload failed: "), "{status}");
+                assert!(status.contains(reason), "{status}");
+                assert_eq!(server.workers(), before);
+                more(5);
+                fs::write(&cert, &good_cert).unwrap();
+                fs::write(&key, &good_key).unwrap();
+            }
+            // A worker that dies meanwhile is replaced, though the files of now are of no use.
+            fs::write(&cert, "nothing").unwrap();
+            reload(&mut last, false);
+            signal_pid(before[0], Signal::SIGTERM);
+            wait_for("another worker", || {
+                let now = server.workers();
+                (now.len() == 2 && !now.contains(&before[0])).then_some(())
+            });
+            server.wait_ready(2);
+            more(5);
+            fs::write(&cert, &good_cert).unwrap();
+            reload(&mut last, true);
+            wait_for("new workers alone", || {
+                let now = server.workers();
+                (now.len() == 2 && now.iter().all(|pid| !before.contains(pid))).then_some(())
+            });
+            more(20);
+        });
+        server.stop();
+    }
 }

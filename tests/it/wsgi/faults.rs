@@ -20,9 +20,9 @@ use serde_json::Value;
 
 use super::start;
 
-const KINDS: [&[&str]; 2] = [&["-w", "2"], &["-w", "2", "--threads", "4"]];
+pub(super) const KINDS: [&[&str]; 2] = [&["-w", "2"], &["-w", "2", "--threads", "4"]];
 
-fn server(
+pub(super) fn server(
     venv: &PathBuf,
     folder: &Folder,
     kind: &[&str],
@@ -37,7 +37,7 @@ fn server(
 
 /// New connections all the time: those of kept ones that a worker closes while a request is on its way are refused by
 /// the kernel, for the client to send again, and this client never does.
-fn mix() -> Mix {
+pub(super) fn mix() -> Mix {
     Mix {
         connections: 4,
         gets: vec!["/a?{id}", "/b?{id}", "/large?{id}"],
@@ -47,7 +47,7 @@ fn mix() -> Mix {
     }
 }
 
-fn workers(status: &Value) -> Vec<i32> {
+pub(super) fn workers(status: &Value) -> Vec<i32> {
     let list = status["detail"]["workers"]
         .as_array()
         .cloned()
@@ -59,7 +59,7 @@ fn workers(status: &Value) -> Vec<i32> {
 }
 
 /// As many workers as there should be, all of them ready, and nobody on the way out.
-fn wait_settled(control: &Control) -> Vec<i32> {
+pub(super) fn wait_settled(control: &Control) -> Vec<i32> {
     wait::until("all workers to be ready and alone", || {
         let status = control.status();
         let wanted = status["detail"]["workers_wanted"].as_u64()? as usize;
@@ -70,7 +70,7 @@ fn wait_settled(control: &Control) -> Vec<i32> {
 }
 
 /// Descriptors, threads and resident KiB.
-fn size(pid: i32) -> (usize, usize, u64) {
+pub(super) fn size(pid: i32) -> (usize, usize, u64) {
     let count =
         |folder: &str| fs::read_dir(format!("/proc/{pid}/{folder}")).map_or(0, Iterator::count);
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
@@ -83,7 +83,12 @@ fn size(pid: i32) -> (usize, usize, u64) {
 }
 
 #[track_caller]
-fn assert_flat(what: &str, before: (usize, usize, u64), after: (usize, usize, u64), more_kib: u64) {
+pub(super) fn assert_flat(
+    what: &str,
+    before: (usize, usize, u64),
+    after: (usize, usize, u64),
+    more_kib: u64,
+) {
     assert!(
         after.0 <= before.0 + 2 && after.1 == before.1 && after.2 <= before.2 + more_kib,
         "{what}: descriptors, threads and KiB were {before:?} and are {after:?}"
@@ -244,45 +249,6 @@ fn a_stop_answers_everything_in_the_queue() {
             );
         }
         assert_eq!(daemon.exit_code(), 0, "{}", daemon.output());
-    }
-}
-
-#[test]
-fn a_leak_is_stopped_by_recycling_before_anything_fails() {
-    let Some(venv) = tools::venv() else { return };
-    for kind in KINDS {
-        let folder = Folder::new();
-        let limit = 96 * 1024 * 1024;
-        let (daemon, address, control) = server(
-            &venv,
-            &folder,
-            kind,
-            &["--max-worker-memory", &limit.to_string()],
-        );
-        let first: BTreeSet<i32> = wait_settled(&control).into_iter().collect();
-        let leaking = Mix {
-            gets: vec!["/leak?{id}"],
-            post: None,
-            pause: Duration::from_millis(3),
-            ..mix()
-        };
-        let load = Load::start(address, &leaking);
-        wait::until_within(
-            "every worker to be another",
-            Duration::from_secs(60),
-            || {
-                let now: BTreeSet<i32> = workers(&control.status()).into_iter().collect();
-                now.is_disjoint(&first).then_some(())
-            },
-        );
-        load.stop().assert_none_failed();
-        let log = daemon.output();
-        assert!(
-            log.contains("Autorestarting worker after current request.")
-                && log.contains("is beyond the limit"),
-            "{log}"
-        );
-        daemon.stop();
     }
 }
 

@@ -8,9 +8,12 @@ use std::process::Command;
 use e2e::client::{Address, Request, ask, get};
 use e2e::daemon::{self, Daemon, Launch};
 use e2e::folder::Folder;
+use e2e::load::Load;
 use e2e::wheels::{self, Installed};
-use e2e::{port, tools, wait};
+use e2e::{port, process, tools, wait};
 use nix::sys::signal::Signal;
+
+use super::faults::mix;
 
 /// Starts a program of the environment as it is called at a prompt, with tests/apps as its folder.
 #[track_caller]
@@ -266,6 +269,44 @@ fn a_script_extends_the_command_line() {
     let launch = Launch::program(made.bin("python"));
     let (code, said) = daemon::run(launch.arg(&script).arg("--no-such-flag"), &folder);
     assert_eq!(code, 2, "{said}");
+}
+
+#[test]
+fn an_installed_server_is_upgraded_in_place_under_load() {
+    let Some(all) = wheels::installed() else {
+        return;
+    };
+    for made in all {
+        for words in [&["trine-wsgi"][..], &["python", "-m", "trine_wsgi"]] {
+            let folder = Folder::new();
+            let bind = format!("unix:{}", folder.join("app.sock").display());
+            let launch = Launch::program(made.bin(words[0])).args(&words[1..]);
+            let launch = launch.args(["-w", "2", "-p"]).arg(folder.join("pid"));
+            let launch = launch.args(["-b", &bind, "faults:app"]).dir(tools::apps());
+            let launch = launch.env("STORY", folder.path());
+            let mut server = launch.notify().start(&folder).wait_ready();
+            let load = Load::start(folder.join("app.sock"), &mix());
+            load.wait_for_more(20);
+            server.signal(Signal::SIGUSR2);
+            let pid_in = |name: &str| folder.read(name).trim().parse::<i32>().ok();
+            let new = wait::until("the other arbiter", || pid_in("pid.2"));
+            server.wait_next_notified("READY=1", "");
+            // Of the same environment, and called as the first one was.
+            let (before, after) = (process::command(server.pid()), process::command(new));
+            assert_eq!(before, after);
+            server.terminate();
+            assert_eq!(server.exit_code(), 0, "{}", server.output());
+            wait::until("the new one in the old one's place", || {
+                (pid_in("pid") == Some(new)).then_some(())
+            });
+            load.wait_for_more(20);
+            load.stop().assert_none_failed();
+            process::signal(new, Signal::SIGTERM);
+            process::wait_gone(new);
+            server.assert_nothing_left();
+            assert!(!folder.join("app.sock").exists() && !folder.join("pid").exists());
+        }
+    }
 }
 
 #[test]

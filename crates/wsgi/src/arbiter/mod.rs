@@ -27,6 +27,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rustls::ServerConfig;
 use trine_control::{EventLog, ReloadReport};
 use trine_service::listeners::Listener;
 use trine_service::logging::LogHandle;
@@ -91,6 +92,8 @@ pub struct Arbiter {
     settings: BTreeMap<u64, Arc<Settings>>,
     /// By generation: a reload may change them.
     listeners: BTreeMap<u64, Vec<Rc<Listener>>>,
+    /// Certificates and keys as they were read last, by generation.
+    tls: BTreeMap<u64, Arc<ServerConfig>>,
     slots: Arc<Slots>,
     /// By which workers give each other connections.
     channels: Arc<Channels>,
@@ -196,6 +199,7 @@ impl Arbiter {
             policy: policy_of(&settings),
             settings: BTreeMap::from([(state.generation(), Arc::new(settings))]),
             listeners: BTreeMap::new(),
+            tls: BTreeMap::new(),
             slots: Arc::new(slots),
             channels: Arc::new(channels),
             sockets_made: 0,

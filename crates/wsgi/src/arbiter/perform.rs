@@ -129,8 +129,7 @@ impl Arbiter {
             .free_slot(self.slots.count())
             .ok_or_else(full)?;
         let settings = self.settings_of(generation);
-        let tls = settings.tls.as_ref().map(tls::load).transpose();
-        let tls = tls.map_err(std::io::Error::other)?;
+        let tls = self.tls_of(generation, &settings)?;
         let object = self
             .new_worker(gil, generation, &settings)
             .map_err(std::io::Error::other)?;
@@ -179,6 +178,31 @@ impl Arbiter {
                 signals::restore(&mask)?;
                 Err(error)
             }
+        }
+    }
+
+    /// Certificates and keys for a new worker: renewed ones if they can be used, else those that its siblings have.
+    fn tls_of(
+        &mut self,
+        generation: u64,
+        settings: &Settings,
+    ) -> io::Result<Option<Arc<ServerConfig>>> {
+        let Some(wanted) = &settings.tls else {
+            return Ok(None);
+        };
+        match (tls::load(wanted), self.tls.get(&generation)) {
+            (Ok(read), _) => {
+                self.tls.insert(generation, Arc::clone(&read));
+                Ok(Some(read))
+            }
+            (Err(error), Some(before)) => {
+                let problem = trine_service::exit::chain(&error);
+                tracing::warn!(
+                    "the new worker serves with the certificate of the others: {problem}"
+                );
+                Ok(Some(Arc::clone(before)))
+            }
+            (Err(error), None) => Err(io::Error::other(error)),
         }
     }
 
@@ -380,6 +404,7 @@ impl Arbiter {
     fn promoted(&mut self, gil: Gil<'_>, generation: u64) {
         self.settings.retain(|other, _| *other >= generation);
         self.listeners.retain(|other, _| *other >= generation);
+        self.tls.retain(|other, _| *other >= generation);
         let settings = self.settings_of(generation);
         self.policy = policy_of(&settings);
         match self.logger.set_up(gil, settings.shown.as_ref(), &self.log) {
@@ -398,6 +423,7 @@ impl Arbiter {
         self.show_settings(gil, &self.settings_of(self.state.generation()));
         self.settings.remove(&generation);
         self.listeners.remove(&generation);
+        self.tls.remove(&generation);
         let why = self
             .children
             .last_failure
