@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 pub(crate) use model::Network;
 pub(crate) use model::{
     Access, Asked, BasicAuth, Charset, Content, ErrorTarget, Expires, FileTest, Files, Flag,
-    Folder, GzipRules, Kinds, LogUse, Op, ProxyPass, ProxyTarget, Rebase, RedirectRule,
+    Folder, GzipRules, Kinds, LogUse, Op, Protocol, ProxyPass, ProxyTarget, Rebase, RedirectRule,
     RedirectStyle, RequestFields, Return, ReturnBody, Rewrite, Rules, Test, TryFiles, TryLast, Who,
 };
 pub(crate) use model::{

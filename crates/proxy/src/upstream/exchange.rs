@@ -8,8 +8,9 @@ use std::ops::Range;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use trine_http1::{BodyLength, CHUNK_END, LAST_CHUNK, Limits, ResponseHead, write_chunk_head};
+use trine_http1::ResponseHead;
 
+use super::codec::{ANSWER_LIMITS, Codec};
 use super::fault::Fault;
 use super::pool::Link;
 use crate::config::ProxyPass;
@@ -18,14 +19,6 @@ use crate::conn::body::{ClientBody, Intake};
 use crate::conn::frame::Frame;
 use crate::workbench::{Input, Workbench};
 
-/// What an application may send: its cookies can be long.
-pub(crate) const ANSWER_LIMITS: Limits = Limits {
-    request_line: 8190,
-    header_line: 32 * 1024,
-    header_count: 200,
-    head: 64 * 1024,
-};
-
 /// A request under way, with the workbench it is done at.
 pub(crate) struct Exchange<'a> {
     pub(crate) conn: &'a Conn,
@@ -33,6 +26,7 @@ pub(crate) struct Exchange<'a> {
     pub(crate) pass: &'a ProxyPass,
     pub(crate) body: &'a mut ClientBody,
     pub(crate) bench: &'a mut Workbench,
+    pub(crate) codec: Codec,
     pub(crate) upload: Upload,
     pub(crate) clock: Clock,
     /// Where the head of the answer begins in its buffer.
@@ -46,7 +40,6 @@ pub(crate) struct Upload {
     state: UploadState,
     /// The kernel took at least one byte.
     touched: bool,
-    chunked: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,7 +77,7 @@ impl Upload {
         request: &mut Vec<u8>,
         input: &Input,
         held: Option<Range<usize>>,
-        length: BodyLength,
+        codec: &Codec,
     ) -> Self {
         let mut frame = Frame::default();
         let state = if held.is_some() {
@@ -92,12 +85,15 @@ impl Upload {
         } else {
             UploadState::More
         };
-        frame.load(request, input.all(), held.unwrap_or(0..0), b"");
+        let tail = match &held {
+            Some(held) => codec.surround(request, held.len(), true),
+            None => b"",
+        };
+        frame.load(request, input.all(), held.unwrap_or(0..0), tail);
         Self {
             frame,
             state,
             touched: false,
-            chunked: length == BodyLength::Chunked,
         }
     }
 
@@ -199,27 +195,14 @@ impl Exchange<'_> {
             let piece = ready!(self.body.poll_piece(cx, &mut intake))?;
             self.clock.moved();
             request.clear();
-            match piece {
-                Some(piece) if self.upload.chunked => {
-                    write_chunk_head(request, piece.len());
-                    self.upload.frame.load(
-                        request,
-                        self.body.buffer(input, bulk),
-                        piece,
-                        CHUNK_END,
-                    );
-                }
-                Some(piece) => {
-                    self.upload
-                        .frame
-                        .load(request, self.body.buffer(input, bulk), piece, b"")
-                }
-                None => {
-                    self.upload.state = UploadState::Last;
-                    let tail: &'static [u8] = if self.upload.chunked { LAST_CHUNK } else { b"" };
-                    self.upload.frame.load(request, b"", 0..0, tail);
-                }
-            }
+            let piece = piece.unwrap_or_else(|| {
+                self.upload.state = UploadState::Last;
+                0..0
+            });
+            let last = self.upload.state == UploadState::Last;
+            let tail = self.codec.surround(request, piece.len(), last);
+            let buffer = self.body.buffer(input, bulk);
+            self.upload.frame.load(request, buffer, piece, tail);
         }
     }
 
@@ -232,14 +215,13 @@ impl Exchange<'_> {
         } = &mut *self.bench;
         loop {
             if !answer.is_empty() {
-                match answer_head.parse(answer.unread(), &ANSWER_LIMITS) {
-                    Ok(Some(length)) => {
-                        self.head_at = answer.start();
-                        answer.consume(length);
+                match self.codec.head(answer, answer_head) {
+                    Ok(Some(at)) => {
+                        self.head_at = at;
                         return Poll::Ready(Ok(()));
                     }
                     Ok(None) => {}
-                    Err(error) => return Poll::Ready(Err(Fault::Head(error))),
+                    Err(fault) => return Poll::Ready(Err(fault)),
                 }
             }
             if !answer.make_room(ANSWER_LIMITS.head + 1024) {
@@ -250,6 +232,7 @@ impl Exchange<'_> {
                 Ok(0) => return Poll::Ready(Err(Fault::CutHead)),
                 Ok(count) => {
                     answer.filled(count);
+                    self.codec.received(answer)?;
                     self.clock.moved();
                 }
                 Err(error) if answer.is_empty() => {

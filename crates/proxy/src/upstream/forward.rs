@@ -9,6 +9,7 @@ use std::time::Instant;
 use trine_http1::{BodyLength, Request, Version, write_header, write_status_line};
 
 use super::Group;
+use super::codec::Codec;
 use super::connect;
 use super::exchange::{Clock, Exchange, Upload, clear_answer};
 use super::fault::Fault;
@@ -17,7 +18,7 @@ use super::pool::{Link, add};
 use super::relay::{Dress, Relay};
 use super::retry::{Lost, Retries};
 use super::tunnel;
-use crate::config::{ProxyPass, Rebase, RequestFields, Rules};
+use crate::config::{Protocol, ProxyPass, Rebase, RequestFields, Rules};
 use crate::conn::body::ClientBody;
 use crate::conn::record::Record;
 use crate::conn::reply::{self, Closing};
@@ -93,6 +94,14 @@ struct Job<'a> {
 impl Job<'_> {
     /// Writes the head that the upstream gets.
     fn write(&self, bench: &mut Workbench, record: &Record) -> Retries {
+        match self.pass.protocol {
+            Protocol::Http1 => self.write_http1(bench, record),
+        }
+        let request = bench.head.on(bench.input.all());
+        Retries::new(method(record, &request), self.held.is_some())
+    }
+
+    fn write_http1(&self, bench: &mut Workbench, record: &Record) {
         let Workbench {
             input,
             head,
@@ -104,11 +113,7 @@ impl Job<'_> {
             conn, group, pass, ..
         } = *self;
         let config = &self.generation.config;
-        let method = if record.visit.as_get {
-            "GET"
-        } else {
-            request.method()
-        };
+        let method = method(record, &request);
         let target = target(pass, record, &request);
         let close = group.config.keepalive == 0;
         match &pass.fields {
@@ -147,7 +152,6 @@ impl Job<'_> {
                 head::write_set(out, method, &target, &request, &order, &scene);
             }
         }
-        Retries::new(method, self.held.is_some())
     }
 
     async fn run(
@@ -187,18 +191,16 @@ impl Job<'_> {
             }
             bench.request.truncate(head_length);
             clear_answer(&mut bench.answer, &mut bench.answer_head);
-            let upload = Upload::new(
-                &mut bench.request,
-                &bench.input,
-                self.held.clone(),
-                self.sent_as,
-            );
+            let codec = Codec::new(self.pass.protocol, self.sent_as);
+            let held = self.held.clone();
+            let upload = Upload::new(&mut bench.request, &bench.input, held, &codec);
             let mut exchange = Exchange {
                 conn: self.conn,
                 link: &link,
                 pass: self.pass,
                 body: &mut *body,
                 bench: &mut *bench,
+                codec,
                 upload,
                 clock: Clock::new(limit),
                 head_at: 0,
@@ -291,7 +293,7 @@ impl Job<'_> {
         } else {
             Closing::Close
         };
-        let reusable = exchange.head().keep_alive();
+        let reusable = exchange.codec.keeps(&exchange.head());
         let dress = Dress {
             pass: self.pass,
             rules: self.rules,
@@ -354,6 +356,15 @@ impl Job<'_> {
         record.body_bytes = bytes;
         tracing::debug!(upstream = %link.peer().name, bytes, "the tunnel ended: {end}");
         Ok(Ending::Close)
+    }
+}
+
+/// The method that goes on.
+fn method<'a>(record: &Record, request: &Request<'a>) -> &'a str {
+    if record.visit.as_get {
+        "GET"
+    } else {
+        request.method()
     }
 }
 

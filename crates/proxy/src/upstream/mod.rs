@@ -1,9 +1,10 @@
 //! Upstreams: whom a request is forwarded to, and forwarding it until one of them has answered.
 //!
-//! `pool` keeps connections, `connect` makes them, `head` writes what is sent, `exchange` sends it and reads the
-//! answer's head, `relay` passes the answer on, `tunnel` copies what follows an upgrade, `retry` decides what may be
+//! `pool` keeps connections, `connect` makes them, `head` writes what is sent, `codec` knows the protocols, `exchange`
+//! sends and reads the answer's head, `relay` passes the answer on, `tunnel` copies what follows an upgrade, `retry` decides what may be
 //! sent again, `forward` puts them in order. Not here: choosing the upstream (see `route`).
 
+mod codec;
 pub(crate) mod connect;
 pub(crate) mod exchange;
 pub(crate) mod fault;

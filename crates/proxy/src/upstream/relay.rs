@@ -339,6 +339,7 @@ impl Relay {
                 }
                 Ok(count) => {
                     answer.filled(count);
+                    exchange.codec.received(answer)?;
                     exchange.clock.moved();
                 }
                 Err(error) => return Poll::Ready(Err(Fault::CutBody(Some(error)))),

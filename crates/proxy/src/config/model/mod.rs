@@ -17,8 +17,8 @@ use trine_config::ListenAddr;
 pub(crate) use net::{HostPattern, Network, PeerAddr, Trusted};
 pub(crate) use rules::{
     Access, AddedHeader, BasicAuth, Charset, Content, ErrorPage, ErrorTarget, Expires, Files,
-    Folder, GzipRules, Kinds, LimitExcept, LogUse, ProxyPass, ProxyTarget, Rebase, RedirectRule,
-    RedirectStyle, RequestFields, Return, ReturnBody, Rules, TryFiles, TryLast, Who,
+    Folder, GzipRules, Kinds, LimitExcept, LogUse, Protocol, ProxyPass, ProxyTarget, Rebase,
+    RedirectRule, RedirectStyle, RequestFields, Return, ReturnBody, Rules, TryFiles, TryLast, Who,
 };
 
 pub(crate) use script::{Asked, FileTest, Flag, Op, Rewrite, Test};

@@ -249,6 +249,7 @@ pub(crate) enum Charset {
 /// Requests go on to servers.
 #[derive(Debug)]
 pub(crate) struct ProxyPass {
+    pub(crate) protocol: Protocol,
     pub(crate) target: ProxyTarget,
     pub(crate) rebase: Rebase,
     /// What `$proxy_host` and `$proxy_port` are.
@@ -266,6 +267,13 @@ pub(crate) struct ProxyPass {
     pub(crate) total_timeout: Option<Duration>,
     /// Errors of the upstream lead to error pages.
     pub(crate) intercepts_errors: bool,
+}
+
+/// What is spoken to an upstream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    /// HTTP/1.1 (RFC 9112).
+    Http1,
 }
 
 /// Who is asked.

@@ -9,7 +9,7 @@ use trine_config::Place;
 use super::raw::{RawLocation, RawServer, RawTls, RawUpstream};
 use super::{BACKLOG, Checker, MAX_BODY, UNIX_MODE};
 use crate::config::model::{
-    ClientCertificates, Content, Files, Listen, Location, Locations, Matcher, ProxyPass,
+    ClientCertificates, Content, Files, Listen, Location, Locations, Matcher, Protocol, ProxyPass,
     ProxyTarget, Rebase, RequestFields, Rules, Server, TlsRules,
 };
 use crate::config::values::{Many, host_pattern, peer};
@@ -197,6 +197,7 @@ impl Checker<'_> {
     fn pass(&self, upstream: usize) -> Content {
         let patience = self.patience[upstream];
         Content::Proxy(Box::new(ProxyPass {
+            protocol: Protocol::Http1,
             target: ProxyTarget::Group(upstream),
             rebase: Rebase::Keep,
             host: self.upstreams[upstream].name.clone(),

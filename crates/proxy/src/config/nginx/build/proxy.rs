@@ -10,7 +10,7 @@ use super::super::tree::Directive;
 use super::upstream::peer_address;
 use super::{Builder, arg, is_on};
 use crate::config::model::{
-    Matcher, ProxyPass, ProxyTarget, Rebase, RedirectRule, RequestFields, Upstream,
+    Matcher, Protocol, ProxyPass, ProxyTarget, Rebase, RedirectRule, RequestFields, Upstream,
 };
 use crate::template::Template;
 
@@ -226,6 +226,7 @@ impl Builder<'_> {
             fields.insert(0, ("Host".to_owned(), host));
         }
         ProxyPass {
+            protocol: Protocol::Http1,
             target,
             rebase,
             host: String::new(),
