@@ -23,6 +23,7 @@ mod files;
 mod headers;
 mod invoke;
 mod launch;
+mod limit;
 mod listen;
 mod parity;
 mod pattern;

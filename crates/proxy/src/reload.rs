@@ -16,6 +16,7 @@ use crate::cores::{Core, Order, Setup};
 use crate::daemon::{Daemon, room_for, tell};
 use crate::error::Error;
 use crate::invoke;
+use crate::limit::zone;
 use crate::listen::{Changes, DoorBook, NewDoor};
 use crate::tls;
 
@@ -184,7 +185,8 @@ impl Daemon {
     }
 
     async fn try_reload(&mut self, dry_run: bool) -> Result<(), Vec<String>> {
-        let config = read(&self.reading)?;
+        let mut config = read(&self.reading)?;
+        zone::adopt(&mut config, &self.config)?;
         if dry_run {
             return Ok(());
         }

@@ -26,6 +26,7 @@ const CASES: &[(&str, &str)] = &[
     ("sites", include_str!("differential/sites.txt")),
     ("rewriting", include_str!("differential/rewriting.txt")),
     ("access", include_str!("differential/access.txt")),
+    ("limits", include_str!("differential/limits.txt")),
 ];
 const REVIEWED: &str = include_str!("differential/differences.txt");
 const FEWEST_CASES: usize = 150;

@@ -57,6 +57,7 @@ pub(crate) async fn answer(
         sent: b"",
         captures: None,
     };
+    conn.set_pace(&scene);
     let body_bytes = reply.write_with(
         out,
         &conn.engine.time,

@@ -53,17 +53,18 @@ impl Frame {
         self.sent == self.len()
     }
 
-    /// Writes until all is sent. Returns how much went out in this call; `Pending` only if that is nothing.
+    /// Writes until all is sent, or `most` of it in this call. Returns how much went out in this call; `Pending` only if that is nothing.
     pub(crate) fn poll_write(
         &mut self,
         cx: &mut Context<'_>,
         stream: &Stream,
         front: &[u8],
         buffer: &[u8],
+        most: usize,
     ) -> Poll<io::Result<usize>> {
         let mut written = 0;
-        while !self.is_sent() {
-            let (slices, count) = self.slices(front, buffer);
+        while !self.is_sent() && written < most {
+            let (slices, count) = self.slices(front, buffer, most - written);
             match stream.poll_write(cx, &slices[..count], false) {
                 Poll::Ready(done) => {
                     let done = done?;
@@ -77,15 +78,24 @@ impl Frame {
         Poll::Ready(Ok(written))
     }
 
-    fn slices<'a>(&self, front: &'a [u8], buffer: &'a [u8]) -> ([IoSlice<'a>; 3], usize) {
+    fn slices<'a>(
+        &self,
+        front: &'a [u8],
+        buffer: &'a [u8],
+        most: usize,
+    ) -> ([IoSlice<'a>; 3], usize) {
+        let mut room = most;
         let mut slices = [IoSlice::new(&[]); 3];
         let mut count = 0;
         let mut skip = self.sent;
         for part in [&front[..self.front], &buffer[self.data.clone()], self.tail] {
             let gone = skip.min(part.len());
             skip -= gone;
-            if gone < part.len() {
-                slices[count] = IoSlice::new(&part[gone..]);
+            let part = &part[gone..];
+            let part = &part[..part.len().min(room)];
+            if !part.is_empty() {
+                room -= part.len();
+                slices[count] = IoSlice::new(part);
                 count += 1;
             }
         }
@@ -121,13 +131,16 @@ mod tests {
         let whole: Vec<u8> = [b"5\r\n", &big[1..], b"\r\n"].concat();
         for sent in 0..whole.len() {
             frame.sent = sent;
-            let (slices, count) = frame.slices(&front, &big);
+            let (slices, count) = frame.slices(&front, &big, usize::MAX);
             let left: Vec<u8> = slices[..count]
                 .iter()
                 .flat_map(|slice| slice.iter().copied())
                 .collect();
             assert_eq!(left, whole[sent..], "{sent}");
             assert!(slices[..count].iter().all(|slice| !slice.is_empty()));
+            let (slices, count) = frame.slices(&front, &big, 5);
+            let part: usize = slices[..count].iter().map(|slice| slice.len()).sum();
+            assert_eq!(part, left.len().min(5));
         }
     }
 
@@ -136,7 +149,7 @@ mod tests {
         let mut front = b"head".to_vec();
         let mut frame = Frame::default();
         frame.load(&mut front, b"0123456789", 2..5, b"\r\n");
-        let (slices, count) = frame.slices(&front, b"");
+        let (slices, count) = frame.slices(&front, b"", usize::MAX);
         assert_eq!((count, &*slices[0]), (1, &b"head234\r\n"[..]));
     }
 }

@@ -27,6 +27,7 @@ use crate::config::Timeouts;
 use crate::deadline::{Call, Place};
 use crate::engine::{Engine, Generation};
 use crate::headers::forwarded::Peer;
+use crate::limit::pace::Pace;
 use crate::stream::Stream;
 use crate::template::Scene;
 use crate::upstream::pool::add;
@@ -57,6 +58,8 @@ pub(crate) struct Conn {
     generation: std::cell::RefCell<Rc<Generation>>,
     /// Whether to look out for the client's leaving; pointless once it has sent more than was asked for.
     watching: Cell<bool>,
+    /// How fast the answer under way goes out, if that is limited.
+    pub(crate) pace: std::cell::RefCell<Option<Pace>>,
 }
 
 /// What becomes of a connection after a request.
@@ -107,6 +110,7 @@ impl Conn {
             number,
             generation,
             watching: Cell::new(true),
+            pace: std::cell::RefCell::new(None),
         }
     }
 
@@ -301,6 +305,7 @@ impl Conn {
     /// Counts and logs a request that is over.
     fn finish(&self, bench: &Workbench, record: &Record) {
         self.engine.figures.count(record);
+        *self.pace.borrow_mut() = None;
         let request = (!record.headless).then(|| bench.head.on(bench.input.all()));
         let generation = self.generation.borrow();
         let config = &generation.config;

@@ -1,6 +1,6 @@
-//! Requests that wait before they are answered: for a password to be checked, or because they are asked to.
+//! Requests that wait before they are answered: for a password to be checked, for their turn, or because they were refused.
 //!
-//! A client that leaves meanwhile ends it. Not here: why (see `access`).
+//! A client that leaves meanwhile ends it. Not here: why (see `access`, `limit`).
 
 use std::time::{Duration, Instant};
 
@@ -16,6 +16,8 @@ use crate::access::{self, Admission, Check, password};
 pub(super) enum Pause {
     /// A password is checked, which is slow on purpose, on a thread of its own.
     Check(Check),
+    /// Others come first (`limit_req`).
+    Turn(Duration),
     /// The client is told only then that it may not ask (`auth_delay`).
     Refuse(Duration),
 }
@@ -23,6 +25,7 @@ pub(super) enum Pause {
 /// What follows.
 pub(super) enum After {
     Judged(Admission),
+    Turn,
     Reply(Reply),
 }
 
@@ -34,15 +37,10 @@ impl Pause {
                 Ok(admission) => Some(After::Judged(admission)),
                 Err(Interrupted::Late | Interrupted::Gone(_)) => None,
             },
+            Self::Turn(delay) => stays(conn, delay).await.then_some(After::Turn),
             Self::Refuse(delay) => {
-                let end = Instant::now() + delay;
-                match conn
-                    .within(Some(end), true, std::future::pending::<()>())
-                    .await
-                {
-                    Err(Interrupted::Gone(_)) => None,
-                    Ok(()) | Err(Interrupted::Late) => Some(After::Reply(Reply::status(401))),
-                }
+                let stays = stays(conn, delay).await;
+                stays.then(|| After::Reply(Reply::status(401)))
             }
         }
     }
@@ -51,10 +49,21 @@ impl Pause {
 impl After {
     pub(super) fn go_on<'g>(self, stage: &Stage<'_, 'g>, record: &mut Record) -> Step<'g> {
         match self {
+            Self::Turn => stage.turn(record),
             Self::Judged(admission) => stage.judged(admission, record),
             Self::Reply(reply) => Step::Reply(reply),
         }
     }
+}
+
+/// Waits so long; whether the client is still there then.
+async fn stays(conn: &Conn, delay: Duration) -> bool {
+    let end = Instant::now() + delay;
+    let never = std::future::pending::<()>();
+    !matches!(
+        conn.within(Some(end), true, never).await,
+        Err(Interrupted::Gone(_))
+    )
 }
 
 async fn verified(conn: &Conn, check: Check) -> Admission {

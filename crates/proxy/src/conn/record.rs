@@ -9,6 +9,8 @@ use std::time::Instant;
 use smallvec::SmallVec;
 
 use crate::engine::Engine;
+use crate::limit::Status;
+use crate::limit::connections::Permit;
 use crate::pattern::Captures;
 use crate::upstream::pool::Peer;
 
@@ -51,6 +53,17 @@ pub(crate) struct Visit {
     pub(crate) error: Option<u16>,
 }
 
+/// What limits have done to a request.
+#[derive(Debug, Default)]
+pub(crate) struct Limited {
+    pub(crate) requests: Option<Status>,
+    pub(crate) connections: Option<Status>,
+    /// It counts as under way for as long as these live.
+    pub(crate) permits: Vec<Permit>,
+    /// Bytes in a second, as the upstream orders.
+    pub(crate) rate: Option<u64>,
+}
+
 /// Collected while a request is served.
 #[derive(Debug)]
 pub(crate) struct Record {
@@ -74,6 +87,7 @@ pub(crate) struct Record {
     /// The upstream's own status; 0 without an answer.
     pub(crate) upstream_status: u16,
     pub(crate) visit: Visit,
+    pub(crate) limited: Limited,
     id: std::cell::OnceCell<[u8; 32]>,
 }
 
@@ -92,6 +106,7 @@ impl Record {
             request_bytes: 0,
             upstream_status: 0,
             visit: Visit::default(),
+            limited: Limited::default(),
             id: std::cell::OnceCell::new(),
         }
     }

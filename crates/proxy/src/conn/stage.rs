@@ -19,6 +19,7 @@ use crate::config::{
 };
 use crate::engine::Generation;
 use crate::files::{self, Found as File};
+use crate::limit::{self, Turn};
 use crate::route::{self, Found};
 use crate::template::{Scene, Template};
 
@@ -114,6 +115,34 @@ impl<'g> Stage<'_, 'g> {
                     return Step::Again;
                 }
                 Flow::Break | Flow::End { moved: false } => {}
+            }
+        }
+        let rules = config.rules(record.visit.rules);
+        if rules.limit_requests.is_some() && record.limited.requests.is_none() {
+            let scene = scene(self.conn, config, Some(self.request), record);
+            let counted = limit::requests(rules, &scene);
+            record.limited.requests = counted.map(|(_, status)| status);
+            match counted {
+                None | Some((Turn::Now, _)) => {}
+                Some((Turn::After(delay), _)) => return Step::Pause(Pause::Turn(delay)),
+                Some((Turn::Never(status), _)) => return Step::Reply(Reply::status(status)),
+            }
+        }
+        self.turn(record)
+    }
+
+    /// It is the request's turn: whether there are too many beside it, and whether it may ask at all.
+    pub(super) fn turn(&self, record: &mut Record) -> Step<'g> {
+        let config = &*self.generation.config;
+        let rules = config.rules(record.visit.rules);
+        if rules.limit_connections.is_some() && record.limited.connections.is_none() {
+            let mut permits = Vec::new();
+            let scene = scene(self.conn, config, Some(self.request), record);
+            let counted = limit::connections(rules, &scene, &mut permits);
+            record.limited.connections = counted.map(|(_, status)| status);
+            record.limited.permits = permits;
+            if let Some((Turn::Never(status), _)) = counted {
+                return Step::Reply(Reply::status(status));
             }
         }
         self.access(record)

@@ -11,7 +11,9 @@ use std::time::{Duration, Instant};
 use trine_http1::BodyLength;
 
 use super::{Conn, frame};
+use crate::limit::pace::Pace;
 use crate::stream::Glance;
+use crate::template::{self, Scene};
 use crate::upstream::fault::Fault;
 use crate::workbench::Workbench;
 
@@ -133,6 +135,28 @@ impl Conn {
         done
     }
 
+    /// From now on the answer to this request goes out no faster than its location says.
+    pub(crate) fn set_pace(&self, scene: &Scene<'_>) {
+        if let Some(rate) = template::rate(scene) {
+            *self.pace.borrow_mut() = Some(Pace::new(rate, scene.record.started));
+        }
+    }
+
+    /// How much of the answer may go out now.
+    pub(crate) fn poll_pace(&self, cx: &mut Context<'_>) -> Poll<usize> {
+        match self.pace.borrow_mut().as_mut() {
+            None => Poll::Ready(usize::MAX),
+            Some(pace) => pace.poll(cx),
+        }
+    }
+
+    /// Notes what has gone out.
+    pub(crate) fn paced(&self, bytes: usize) {
+        if let Some(pace) = self.pace.borrow_mut().as_mut() {
+            pace.sent(bytes as u64);
+        }
+    }
+
     /// Sends all of `bytes`.
     pub(crate) async fn send(&self, bytes: &[u8]) -> Result<(), Fault> {
         self.send_part(bytes, false).await
@@ -142,19 +166,29 @@ impl Conn {
     pub(crate) async fn send_part(&self, bytes: &[u8], more: bool) -> Result<(), Fault> {
         let mut sent = 0;
         let mut seen = usize::MAX;
-        poll_fn(
-            |cx| match frame::poll_write_all(cx, &self.stream, bytes, &mut sent, more) {
-                Poll::Ready(Ok(())) => Poll::Ready(Ok(())),
-                Poll::Ready(Err(error)) => Poll::Ready(Err(Fault::ClientGone {
-                    while_: "it got its answer",
-                    source: Some(error),
-                })),
-                Poll::Pending => {
-                    let moved = std::mem::replace(&mut seen, sent) != sent;
-                    self.poll_send_late(cx, moved).map(Err)
+        poll_fn(|cx| {
+            while sent < bytes.len() {
+                let most = ready!(self.poll_pace(cx));
+                let part = &bytes[..sent.saturating_add(most).min(bytes.len())];
+                let before = sent;
+                let done = frame::poll_write_all(cx, &self.stream, part, &mut sent, more);
+                self.paced(sent - before);
+                match done {
+                    Poll::Ready(Ok(())) => {}
+                    Poll::Ready(Err(error)) => {
+                        return Poll::Ready(Err(Fault::ClientGone {
+                            while_: "it got its answer",
+                            source: Some(error),
+                        }));
+                    }
+                    Poll::Pending => {
+                        let moved = std::mem::replace(&mut seen, sent) != sent;
+                        return self.poll_send_late(cx, moved).map(Err);
+                    }
                 }
-            },
-        )
+            }
+            Poll::Ready(Ok(()))
+        })
         .await
     }
 

@@ -6,7 +6,7 @@ use std::future::poll_fn;
 use std::io;
 use std::ops::Range;
 use std::os::fd::AsFd;
-use std::task::Poll;
+use std::task::{Poll, ready};
 
 use trine_http1::{Version, write_chunk_head, write_header};
 use trine_sys::file::pread;
@@ -72,20 +72,21 @@ pub(crate) async fn send(
     let status = record.status;
     let mut added = Vec::new();
     let rules = generation.config.rules(record.visit.rules);
+    let scene = Scene {
+        conn,
+        request: Some(request),
+        record,
+        config: &generation.config,
+        answer: None,
+        sent: b"",
+        captures: None,
+    };
+    conn.set_pace(&scene);
     if added::adds(rules, record) {
         // What `$sent_http_content_type` looks at.
         added.extend_from_slice(b"HTTP/1.1\r\n");
         added.extend_from_slice(&entry.fields);
         let shown = added.len();
-        let scene = Scene {
-            conn,
-            request: Some(request),
-            record,
-            config: &generation.config,
-            answer: None,
-            sent: b"",
-            captures: None,
-        };
         added::write(&mut added, rules, status, Some(entry.modified), &scene);
         added.drain(..shown);
     }
@@ -326,14 +327,19 @@ impl Job<'_> {
         let mut seen = u64::MAX;
         poll_fn(|cx| {
             while offset < range.end {
+                let most = ready!(self.conn.poll_pace(cx));
                 let count = usize::try_from((range.end - offset).min(CHUNK)).unwrap_or(usize::MAX);
+                let count = count.min(most);
                 match self
                     .conn
                     .stream
                     .poll_sendfile(cx, self.entry.fd.as_fd(), &mut offset, count)
                 {
                     Poll::Ready(Ok(0)) => return Poll::Ready(Err(Broken::Shrunk)),
-                    Poll::Ready(Ok(sent)) => record.body_bytes += sent as u64,
+                    Poll::Ready(Ok(sent)) => {
+                        record.body_bytes += sent as u64;
+                        self.conn.paced(sent);
+                    }
                     Poll::Ready(Err(error)) => {
                         let fault = Fault::ClientGone {
                             while_: "it got a file",

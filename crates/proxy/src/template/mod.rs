@@ -6,7 +6,7 @@ mod map;
 mod variables;
 
 pub(crate) use map::MapTable;
-pub(crate) use variables::Scene;
+pub(crate) use variables::{Scene, rate};
 
 use std::collections::{HashMap, HashSet};
 

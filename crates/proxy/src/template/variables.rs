@@ -12,6 +12,7 @@ use crate::config::{Config, Content, Files, Folder};
 use crate::conn::Conn;
 use crate::conn::record::Record;
 use crate::conn::reply::push_number;
+use crate::limit::pace::Rate;
 use crate::pattern::Captures;
 use crate::route::host::name_of;
 
@@ -78,6 +79,9 @@ pub(super) enum Variable {
     UpstreamHeaderTime,
     UpstreamResponseTime,
     Completion,
+    LimitRequests,
+    LimitConnections,
+    LimitRate,
     /// Always empty here: what it tells of does not happen.
     Empty,
     Https,
@@ -143,6 +147,9 @@ const NAMED: &[(&str, Variable)] = &[
     ("ssl_protocol", Variable::TlsProtocol),
     ("ssl_cipher", Variable::TlsCipher),
     ("upstream_cache_status", Variable::Empty),
+    ("limit_req_status", Variable::LimitRequests),
+    ("limit_conn_status", Variable::LimitConnections),
+    ("limit_rate", Variable::LimitRate),
     ("gzip_ratio", Variable::Empty),
     ("pipe", Variable::Empty),
     ("connection_requests", Variable::Empty),
@@ -153,6 +160,9 @@ impl Variable {
     pub(super) fn find(name: &str, names: &Names) -> Option<Self> {
         if let Some(&map) = names.maps.get(name) {
             return Some(Self::Map(map));
+        }
+        if name == "limit_rate" {
+            return Some(Self::LimitRate);
         }
         if let Some(&slot) = names.set.get(name) {
             return Some(Self::Set(slot));
@@ -377,6 +387,20 @@ impl Variable {
                     out.extend_from_slice(b"OK");
                 }
             }
+            Self::LimitRequests => {
+                return put(
+                    out,
+                    record
+                        .limited
+                        .requests
+                        .map(|status| status.name().as_bytes()),
+                );
+            }
+            Self::LimitConnections => {
+                let status = record.limited.connections;
+                return put(out, status.map(|status| status.name().as_bytes()));
+            }
+            Self::LimitRate => push_number(out, given_rate(scene).unwrap_or(0)),
             Self::Empty => return false,
             Self::Group(number) => {
                 let group = usize::from(*number);
@@ -395,6 +419,28 @@ impl Variable {
         }
         out.len() > before
     }
+}
+
+/// How fast the answer may go out, in bytes for a second, by the upstream's word or that of `set $limit_rate`.
+fn given_rate(scene: &Scene<'_>) -> Option<u64> {
+    scene.record.limited.rate.or_else(|| {
+        let value = scene.record.visit.vars.get(scene.config.rate_slot?)?;
+        size(value.as_ref()?)
+    })
+}
+
+/// The same, or else by the location's word.
+pub(crate) fn rate(scene: &Scene<'_>) -> Option<Rate> {
+    let rules = scene.config.rules(scene.record.visit.rules);
+    let given = given_rate(scene);
+    let of = |template: Option<&super::Template>| size(&template?.value(scene));
+    let bytes = given.or_else(|| of(rules.rate.as_ref().map(|rate| &rate.rate)))?;
+    let after = of(rules.rate.as_ref().map(|rate| &rate.after)).unwrap_or(0);
+    (bytes > 0).then_some(Rate { bytes, after })
+}
+
+fn size(text: &[u8]) -> Option<u64> {
+    crate::config::nginx::size(std::str::from_utf8(text).ok()?)
 }
 
 impl Scene<'_> {

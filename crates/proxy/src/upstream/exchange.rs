@@ -165,11 +165,13 @@ impl Exchange<'_> {
             } = &mut *self.bench;
             if !self.upload.frame.is_sent() {
                 let buffer = self.body.buffer(input, bulk);
-                match ready!(
-                    self.upload
-                        .frame
-                        .poll_write(cx, self.link.stream(), request, buffer)
-                ) {
+                match ready!(self.upload.frame.poll_write(
+                    cx,
+                    self.link.stream(),
+                    request,
+                    buffer,
+                    usize::MAX
+                )) {
                     Ok(_) => {
                         self.upload.touched = true;
                         self.clock.moved();

@@ -190,6 +190,7 @@ fn write_head(
         sent: b"",
         captures: None,
     };
+    exchange.conn.set_pace(&scene);
     let (mut dated, mut served) = (false, false);
     for (name, value) in answer.headers() {
         if dress.shows(name) && !listed.contains(name) {
@@ -269,12 +270,19 @@ impl Relay {
     ) -> Poll<Result<(), Fault>> {
         let wait = loop {
             if !self.frame.is_sent() {
+                let conn = exchange.conn;
+                let Poll::Ready(most) = conn.poll_pace(cx) else {
+                    break Wait::Nothing;
+                };
                 let Workbench { out, answer, .. } = &mut *exchange.bench;
                 match self
                     .frame
-                    .poll_write(cx, &exchange.conn.stream, out, answer.all())
+                    .poll_write(cx, &conn.stream, out, answer.all(), most)
                 {
-                    Poll::Ready(Ok(_)) => exchange.clock.moved(),
+                    Poll::Ready(Ok(count)) => {
+                        conn.paced(count);
+                        exchange.clock.moved();
+                    }
                     Poll::Ready(Err(source)) => {
                         return Poll::Ready(Err(Fault::ClientGone {
                             while_: "it got its answer",

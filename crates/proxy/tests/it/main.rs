@@ -16,6 +16,7 @@ mod files;
 mod forwarding;
 mod limits;
 mod nginx_conf;
+mod rates;
 mod retries;
 mod smuggling;
 mod starting;

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use crate::harness::{Client, Proxy, Upstream};
 
-/// A daemon with this server on a Unix socket, with a few files in its folder.
+/// A daemon with this server on a Unix socket, with a few files in its folder, which `@dir@` stands for.
 pub(crate) fn start(http: &str, server: &str) -> crate::harness::Daemon {
     let proxy = Proxy::new();
     let dir = proxy.path("");
@@ -15,10 +15,10 @@ pub(crate) fn start(http: &str, server: &str) -> crate::harness::Daemon {
     fs::write(proxy.path("html/a.txt"), "text").unwrap();
     fs::write(proxy.path("html/404.html"), "gone").unwrap();
     let text = format!(
-        "events {{}} http {{ types {{ text/plain txt; text/html html; }} {http}\n\
+        "error_log stderr info; events {{}} http {{ types {{ text/plain txt; text/html html; }} {http}\n\
          server {{ listen unix:{dir}/front; root {dir}/html;\n{server}\n}} }}"
     );
-    fs::write(proxy.path("nginx.conf"), text).unwrap();
+    fs::write(proxy.path("nginx.conf"), text.replace("@dir@", dir)).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_trine-proxy"));
     command.arg("-c").arg(proxy.path("nginx.conf"));
     proxy.start_as(command)

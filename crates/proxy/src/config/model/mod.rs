@@ -4,6 +4,7 @@
 //! filled in, units are in the types, strings with variables are compiled. It is read-only and swapped whole.
 //! `net` has names and addresses, `rules` what holds for a location. Not here: reading files, or anything that is open.
 
+mod limits;
 mod net;
 mod rules;
 mod script;
@@ -14,6 +15,7 @@ use std::time::Duration;
 
 use trine_config::ListenAddr;
 
+pub(crate) use limits::{ConnectionLimits, RateLimit, RequestLimits};
 pub(crate) use net::{HostPattern, Network, PeerAddr, Trusted};
 pub(crate) use rules::{
     Access, AddedHeader, BasicAuth, Charset, Content, ErrorPage, ErrorTarget, Expires, Files,
@@ -23,6 +25,7 @@ pub(crate) use rules::{
 
 pub(crate) use script::{Asked, FileTest, Flag, Op, Rewrite, Test};
 
+use crate::limit::zone::Zone;
 use crate::pattern::Pattern;
 use crate::template::{MapTable, Template};
 
@@ -49,6 +52,10 @@ pub(crate) struct Config {
     pub(crate) upstreams: Vec<Arc<Upstream>>,
     pub(crate) trusted: Trusted,
     pub(crate) maps: Vec<MapTable>,
+    /// What `limit_req` and `limit_conn` count in.
+    pub(crate) zones: Vec<Zone>,
+    /// The number of the variable that sets how fast an answer goes out, if anything sets it.
+    pub(crate) rate_slot: Option<usize>,
 }
 
 /// Numbers of a user, of its group, and of all its groups.

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::limits::{ConnectionLimits, RateLimit, RequestLimits};
 use super::net::{Network, Trusted};
 use super::{LogFormat, Op, RealIp};
 use crate::pattern::Pattern;
@@ -29,6 +30,9 @@ pub(crate) struct Rules {
     pub(crate) auth_delay: Duration,
     /// Other rules hold for other methods.
     pub(crate) limit_except: Option<LimitExcept>,
+    pub(crate) limit_requests: Option<Arc<RequestLimits>>,
+    pub(crate) limit_connections: Option<Arc<ConnectionLimits>>,
+    pub(crate) rate: Option<Arc<RateLimit>>,
     /// Largest body of a request in bytes.
     pub(crate) max_body: u64,
     pub(crate) try_files: Option<TryFiles>,
@@ -328,6 +332,9 @@ impl Rules {
             auth: None,
             auth_delay: Duration::ZERO,
             limit_except: None,
+            limit_requests: None,
+            limit_connections: None,
+            rate: None,
             max_body: u64::MAX,
             try_files: None,
             content: Content::Nothing,

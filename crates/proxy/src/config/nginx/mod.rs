@@ -16,7 +16,7 @@ use trine_config::Problems;
 
 use super::model::Config;
 pub(crate) use build::{ERROR_LOG, PID_FILE, peer_address, split_url};
-pub(crate) use units::expires;
+pub(crate) use units::{expires, size};
 
 /// What is read, and how.
 pub(super) struct Order<'a> {

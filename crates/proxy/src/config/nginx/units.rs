@@ -48,7 +48,7 @@ pub(super) fn time(text: &str) -> Option<Duration> {
 }
 
 /// `8192`, `8k`, `1m`, `1g`: bytes.
-pub(super) fn size(text: &str) -> Option<u64> {
+pub(crate) fn size(text: &str) -> Option<u64> {
     let (number, scale) = match text.as_bytes().last()? {
         b'k' | b'K' => (&text[..text.len() - 1], 1 << 10),
         b'm' | b'M' => (&text[..text.len() - 1], 1 << 20),

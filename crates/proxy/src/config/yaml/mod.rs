@@ -112,6 +112,8 @@ fn check(document: &Document<RawConfig>, problems: &mut Problems, folders: bool)
         servers,
         rules: checker.rules,
         maps: Vec::new(),
+        zones: Vec::new(),
+        rate_slot: None,
         upstreams: checker.upstreams.into_iter().map(Arc::new).collect(),
         trusted,
     })

@@ -11,6 +11,7 @@ use std::time::Duration;
 use super::super::tree::Directive;
 use super::super::units;
 use super::guard::GuardLevel;
+use super::limits::LimitLevel;
 use super::proxy::ProxyLevel;
 use super::tls::TlsLevel;
 use super::{Builder, arg, is_on};
@@ -37,6 +38,7 @@ pub(super) struct Level {
     pub(super) gzips: bool,
     pub(super) gzip: GzipRules,
     pub(super) guard: GuardLevel,
+    pub(super) limits: LimitLevel,
     pub(super) logs: Vec<LogUse>,
     pub(super) log_not_found: bool,
     pub(super) redirects: RedirectStyle,
@@ -81,6 +83,7 @@ impl Level {
                 proxied: false,
             },
             guard: GuardLevel::default(),
+            limits: LimitLevel::new(),
             logs: Vec::new(),
             log_not_found: true,
             redirects: RedirectStyle {
@@ -133,6 +136,7 @@ impl Builder<'_> {
             self.apply_one(level, &mut own, directive);
         }
         self.apply_guard(&mut level.guard, block);
+        self.apply_limits(&mut level.limits, block);
         self.apply_proxy(&mut level.proxy, block);
         self.apply_tls(&mut level.tls, block);
         if let Some(pages) = own.error_pages {

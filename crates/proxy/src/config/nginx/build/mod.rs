@@ -5,6 +5,7 @@
 
 mod guard;
 mod level;
+mod limits;
 mod listen;
 mod location;
 mod maps;
@@ -31,6 +32,7 @@ use super::units;
 use crate::config::model::{
     AccessLog, Config, Identity, Listen, Log, LogFormat, Rules, Server, Timeouts, Trusted, Upstream,
 };
+use crate::limit::zone::Zone;
 use crate::pattern::Pattern;
 use crate::template::{MapTable, Names, Template};
 use level::Level;
@@ -53,6 +55,7 @@ pub(super) fn build(
         prefix: order.prefix.to_owned(),
         names: Names::default(),
         maps: Vec::new(),
+        zones: Vec::new(),
         formats: HashMap::new(),
         access_logs: Vec::new(),
         upstreams: Vec::new(),
@@ -95,6 +98,8 @@ pub(super) fn build(
         upstreams: builder.upstreams.into_iter().map(Arc::new).collect(),
         trusted: Trusted::default(),
         maps: builder.maps,
+        zones: builder.zones,
+        rate_slot: builder.names.set.get("limit_rate").copied(),
     })
 }
 
@@ -109,6 +114,7 @@ struct Builder<'p> {
     folder: PathBuf,
     names: Names,
     maps: Vec<MapTable>,
+    zones: Vec<Zone>,
     /// By name.
     formats: HashMap<String, LogFormat>,
     access_logs: Vec<AccessLog>,
@@ -289,6 +295,14 @@ impl Builder<'_> {
         for directive in http {
             if directive.name.text == "map" {
                 self.map(directive);
+            }
+        }
+        for directive in http {
+            if matches!(
+                directive.name.text.as_str(),
+                "limit_req_zone" | "limit_conn_zone"
+            ) {
+                self.zone(directive);
             }
         }
         let mut level = Level::new(&self.prefix);
