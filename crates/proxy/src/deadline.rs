@@ -15,6 +15,8 @@ use tokio::sync::Notify;
 #[derive(Debug)]
 pub(crate) struct Deadlines {
     slots: RefCell<Vec<Rc<Slot>>>,
+    /// Places that are no connections.
+    parts: Cell<usize>,
     /// When the sleeper will look again.
     next: Cell<Instant>,
     earlier: Notify,
@@ -28,7 +30,11 @@ pub(crate) struct Slot {
     fired: Cell<bool>,
     /// Waits between requests: may be asked to leave.
     idle: Cell<bool>,
+    /// Hears that it should leave while it is busy, too: a connection that can tell its client.
+    hears: Cell<bool>,
     leave: Cell<bool>,
+    /// A part of another task's connection.
+    part: bool,
     /// The door that the task's connection came in by.
     door: usize,
     waker: RefCell<Option<Waker>>,
@@ -60,6 +66,7 @@ impl Deadlines {
     pub(crate) fn new() -> Rc<Self> {
         Rc::new(Self {
             slots: RefCell::default(),
+            parts: Cell::new(0),
             next: Cell::new(Instant::now() + FAR),
             earlier: Notify::new(),
         })
@@ -67,13 +74,25 @@ impl Deadlines {
 
     /// A place for the running task, whose connection came in by `door`.
     pub(crate) fn place(self: &Rc<Self>, door: usize) -> Place {
+        self.add(door, false)
+    }
+
+    /// A place for a task that serves a part of a connection, which has a place of its own.
+    pub(crate) fn place_of_part(self: &Rc<Self>, door: usize) -> Place {
+        self.parts.set(self.parts.get() + 1);
+        self.add(door, true)
+    }
+
+    fn add(self: &Rc<Self>, door: usize, part: bool) -> Place {
         let mut slots = self.slots.borrow_mut();
         let slot = Rc::new(Slot {
             index: Cell::new(slots.len()),
             deadline: Cell::new(None),
             fired: Cell::new(false),
             idle: Cell::new(false),
+            hears: Cell::new(false),
             leave: Cell::new(false),
+            part,
             door,
             waker: RefCell::new(None),
         });
@@ -84,9 +103,9 @@ impl Deadlines {
         }
     }
 
-    /// How many tasks have a place.
+    /// How many connections have a place.
     pub(crate) fn len(&self) -> usize {
-        self.slots.borrow().len()
+        self.slots.borrow().len() - self.parts.get()
     }
 
     /// How many of them wait between requests.
@@ -96,6 +115,20 @@ impl Deadlines {
             .iter()
             .filter(|slot| slot.idle.get())
             .count()
+    }
+
+    /// Asks all connections to go that are idle or can tell their client.
+    pub(crate) fn dismiss_all(&self) {
+        self.dismiss(|_| true);
+    }
+
+    fn dismiss(&self, who: impl Fn(&Slot) -> bool) {
+        for slot in self.slots.borrow().iter() {
+            if (slot.idle.get() || slot.hears.get()) && who(slot) {
+                slot.leave.set(true);
+                slot.wake();
+            }
+        }
     }
 
     /// Asks at most `count` idle connections to go. Returns how many were asked.
@@ -112,17 +145,9 @@ impl Deadlines {
         .count()
     }
 
-    /// Asks the idle connections of a door that was closed to go.
+    /// The same for those that came in by a door that was closed.
     pub(crate) fn dismiss_door(&self, door: usize) {
-        for slot in self
-            .slots
-            .borrow()
-            .iter()
-            .filter(|slot| slot.door == door && slot.idle.get())
-        {
-            slot.leave.set(true);
-            slot.wake();
-        }
+        self.dismiss(|slot| slot.door == door);
     }
 
     /// Wakes whoever is late, for as long as it is polled.
@@ -182,12 +207,22 @@ impl Place {
         self.slot.idle.set(idle);
     }
 
+    /// Whether the task may be told to leave whatever it does.
+    pub(crate) fn set_hears(&self, hears: bool) {
+        self.slot.hears.set(hears);
+    }
+
+    /// The task was told to leave, and need not be told again.
+    pub(crate) fn heard(&self) {
+        self.slot.leave.set(false);
+    }
+
     /// Ready when the deadline has passed, or when an idle task should leave. Poll it in every wait.
     pub(crate) fn poll(&self, cx: &mut Context<'_>) -> Poll<Call> {
         if self.slot.fired.get() {
             return Poll::Ready(Call::Late);
         }
-        if self.slot.idle.get() && self.slot.leave.get() {
+        if (self.slot.idle.get() || self.slot.hears.get()) && self.slot.leave.get() {
             return Poll::Ready(Call::Leave);
         }
         let mut waker = self.slot.waker.borrow_mut();
@@ -204,6 +239,9 @@ impl Drop for Place {
         let mut slots = self.table.slots.borrow_mut();
         let index = self.slot.index.get();
         slots.swap_remove(index);
+        if self.slot.part {
+            self.table.parts.set(self.table.parts.get() - 1);
+        }
         if let Some(moved) = slots.get(index) {
             moved.index.set(index);
         }

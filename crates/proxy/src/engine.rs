@@ -14,10 +14,11 @@ use tokio_util::task::TaskTracker;
 
 use crate::access::Guard;
 use crate::access_log;
-use crate::config::{Config, Listen, PeerAddr, Upstream};
+use crate::config::{Config, Http2Rules, Listen, PeerAddr, Upstream};
 use crate::conn::record::Record;
 use crate::deadline::Deadlines;
 use crate::files::cache::Cache;
+use crate::route::host::find;
 use crate::stream::Stream;
 use crate::time::{Ids, WallClock};
 use crate::tls::{self, Tls};
@@ -157,6 +158,25 @@ impl Generation {
         }
     }
 
+    /// How HTTP/2 is spoken by the server at the door that has this name, or by its first one.
+    pub(crate) fn http2(&self, door: usize, name: Option<&str>) -> Http2Rules {
+        let Some(listen) = self.listen(door) else {
+            return Http2Rules::default();
+        };
+        let named =
+            name.and_then(|name| find(&self.config, &listen.servers, Some(name.as_bytes())));
+        let server = named
+            .map(|(index, _)| index)
+            .or(listen.servers.first().copied());
+        let rules = server.map_or_else(Http2Rules::default, |index| {
+            self.config.servers[index].http2
+        });
+        Http2Rules {
+            on: rules.on || listen.http2,
+            ..rules
+        }
+    }
+
     /// What the door is configured to be, unless it was removed.
     pub(crate) fn listen(&self, door: usize) -> Option<&Listen> {
         let index = (*self.doors.get(door)?)?;
@@ -260,7 +280,7 @@ impl Engine {
     /// From now on connections end with the request they have, and idle ones at once.
     pub(crate) fn begin_drain(&self) {
         self.draining.set(true);
-        self.deadlines.dismiss_idle(usize::MAX);
+        self.deadlines.dismiss_all();
     }
 
     /// Closes connections to upstreams that nobody uses.

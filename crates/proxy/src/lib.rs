@@ -21,6 +21,7 @@ mod engine;
 mod error;
 mod files;
 mod headers;
+mod http2;
 mod invoke;
 mod launch;
 mod limit;

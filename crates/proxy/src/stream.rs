@@ -1,4 +1,4 @@
-//! One byte stream to a client or an upstream: TCP, Unix, or TLS on either.
+//! One byte stream to a client or an upstream: TCP, Unix, TLS on either, or a stream of HTTP/2.
 //!
 //! Every operation takes `&self`, so that one task can read and write at once; each returns what the kernel
 //! said, and none holds a buffer while it waits. Not here: deadlines (see `deadline`) and framing.
@@ -12,6 +12,7 @@ use tokio::net::{TcpStream, UnixStream};
 use trine_sys::file::sendfile;
 use trine_sys::net;
 
+use crate::http2::Http2Stream;
 use crate::tls::Tls;
 
 /// A connected socket, registered with the runtime of one core.
@@ -20,6 +21,7 @@ pub(crate) enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
     Tls(Box<Tls>),
+    Http2(Box<Http2Stream>),
 }
 
 /// What a look at a connection nobody reads from shows.
@@ -33,7 +35,7 @@ pub(crate) enum Glance {
     Closed,
 }
 
-/// The call on either kind of socket; a TLS session passes it on to the socket beneath.
+/// The call on either kind of socket; a TLS session and a stream of HTTP/2 pass it on to the socket beneath.
 macro_rules! either {
     ($self:expr, $stream:ident => $call:expr, $beneath:ident => $pass:expr) => {
         match $self {
@@ -43,14 +45,20 @@ macro_rules! either {
                 let $beneath = tls.socket();
                 $pass
             }
+            Stream::Http2(stream) => {
+                let $beneath = &stream.parent().stream;
+                $pass
+            }
         }
     };
 }
 
 impl Stream {
     pub(crate) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if let Self::Tls(tls) = self {
-            return tls.poll_readable(cx);
+        match self {
+            Self::Tls(tls) => return tls.poll_readable(cx),
+            Self::Http2(stream) => return stream.poll_readable(cx),
+            Self::Tcp(_) | Self::Unix(_) => {}
         }
         either!(self, stream => stream.poll_read_ready(cx), socket => socket.poll_readable(cx))
     }
@@ -70,8 +78,10 @@ impl Stream {
         cx: &mut Context<'_>,
         buf: &mut [u8],
     ) -> Poll<io::Result<usize>> {
-        if let Self::Tls(tls) = self {
-            return tls.poll_read(cx, buf);
+        match self {
+            Self::Tls(tls) => return tls.poll_read(cx, buf),
+            Self::Http2(stream) => return stream.poll_read(cx, buf),
+            Self::Tcp(_) | Self::Unix(_) => {}
         }
         loop {
             ready!(self.poll_readable(cx))?;
@@ -99,8 +109,10 @@ impl Stream {
         slices: &[IoSlice<'_>],
         more: bool,
     ) -> Poll<io::Result<usize>> {
-        if let Self::Tls(tls) = self {
-            return tls.poll_write(cx, slices);
+        match self {
+            Self::Tls(tls) => return tls.poll_write(cx, slices),
+            Self::Http2(stream) => return stream.poll_write(cx, slices),
+            Self::Tcp(_) | Self::Unix(_) => {}
         }
         loop {
             ready!(self.poll_writable(cx))?;
@@ -126,8 +138,10 @@ impl Stream {
         offset: &mut u64,
         count: usize,
     ) -> Poll<io::Result<usize>> {
-        if let Self::Tls(tls) = self {
-            return tls.poll_sendfile(cx, file, offset, count);
+        match self {
+            Self::Tls(tls) => return tls.poll_sendfile(cx, file, offset, count),
+            Self::Http2(stream) => return stream.poll_sendfile(cx, file, offset, count),
+            Self::Tcp(_) | Self::Unix(_) => {}
         }
         loop {
             ready!(self.poll_writable(cx))?;
@@ -183,7 +197,16 @@ impl Stream {
     pub(crate) fn tls(&self) -> Option<&Tls> {
         match self {
             Self::Tls(tls) => Some(tls),
+            Self::Http2(stream) => stream.parent().stream.tls(),
             Self::Tcp(_) | Self::Unix(_) => None,
+        }
+    }
+
+    /// The stream of HTTP/2, if it is one.
+    pub(crate) fn http2(&self) -> Option<&Http2Stream> {
+        match self {
+            Self::Http2(stream) => Some(stream),
+            Self::Tcp(_) | Self::Unix(_) | Self::Tls(_) => None,
         }
     }
 

@@ -18,8 +18,8 @@ pub(crate) use model::{
     RedirectStyle, RequestFields, Return, ReturnBody, Rewrite, Rules, Test, TryFiles, TryLast, Who,
 };
 pub(crate) use model::{
-    AccessLog, ClientCertificates, Config, HostPattern, Listen, Location, Locations, Log,
-    LogEscape, LogFormat, Matcher, PeerAddr, Timeouts, TlsRules, Trusted, Upstream,
+    AccessLog, ClientCertificates, Config, HostPattern, Http2Rules, Listen, Location, Locations,
+    Log, LogEscape, LogFormat, Matcher, PeerAddr, Timeouts, TlsRules, Trusted, Upstream,
 };
 use trine_config::Problems;
 

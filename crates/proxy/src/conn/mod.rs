@@ -23,13 +23,15 @@ use std::time::{Duration, Instant};
 
 use trine_http1::{Limits, Policy, Request, RequestError};
 
-use crate::config::Timeouts;
+use crate::config::{Http2Rules, Timeouts};
 use crate::deadline::{Call, Place};
 use crate::engine::{Engine, Generation};
 use crate::headers::forwarded::Peer;
+use crate::http2::{self, Http2Stream};
 use crate::limit::pace::Pace;
 use crate::stream::Stream;
 use crate::template::Scene;
+use crate::tls::Tls;
 use crate::upstream::pool::add;
 use crate::workbench::Workbench;
 use record::Record;
@@ -54,6 +56,9 @@ pub(crate) struct Conn {
     pub(crate) server: Cell<Option<usize>>,
     /// Counts connections, over one core.
     pub(crate) number: u64,
+    /// Counts the connection's requests.
+    pub(crate) requests: Cell<u64>,
+    opened: Instant,
     /// The configuration that the connection's last request was served by.
     generation: std::cell::RefCell<Rc<Generation>>,
     /// Whether to look out for the client's leaving; pointless once it has sent more than was asked for.
@@ -71,6 +76,8 @@ pub(crate) enum Ending {
     Linger,
     /// The answer is incomplete, which must not look like its end.
     Reset,
+    /// It was no request: the client speaks HTTP/2.
+    Http2,
 }
 
 /// Why there is no request.
@@ -81,6 +88,7 @@ enum NoHead {
     Quiet,
     Late,
     Bad(RequestError),
+    Http2,
 }
 
 impl Conn {
@@ -108,10 +116,46 @@ impl Conn {
             port,
             server: Cell::new(None),
             number,
+            requests: Cell::new(0),
+            opened: Instant::now(),
             generation,
             watching: Cell::new(true),
             pace: std::cell::RefCell::new(None),
         }
+    }
+
+    /// For one stream of an HTTP/2 connection: its `request`-th.
+    pub(crate) fn for_stream(parent: &Self, stream: Http2Stream, request: u64) -> Self {
+        let engine = Rc::clone(&parent.engine);
+        let generation = engine.generation().into();
+        let place = engine.deadlines.place_of_part(parent.door);
+        Self {
+            engine,
+            stream: Stream::Http2(Box::new(stream)),
+            place,
+            peer: parent.peer,
+            peer_text: parent.peer_text.clone(),
+            door: parent.door,
+            port: parent.port,
+            server: parent.server.clone(),
+            number: parent.number,
+            requests: Cell::new(request - 1),
+            opened: parent.opened,
+            generation,
+            watching: Cell::new(true),
+            pace: std::cell::RefCell::new(None),
+        }
+    }
+
+    /// Serves the request of a stream of HTTP/2. Returns the server that it was for.
+    pub(crate) async fn run_stream(self) -> Option<usize> {
+        let mut bench = self.engine.store.bench();
+        self.busy(&mut bench).await;
+        self.engine.store.give_back(bench);
+        if let Some(stream) = self.stream.http2() {
+            stream.close();
+        }
+        self.server.get()
     }
 
     /// What the client speaks: `https` with TLS.
@@ -128,11 +172,14 @@ impl Conn {
         let figures = &self.engine.figures;
         add(&figures.connections, 1);
         let mut served = false;
-        // Until its first request, whatever a client sends (as in a handshake) has to lead to one in time.
-        let opened = Instant::now();
-        while self.idle(served, opened).await {
+        while self.idle(served).await {
             let mut bench = self.engine.store.bench();
             let ending = self.busy(&mut bench).await;
+            if ending == Some(Ending::Http2) {
+                let early = bench.input.unread().to_vec();
+                self.engine.store.give_back(bench);
+                return Box::pin(http2::run(self, early)).await;
+            }
             self.engine.store.give_back(bench);
             match ending {
                 None => continue,
@@ -142,19 +189,20 @@ impl Conn {
                 }
                 Some(Ending::Close) => self.stream.farewell(),
                 Some(Ending::Linger) => Box::pin(self.linger()).await,
-                Some(Ending::Reset) => self.stream.reset_when_closed(),
+                Some(Ending::Reset | Ending::Http2) => self.stream.reset_when_closed(),
             }
             break;
         }
     }
 
     /// Waits for a request to begin, without a buffer. Returns false if none will come.
-    async fn idle(&self, served: bool, opened: Instant) -> bool {
+    async fn idle(&self, served: bool) -> bool {
         let timeouts = self.timeouts();
         let end = if served {
             Instant::now() + timeouts.keepalive
         } else {
-            opened + timeouts.header
+            // Until its first request, whatever a client sends (as in a handshake) has to lead to one in time.
+            self.opened + timeouts.header
         };
         let mut armed = false;
         let call = poll_fn(|cx| {
@@ -202,6 +250,7 @@ impl Conn {
                 Ok(()) => Instant::now(),
                 Err(NoHead::Nothing) => return None,
                 Err(NoHead::Quiet) => return Some(Ending::Close),
+                Err(NoHead::Http2) => return Some(Ending::Http2),
                 Err(NoHead::Late) => {
                     let why = "it did not finish its request's head in time";
                     return Some(Box::pin(self.refuse(bench, 408, why)).await);
@@ -215,6 +264,14 @@ impl Conn {
                     return Some(Box::pin(self.refuse(bench, status, error)).await);
                 }
             };
+            if self.requests.get() == 0
+                && self.stream.http2().is_none()
+                && self.has_agreed_on_http2()
+            {
+                tracing::info!(client = %self.peer_text, "the client agreed on HTTP/2 and speaks HTTP/1");
+                return Some(Ending::Close);
+            }
+            self.requests.set(self.requests.get() + 1);
             self.watching.set(true);
             let mut record = Record::new(started);
             record.request_bytes = bench.input.start() as u64;
@@ -227,7 +284,9 @@ impl Conn {
                 Ending::Keep => {}
                 // Closing with bytes unread resets the connection, and the answer may be lost.
                 Ending::Close if !bench.input.is_empty() => return Some(Ending::Linger),
-                Ending::Close | Ending::Linger | Ending::Reset => return Some(ending),
+                Ending::Close | Ending::Linger | Ending::Reset | Ending::Http2 => {
+                    return Some(ending);
+                }
             }
             bench.input.compact();
         }
@@ -237,17 +296,28 @@ impl Conn {
     async fn read_head(&self, bench: &mut Workbench) -> Result<(), NoHead> {
         let timeout = self.timeouts().header;
         let limits = Limits::default();
+        let policy = Policy {
+            // Theirs are written by us.
+            permit_unconventional_http_version: self.stream.http2().is_some(),
+            ..Policy::default()
+        };
         let Workbench { input, head, .. } = bench;
         let mut armed = false;
         poll_fn(|cx| {
             loop {
                 if !input.is_empty() {
-                    match head.parse(input.unread(), &limits, &Policy::default()) {
+                    match head.parse(input.unread(), &limits, &policy) {
                         Ok(Some(length)) => {
                             input.consume(length);
                             return Poll::Ready(Ok(()));
                         }
                         Ok(None) => {}
+                        Err(_)
+                            if input.unread().starts_with(http2::PREFACE_HEAD)
+                                && self.may_speak_http2() =>
+                        {
+                            return Poll::Ready(Err(NoHead::Http2));
+                        }
                         Err(error) => return Poll::Ready(Err(NoHead::Bad(error))),
                     }
                 }
@@ -333,11 +403,36 @@ impl Conn {
 
     /// Whether another request may follow this one on the connection.
     pub(crate) fn may_keep(&self, request: &Request<'_>) -> bool {
-        request.keep_alive() && self.is_welcome()
+        request.keep_alive() && self.is_welcome() && !self.is_used_up(self.requests.get())
+    }
+
+    /// Whether a connection with so many requests has to end.
+    pub(crate) fn is_used_up(&self, requests: u64) -> bool {
+        let timeouts = self.timeouts();
+        requests >= timeouts.requests || self.opened.elapsed() >= timeouts.lifetime
+    }
+
+    /// How HTTP/2 is spoken on this connection.
+    pub(crate) fn http2_rules(&self) -> Http2Rules {
+        self.generation.borrow().http2(self.door, None)
+    }
+
+    /// Whether a client that begins as one of HTTP/2 does may be one.
+    fn may_speak_http2(&self) -> bool {
+        let begins = self.requests.get() == 0 && self.stream.http2().is_none();
+        let allowed = match self.stream.tls() {
+            Some(_) => self.has_agreed_on_http2(),
+            None => self.http2_rules().on,
+        };
+        begins && allowed
+    }
+
+    fn has_agreed_on_http2(&self) -> bool {
+        self.stream.tls().is_some_and(Tls::speaks_http2)
     }
 
     /// Whether the daemon goes on, and with this connection's door.
-    fn is_welcome(&self) -> bool {
+    pub(crate) fn is_welcome(&self) -> bool {
         !self.engine.is_draining() && self.engine.knows_door(self.door)
     }
 

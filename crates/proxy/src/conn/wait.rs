@@ -231,6 +231,9 @@ impl Conn {
     /// Ready when the client has closed its connection. As in nginx, a client that closes its sending side while it
     /// waits counts as gone: on TCP the two cannot be told apart.
     pub(crate) fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<Option<io::Error>> {
+        if let Some(stream) = self.stream.http2() {
+            return stream.poll_gone(cx);
+        }
         if let Some(tls) = self.stream.tls() {
             if !self.watching.get() {
                 return Poll::Pending;
@@ -258,7 +261,7 @@ impl Conn {
     }
 
     /// Closes in a way that lets the client read our answer, whatever it may still be sending.
-    pub(super) async fn linger(&self) {
+    pub(crate) async fn linger(&self) {
         self.stream.shutdown_write();
         let end = Instant::now() + LINGER;
         let mut buffer = self.engine.store.bulk();

@@ -73,6 +73,8 @@ pub(super) enum Variable {
     Pid,
     Version,
     Connection,
+    ConnectionRequests,
+    Http2,
     UpstreamAddr,
     UpstreamStatus,
     UpstreamConnectTime,
@@ -143,7 +145,7 @@ const NAMED: &[(&str, Variable)] = &[
     ("https", Variable::Https),
     ("ssl_server_name", Variable::TlsServerName),
     ("ssl_client_verify", Variable::TlsClientVerify),
-    ("http2", Variable::Empty),
+    ("http2", Variable::Http2),
     ("ssl_protocol", Variable::TlsProtocol),
     ("ssl_cipher", Variable::TlsCipher),
     ("upstream_cache_status", Variable::Empty),
@@ -152,7 +154,7 @@ const NAMED: &[(&str, Variable)] = &[
     ("limit_rate", Variable::LimitRate),
     ("gzip_ratio", Variable::Empty),
     ("pipe", Variable::Empty),
-    ("connection_requests", Variable::Empty),
+    ("connection_requests", Variable::ConnectionRequests),
 ];
 
 impl Variable {
@@ -368,6 +370,14 @@ impl Variable {
             Self::Pid => push_number(out, u64::from(std::process::id())),
             Self::Version => out.extend_from_slice(crate::NGINX_VERSION.as_bytes()),
             Self::Connection => push_number(out, conn.number),
+            Self::ConnectionRequests => push_number(out, conn.requests.get()),
+            Self::Http2 => {
+                let Some(_) = conn.stream.http2() else {
+                    return false;
+                };
+                let tls = conn.stream.tls().is_some();
+                out.extend_from_slice(if tls { b"h2" } else { b"h2c" });
+            }
             Self::UpstreamAddr => match &record.upstream {
                 Some(peer) => out.extend_from_slice(peer.name.as_bytes()),
                 None => return false,

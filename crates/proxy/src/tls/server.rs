@@ -107,6 +107,10 @@ fn door(config: &Config, listen: &Listen) -> Result<Arc<ServerConfig>, TlsError>
     };
     let mut config = builder.with_cert_resolver(Arc::new(by_name));
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    let http2 = listen.http2 || rules.first().is_some_and(|server| server.http2.on);
+    if http2 {
+        config.alpn_protocols.insert(0, b"h2".to_vec());
+    }
     config.max_early_data_size = 0;
     if first.tickets {
         // One for all cores, which share this value; it changes its key by itself.

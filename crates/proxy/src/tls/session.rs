@@ -65,6 +65,11 @@ impl Tls {
         Some(name.replace('_', "-"))
     }
 
+    /// Whether HTTP/2 was agreed on.
+    pub(crate) fn speaks_http2(&self) -> bool {
+        self.session.borrow().alpn_protocol() == Some(b"h2")
+    }
+
     /// The name that the client asked for.
     pub(crate) fn server_name(&self) -> Option<String> {
         self.session.borrow().server_name().map(str::to_owned)

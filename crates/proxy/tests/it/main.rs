@@ -14,6 +14,8 @@ mod changes;
 mod drain;
 mod files;
 mod forwarding;
+mod http2;
+mod http2_attacks;
 mod limits;
 mod nginx_conf;
 mod rates;

@@ -112,6 +112,10 @@ pub(crate) struct Timeouts {
     pub(crate) keepalive: Duration,
     /// For one request and its answer, all in all.
     pub(crate) total: Option<Duration>,
+    /// A connection older than this ends with its next request.
+    pub(crate) lifetime: Duration,
+    /// So many requests a connection may bring.
+    pub(crate) requests: u64,
     /// For everything in flight, once the daemon was told to stop.
     pub(crate) shutdown: Duration,
 }
@@ -128,6 +132,34 @@ pub(crate) struct Listen {
     pub(crate) has_default: bool,
     /// Clients speak TLS.
     pub(crate) tls: bool,
+    /// All its servers speak HTTP/2, whatever they say themselves.
+    pub(crate) http2: bool,
+}
+
+/// HTTP/2 to the clients of a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Http2Rules {
+    pub(crate) on: bool,
+    /// Most requests that a client has open at once.
+    pub(crate) streams: u32,
+    /// How many bytes of a body may come before they are asked for.
+    pub(crate) window: u32,
+}
+
+impl Default for Http2Rules {
+    fn default() -> Self {
+        Self {
+            on: false,
+            streams: 128,
+            window: 256 * 1024,
+        }
+    }
+}
+
+impl Timeouts {
+    /// nginx's bounds for a connection's use.
+    pub(crate) const LIFETIME: Duration = Duration::from_secs(3600);
+    pub(crate) const REQUESTS: u64 = 1000;
 }
 
 /// What answers for some host names.
@@ -151,6 +183,7 @@ pub(crate) struct Server {
     pub(crate) timeouts: Timeouts,
     /// For listeners that speak TLS.
     pub(crate) tls: Option<TlsRules>,
+    pub(crate) http2: Http2Rules,
 }
 
 /// What a server needs to speak TLS.

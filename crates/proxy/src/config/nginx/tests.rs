@@ -132,7 +132,7 @@ fn all_at_once_with_the_way_out() {
     check(
         "brotli on;\nserver {\n listen 80 quic;\n slice 1m;\n}",
         "n.conf:3: \"brotli\" is not supported; only gzip is there yet; remove it\n\
-         n.conf:5: \"quic\" is not supported; remove it: HTTP/1.1 is served\n\
+         n.conf:5: \"quic\" is not supported; remove it: HTTP/1.1 and HTTP/2 are served\n\
          n.conf:6: \"slice\" is not supported; not supported; remove it, or serve this location with nginx behind this proxy",
     );
 }

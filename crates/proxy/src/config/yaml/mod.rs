@@ -58,6 +58,8 @@ fn check(document: &Document<RawConfig>, problems: &mut Problems, folders: bool)
             keepalive: minute,
             total: None,
             shutdown: minute,
+            lifetime: Timeouts::LIFETIME,
+            requests: Timeouts::REQUESTS,
         },
         folder,
         folders,
@@ -236,6 +238,8 @@ impl Checker<'_> {
             keepalive: time("keepalive", raw.keepalive, 75),
             shutdown: time("shutdown", raw.shutdown, 30),
             total: self.limit(raw.total, &at.key("total")),
+            lifetime: Timeouts::LIFETIME,
+            requests: Timeouts::REQUESTS,
         }
     }
 

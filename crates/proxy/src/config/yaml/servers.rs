@@ -9,8 +9,8 @@ use trine_config::Place;
 use super::raw::{RawLocation, RawServer, RawTls, RawUpstream};
 use super::{BACKLOG, Checker, MAX_BODY, UNIX_MODE};
 use crate::config::model::{
-    ClientCertificates, Content, Files, Listen, Location, Locations, Matcher, Protocol, ProxyPass,
-    ProxyTarget, Rebase, RequestFields, Rules, Server, TlsRules,
+    ClientCertificates, Content, Files, Http2Rules, Listen, Location, Locations, Matcher, Protocol,
+    ProxyPass, ProxyTarget, Rebase, RequestFields, Rules, Server, TlsRules,
 };
 use crate::config::values::{Many, host_pattern, peer};
 
@@ -71,6 +71,10 @@ impl Checker<'_> {
             real_ip: None,
             timeouts: self.timeouts,
             tls: self.tls(raw.tls.as_ref(), &at.key("tls")),
+            http2: Http2Rules {
+                on: raw.tls.is_some(),
+                ..Http2Rules::default()
+            },
         }
     }
 
@@ -287,6 +291,7 @@ impl Checker<'_> {
                         servers: vec![server],
                         has_default: false,
                         tls: raw.tls.is_some(),
+                        http2: false,
                     }),
                 }
             }

@@ -4,6 +4,7 @@
 
 mod client;
 mod daemon;
+pub(crate) mod http2;
 mod upstream;
 
 use std::time::Duration;

@@ -99,6 +99,26 @@ impl Link {
     }
 
     #[track_caller]
+    fn read_line(&mut self) -> String {
+        loop {
+            if let Some(at) = self.unread.windows(2).position(|two| two == b"\r\n") {
+                let line: Vec<u8> = self.unread.drain(..at + 2).collect();
+                return String::from_utf8(line[..at].to_vec()).unwrap();
+            }
+            assert!(self.more().expect("a line") > 0, "closed within a line");
+        }
+    }
+
+    /// One chunk of a request's body; an empty one is the last.
+    #[track_caller]
+    pub(crate) fn read_chunk(&mut self) -> Vec<u8> {
+        let size = usize::from_str_radix(&self.read_line(), 16).unwrap();
+        let chunk = self.read_exact(size);
+        assert_eq!(self.read_line(), "");
+        chunk
+    }
+
+    #[track_caller]
     pub(crate) fn write(&mut self, bytes: impl AsRef<[u8]>) -> &mut Self {
         self.try_write(bytes).unwrap();
         self

@@ -16,11 +16,14 @@ use super::proxy::ProxyLevel;
 use super::tls::TlsLevel;
 use super::{Builder, arg, is_on};
 use crate::config::model::{
-    AddedHeader, Charset, ErrorPage, ErrorTarget, Expires, GzipRules, Kinds, LogUse, RealIp,
-    RedirectStyle, Timeouts,
+    AddedHeader, Charset, ErrorPage, ErrorTarget, Expires, GzipRules, Http2Rules, Kinds, LogUse,
+    RealIp, RedirectStyle, Timeouts,
 };
 use crate::config::values::network;
 use crate::template::Template;
+
+/// What HTTP/2 clients may send of a body unasked, by the protocol.
+const PREREAD: u32 = 65_535;
 
 /// nginx's default of 1 MiB.
 const MAX_BODY: u64 = 1 << 20;
@@ -51,6 +54,7 @@ pub(super) struct Level {
     pub(super) real_ip: RealIp,
     pub(super) proxy: ProxyLevel,
     pub(super) tls: TlsLevel,
+    pub(super) http2: Http2Rules,
 }
 
 impl Level {
@@ -101,12 +105,15 @@ impl Level {
                 keepalive: Duration::from_secs(75),
                 total: None,
                 shutdown: minute,
+                lifetime: Timeouts::LIFETIME,
+                requests: Timeouts::REQUESTS,
             },
             underscores: false,
             merge_slashes: true,
             real_ip: RealIp::nobody(),
             proxy: ProxyLevel::new(),
             tls: TlsLevel::new(),
+            http2: Http2Rules::default(),
         }
     }
 
@@ -221,6 +228,20 @@ impl Builder<'_> {
                     Charset::Named(first.to_owned())
                 };
             }
+            "keepalive_requests" => match first.parse() {
+                Ok(count) => level.timeouts.requests = count,
+                Err(_) => self.invalid(directive),
+            },
+            "keepalive_time" => self.set_time(directive, &mut level.timeouts.lifetime),
+            "http2" => level.http2.on = is_on(directive),
+            "http2_max_concurrent_streams" => match first.parse() {
+                Ok(count @ 1..) => level.http2.streams = count,
+                _ => self.invalid(directive),
+            },
+            "http2_body_preread_size" => match units::size(first).map(u32::try_from) {
+                Some(Ok(size)) if size < 1 << 31 => level.http2.window = size.max(PREREAD),
+                _ => self.invalid(directive),
+            },
             "keepalive_timeout" => self.set_time(directive, &mut level.timeouts.keepalive),
             "client_header_timeout" => self.set_time(directive, &mut level.timeouts.header),
             "client_body_timeout" => self.set_time(directive, &mut level.timeouts.body),

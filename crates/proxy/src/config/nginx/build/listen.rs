@@ -14,6 +14,25 @@ use crate::config::model::Listen;
 const BACKLOG: u32 = 511;
 const UNIX_MODE: u32 = 0o666;
 
+/// What stands behind the address.
+struct Parameters {
+    default: bool,
+    backlog: u32,
+    tls: bool,
+    http2: bool,
+}
+
+impl Default for Parameters {
+    fn default() -> Self {
+        Self {
+            default: false,
+            backlog: BACKLOG,
+            tls: false,
+            http2: false,
+        }
+    }
+}
+
 impl Builder<'_> {
     pub(super) fn listen(&mut self, directive: &Directive, server: usize) {
         let text = arg(directive, 0);
@@ -23,24 +42,25 @@ impl Builder<'_> {
             self.wrong(directive, message, help);
             return;
         };
-        let mut backlog = BACKLOG;
-        let mut default = false;
-        let mut tls = false;
+        let mut door = Parameters::default();
         for word in directive.args.iter().skip(1) {
             let text = word.text.as_str();
             let (key, value) = text.split_once('=').unwrap_or((text, ""));
             match key {
-                "default_server" | "default" => default = true,
+                "default_server" | "default" => door.default = true,
                 "backlog" => match value.parse() {
-                    Ok(count) => backlog = count,
+                    Ok(count) => door.backlog = count,
                     Err(_) => self.wrong(directive, format!("invalid backlog \"{value}\""), ""),
                 },
-                "ssl" => tls = true,
-                // HTTP/1.1 is offered beside it by every client.
-                "http2" => {}
+                "ssl" => door.tls = true,
+                "http2" => door.http2 = true,
                 "spdy" | "quic" => {
                     let message = format!("\"{key}\" is not supported");
-                    self.wrong(directive, message, "remove it: HTTP/1.1 is served");
+                    self.wrong(
+                        directive,
+                        message,
+                        "remove it: HTTP/1.1 and HTTP/2 are served",
+                    );
                 }
                 "proxy_protocol" => {
                     let help = "let the proxy in front send X-Forwarded-For";
@@ -52,7 +72,7 @@ impl Builder<'_> {
                 _ => self.wrong(directive, format!("invalid parameter \"{text}\""), ""),
             }
         }
-        self.add_listen(directive, addr, server, default, backlog, tls);
+        self.add_listen(directive, addr, server, &door);
     }
 
     /// A server without `listen`: port 80, or 8000 for those who may not have it.
@@ -63,7 +83,7 @@ impl Builder<'_> {
             8000
         };
         let addr = ListenAddr::Tcp((Ipv4Addr::UNSPECIFIED, port).into());
-        self.add_listen(directive, addr, server, false, BACKLOG, false);
+        self.add_listen(directive, addr, server, &Parameters::default());
     }
 
     fn add_listen(
@@ -71,19 +91,18 @@ impl Builder<'_> {
         directive: &Directive,
         addr: ListenAddr,
         server: usize,
-        default: bool,
-        backlog: u32,
-        tls: bool,
+        door: &Parameters,
     ) {
         let known = self.listens.iter().position(|listen| listen.addr == addr);
         let index = known.unwrap_or_else(|| {
             self.listens.push(Listen {
                 addr: addr.clone(),
                 mode: UNIX_MODE,
-                backlog,
+                backlog: door.backlog,
                 servers: Vec::new(),
                 has_default: false,
                 tls: false,
+                http2: false,
             });
             self.listens.len() - 1
         });
@@ -92,12 +111,13 @@ impl Builder<'_> {
             self.wrong(directive, format!("a duplicate listen {addr}"), "");
             return;
         }
-        listen.backlog = listen.backlog.max(backlog);
-        listen.tls |= tls;
-        if default && listen.has_default {
+        listen.backlog = listen.backlog.max(door.backlog);
+        listen.tls |= door.tls;
+        listen.http2 |= door.http2;
+        if door.default && listen.has_default {
             let message = format!("a duplicate default server for {addr}");
             self.wrong(directive, message, "");
-        } else if default {
+        } else if door.default {
             listen.has_default = true;
             listen.servers.insert(0, server);
         } else {

@@ -57,6 +57,7 @@ impl Builder<'_> {
             real_ip: Some(level.real_ip),
             timeouts: level.timeouts,
             tls: level.tls.rules(),
+            http2: level.http2,
         });
     }
 

@@ -8,18 +8,8 @@ use super::{
 
 pub(super) const ROWS: &[Known] = &[
     works("keepalive_timeout", HSL, ONE_OR_TWO),
-    accepted(
-        "keepalive_requests",
-        HSL,
-        ONE,
-        "connections are kept for any number of requests",
-    ),
-    accepted(
-        "keepalive_time",
-        HSL,
-        ONE,
-        "connections end with their idle time or number of requests",
-    ),
+    works("keepalive_requests", HSL, ONE),
+    works("keepalive_time", HSL, ONE),
     accepted("keepalive_min_timeout", HSL, ONE, TUNING),
     accepted(
         "keepalive_disable",

@@ -3,7 +3,7 @@
 //! Not here: what they do (see `config::nginx::build`).
 
 use super::context::HTTP;
-use super::{FLAG, HS, Known, MORE, ONE, TUNING, accepted, refused, works};
+use super::{FLAG, HS, HSL, Known, MEMORY, MORE, ONE, TUNING, accepted, refused, works};
 
 pub(super) const ROWS: &[Known] = &[
     works("ssl_certificate", HS, ONE),
@@ -53,8 +53,15 @@ pub(super) const ROWS: &[Known] = &[
     accepted("ssl_buffer_size", HS, ONE, TUNING),
     works("ssl_verify_client", HS, ONE),
     works("ssl_client_certificate", HS, ONE),
-    accepted("http2", HS, FLAG, "HTTP/1.1 is served; clients take it"),
-    accepted("http2_max_concurrent_streams", HS, ONE, "goes with http2"),
-    accepted("http2_recv_buffer_size", HTTP, ONE, "goes with http2"),
+    works("http2", HS, FLAG),
+    works("http2_max_concurrent_streams", HS, ONE),
+    works("http2_body_preread_size", HS, ONE),
+    accepted(
+        "http2_chunk_size",
+        HSL,
+        ONE,
+        "frames are as large as the client lets them be",
+    ),
+    accepted("http2_recv_buffer_size", HTTP, ONE, MEMORY),
     refused("http3", HS, FLAG, "HTTP/3 is not supported; remove it"),
 ];
