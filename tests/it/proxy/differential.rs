@@ -27,6 +27,7 @@ const CASES: &[(&str, &str)] = &[
     ("rewriting", include_str!("differential/rewriting.txt")),
     ("access", include_str!("differential/access.txt")),
     ("limits", include_str!("differential/limits.txt")),
+    ("tables", include_str!("differential/tables.txt")),
 ];
 const REVIEWED: &str = include_str!("differential/differences.txt");
 const FEWEST_CASES: usize = 150;
@@ -143,6 +144,7 @@ fn files(folder: &Folder) {
         ("other/index.html", "other home\n"),
         ("other/a.txt", "other a\n"),
         ("other/deep/b.txt", "deep b\n"),
+        ("geo.conf", "198.51.100.0/24 net;\n198.51.100.77 host;\n"),
         ("users", USERS),
         ("users2", "first:{PLAIN}secret\nlast:{PLAIN}secret"),
     ] {

@@ -10,7 +10,6 @@ mod yaml;
 
 use std::path::{Path, PathBuf};
 
-#[cfg(test)]
 pub(crate) use model::Network;
 pub(crate) use model::{
     Access, Asked, BasicAuth, Charset, Content, ErrorTarget, Expires, FileTest, Files, Flag,

@@ -2,7 +2,9 @@
 //!
 //! `variables` has the names and their values. Not here: where templates stand.
 
+pub(crate) mod geo;
 mod map;
+pub(crate) mod split;
 mod variables;
 
 pub(crate) use map::MapTable;
@@ -33,6 +35,25 @@ pub(crate) struct Names {
     pub(crate) set: HashMap<String, usize>,
     /// Named groups of regular expressions.
     pub(crate) groups: HashSet<String>,
+}
+
+/// A variable that a block of the configuration makes.
+#[derive(Debug)]
+pub(crate) enum Table {
+    Map(MapTable),
+    Geo(geo::GeoTable),
+    Split(split::SplitTable),
+}
+
+impl Table {
+    /// Appends the value that fits.
+    fn write(&self, out: &mut Vec<u8>, scene: &Scene<'_>) {
+        match self {
+            Self::Map(map) => map.write(out, scene),
+            Self::Geo(geo) => geo.write(out, scene),
+            Self::Split(split) => split.write(out, scene),
+        }
+    }
 }
 
 /// What is wrong with a string; nginx's words.

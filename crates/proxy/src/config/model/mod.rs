@@ -27,7 +27,7 @@ pub(crate) use script::{Asked, FileTest, Flag, Op, Rewrite, Test};
 
 use crate::limit::zone::Zone;
 use crate::pattern::Pattern;
-use crate::template::{MapTable, Template};
+use crate::template::{Table, Template};
 
 /// Everything that was configured.
 #[derive(Debug)]
@@ -51,7 +51,7 @@ pub(crate) struct Config {
     pub(crate) rules: Vec<Rules>,
     pub(crate) upstreams: Vec<Arc<Upstream>>,
     pub(crate) trusted: Trusted,
-    pub(crate) maps: Vec<MapTable>,
+    pub(crate) maps: Vec<Table>,
     /// What `limit_req` and `limit_conn` count in.
     pub(crate) zones: Vec<Zone>,
     /// The number of the variable that sets how fast an answer goes out, if anything sets it.

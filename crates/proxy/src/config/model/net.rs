@@ -69,6 +69,11 @@ impl Network {
         }
     }
 
+    /// Its address and the length of its prefix.
+    pub(crate) fn parts(&self) -> (IpAddr, u8) {
+        (self.addr, self.bits)
+    }
+
     /// An IPv4 address in IPv6 clothes (`::ffff:10.0.0.1`) is the IPv4 address.
     pub(crate) fn contains(&self, addr: IpAddr) -> bool {
         match (self.addr.to_canonical(), addr.to_canonical()) {

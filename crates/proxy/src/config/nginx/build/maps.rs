@@ -9,14 +9,20 @@ use super::super::tree::Directive;
 use super::{Builder, arg};
 use crate::config::model::{AccessLog, LogEscape, LogFormat, LogUse};
 use crate::pattern::Pattern;
-use crate::template::{MapTable, Template};
+use crate::template::{MapTable, Table, Template};
 
 impl Builder<'_> {
-    /// Notes the variables that `map` blocks make, and the named groups of all expressions.
+    /// Notes the variables that `map`, `geo` and `split_clients` blocks make, and the named groups of all expressions.
     pub(super) fn collect_names(&mut self, http: &[Directive]) {
-        let maps = http.iter().filter(|directive| directive.name.text == "map");
-        for (index, map) in maps.enumerate() {
-            let name = arg(map, 1).trim_start_matches('$').to_ascii_lowercase();
+        let tables = http.iter().filter(|directive| {
+            matches!(
+                directive.name.text.as_str(),
+                "map" | "geo" | "split_clients"
+            )
+        });
+        for (index, table) in tables.enumerate() {
+            let name = table.args.last().map_or("", |word| word.text.as_str());
+            let name = name.trim_start_matches('$').to_ascii_lowercase();
             self.names.maps.insert(name, index);
         }
         self.collect_groups(http);
@@ -72,7 +78,7 @@ impl Builder<'_> {
             let value = self.template(row, &value.text);
             self.map_row(&mut table, row, value, hostnames);
         }
-        self.maps.push(table);
+        self.maps.push(Table::Map(table));
     }
 
     fn map_row(&mut self, table: &mut MapTable, row: &Directive, value: Template, hostnames: bool) {

@@ -3,6 +3,7 @@
 //! `level` is what one block hands down to those in it, `server` and `location` make servers and locations, `proxy`
 //! what goes on to upstreams, `maps` the tables. Not here: which directives exist and where (`table`, `check`).
 
+mod geo;
 mod guard;
 mod level;
 mod limits;
@@ -34,7 +35,7 @@ use crate::config::model::{
 };
 use crate::limit::zone::Zone;
 use crate::pattern::Pattern;
-use crate::template::{MapTable, Names, Template};
+use crate::template::{Names, Table, Template};
 use level::Level;
 
 /// Where Debian's nginx has them.
@@ -113,7 +114,7 @@ struct Builder<'p> {
     /// Where those of user files start.
     folder: PathBuf,
     names: Names,
-    maps: Vec<MapTable>,
+    maps: Vec<Table>,
     zones: Vec<Zone>,
     /// By name.
     formats: HashMap<String, LogFormat>,
@@ -293,8 +294,11 @@ impl Builder<'_> {
             .entry("combined".to_owned())
             .or_insert(LogFormat::Combined);
         for directive in http {
-            if directive.name.text == "map" {
-                self.map(directive);
+            match directive.name.text.as_str() {
+                "map" => self.map(directive),
+                "geo" => self.geo(directive),
+                "split_clients" => self.split_clients(directive),
+                _ => {}
             }
         }
         for directive in http {
