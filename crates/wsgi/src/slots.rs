@@ -5,11 +5,15 @@
 //! Not here: what is done about it (`arbiter`).
 
 use std::io;
+use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed, Ordering::Release};
 use std::sync::atomic::{Ordering::Acquire, fence};
 use std::time::{Duration, Instant};
 
 use trine_sys::shm::SharedSlots;
+
+/// Listeners that may be retired while workers still have them.
+const RETIRED: usize = 64;
 
 /// Words for the text of a request: its method and target, cut off.
 const TEXT_WORDS: usize = 16;
@@ -206,6 +210,8 @@ pub struct Slots {
     running: SharedSlots<Running>,
     /// One byte: the arbiter wants everything to end.
     stopping: SharedSlots<AtomicU8>,
+    /// Listeners that a reload has taken away, by inode.
+    retired: SharedSlots<AtomicU64>,
     threads: usize,
     base: Instant,
 }
@@ -216,6 +222,7 @@ impl Slots {
             workers: SharedSlots::new(workers)?,
             running: SharedSlots::new(workers * threads)?,
             stopping: SharedSlots::new(1)?,
+            retired: SharedSlots::new(RETIRED)?,
             threads,
             base: Instant::now(),
         })
@@ -290,15 +297,41 @@ impl Slots {
         self.stopping[0].store(1, Release);
     }
 
+    /// Nobody listens there any more but the workers of now. The newest ones are remembered.
+    pub fn retire(&self, inode: u64) {
+        for (place, older) in self.retired.iter().zip(self.retired.iter().skip(1)).rev() {
+            older.store(place.load(Relaxed), Relaxed);
+        }
+        self.retired[0].store(inode, Release);
+    }
+
+    #[must_use]
+    pub fn is_retired(&self, inode: u64) -> bool {
+        inode > 0 && self.retired.iter().any(|one| one.load(Acquire) == inode)
+    }
+
     #[must_use]
     pub fn stopping(&self) -> bool {
         self.stopping[0].load(Acquire) != 0
     }
 }
 
+/// The number of a socket, the same for all its descriptors; 0 if it cannot be told.
+pub fn inode(fd: impl AsFd) -> u64 {
+    nix::sys::stat::fstat(fd).map_or(0, |stat| stat.st_ino)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn retired_listeners_are_remembered() {
+        let slots = Slots::new(1, 1).unwrap();
+        assert!(!slots.is_retired(0) && !slots.is_retired(7));
+        (1..=100).for_each(|inode| slots.retire(inode));
+        assert!(slots.is_retired(100) && slots.is_retired(37) && !slots.is_retired(36));
+    }
 
     #[test]
     fn a_running_request_can_be_read() {

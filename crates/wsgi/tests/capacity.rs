@@ -75,6 +75,10 @@ fn check(threads: usize, rounds: usize) {
     ];
     let server = Server::start(&args);
     server.wait_ready(2);
+    check_on(server, threads, rounds);
+}
+
+fn check_on(server: Server, threads: usize, rounds: usize) {
     let go = server.dir.path().join("go");
     for _ in 0..rounds {
         let mut by_pid = kept(&server, threads + 6);
@@ -121,6 +125,23 @@ fn no_request_waits_for_a_slow_one_with_one_thread() {
 #[test]
 fn no_request_waits_for_slow_ones_with_threads() {
     check(2, 5);
+}
+
+#[test]
+fn a_worker_that_gets_a_sibling_shares_with_it() {
+    for threads in [1, 2] {
+        let count = threads.to_string();
+        let args = ["--threads", &count, "--keep-alive", "60"];
+        let server = Server::start(&[&args[..], &["slow:application"]].concat());
+        let first = server.workers();
+        server.signal(nix::sys::signal::Signal::SIGTTIN);
+        wait_for("two workers that know of each other", || {
+            let now = server.workers();
+            (now.len() == 2 && !now.contains(&first[0])).then_some(())
+        });
+        server.wait_ready(2);
+        check_on(server, threads, 2);
+    }
 }
 
 #[test]

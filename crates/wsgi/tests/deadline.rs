@@ -118,15 +118,24 @@ fn an_application_that_goes_on_has_the_last_word() {
 
 #[test]
 fn one_thread_that_does_not_react_gets_504_for_its_client_and_the_others_serve_on() {
-    let server = start(KINDS[1]);
+    let server = start(&[KINDS[1], &["--graceful-timeout", "1"]].concat());
     let pid = server.get("/pid");
     let answer = ask(&server, "/deaf");
     assert!(answer.starts_with(TIMED_OUT), "{answer}\n{}", server.log());
-    for _ in 0..5 {
-        assert_eq!(server.get("/pid"), pid);
-    }
-    // A worker with a thread in C cannot end by itself.
-    server.signal(Signal::SIGQUIT);
+    // The others serve on, until another worker is there for the place that is lost.
+    wait_for("another worker", || {
+        (server.get("/pid") != pid).then_some(())
+    });
+    let log = server.log();
+    assert!(
+        log.contains("a thread of its does not react, at GET /deaf"),
+        "{log}"
+    );
+    assert!(log.contains("another worker takes its place"), "{log}");
+    // It cannot end by itself.
+    wait_log(&server, "By its arbiter: it did not end when told to.");
+    assert_eq!(server.workers().len(), 1);
+    server.stop();
 }
 
 #[test]

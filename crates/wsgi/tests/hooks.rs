@@ -226,21 +226,22 @@ fn int_and_abort_call_their_hooks_in_the_middle_of_a_request() {
 
 #[test]
 fn more_fewer_and_reload_are_told() {
-    let server = ready(&[]);
+    let server = ready(&["-w", "2"]);
+    server.wait_called("post_worker_init", 2);
     server.signal(Signal::SIGTTIN);
     server.wait_called("nworkers_changed", 2);
-    server.wait_called("post_worker_init", 2);
+    server.wait_called("post_worker_init", 3);
     server.signal(Signal::SIGTTOU);
     server.wait_called("child_exit", 1);
     server.signal(Signal::SIGHUP);
     server.wait_called("on_reload", 1);
-    server.wait_called("child_exit", 2);
+    server.wait_called("child_exit", 3);
     let told: Vec<(i64, i64)> = server.called("nworkers_changed")[1..]
         .iter()
         .map(|call| (call["new"].as_i64().unwrap(), call["old"].as_i64().unwrap()))
         .collect();
-    assert_eq!(told, [(2, 1), (1, 2), (1, 1)]);
-    assert_eq!(server.called("pre_fork").last().unwrap()["age"], 3);
+    assert_eq!(told, [(3, 2), (2, 3), (2, 2)]);
+    assert_eq!(server.called("pre_fork").last().unwrap()["age"], 5);
     server.stop();
 }
 

@@ -321,6 +321,60 @@ fn a_reload_may_change_sockets_variables_and_the_pid_file() {
 }
 
 #[test]
+fn what_waits_at_a_socket_that_a_reload_takes_away_is_answered() {
+    let conf = |dir: &Path, sockets: &[&str]| {
+        let bind = sockets
+            .iter()
+            .map(|name| format!("'unix:{}/{name}'", dir.display()));
+        let bind = bind.collect::<Vec<_>>().join(", ");
+        fs::write(
+            dir.join("conf.py"),
+            format!("bind = [{bind}]\nworkers = 2\n"),
+        )
+        .unwrap();
+    };
+    let dir = tempfile::tempdir().unwrap();
+    conf(dir.path(), &["app.sock", "other.sock"]);
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_trine-wsgi"));
+    command.arg("--chdir").arg(apps());
+    command
+        .arg("--control")
+        .arg(dir.path().join("control.sock"));
+    command
+        .arg("-c")
+        .arg(dir.path().join("conf.py"))
+        .arg("slow:application");
+    let server = Server::launch(command, dir);
+    server.wait_notified("READY=1");
+    server.wait_ready(2);
+    let old = server.workers();
+    // Nobody accepts while they stand still.
+    old.iter().for_each(|pid| signal_pid(*pid, Signal::SIGSTOP));
+    let waiting: Vec<UnixStream> = (0..100)
+        .map(|_| {
+            let mut stream = UnixStream::connect(server.path("other.sock")).unwrap();
+            stream.set_read_timeout(Some(harness::PATIENCE)).unwrap();
+            stream
+                .write_all(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+                .unwrap();
+            stream
+        })
+        .collect();
+    conf(server.dir.path(), &["app.sock"]);
+    server.signal(Signal::SIGHUP);
+    wait_for("the socket to go", || {
+        (!server.path("other.sock").exists()).then_some(())
+    });
+    old.iter().for_each(|pid| signal_pid(*pid, Signal::SIGCONT));
+    for mut stream in waiting {
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).unwrap();
+        assert!(answer.starts_with(b"HTTP/1.1 200 OK"), "{}", shown(&answer));
+    }
+    server.stop();
+}
+
+#[test]
 fn old_workers_leave_by_age_and_by_number_of_requests() {
     let server = Server::start(&[
         "--max-requests",

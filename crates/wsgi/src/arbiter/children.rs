@@ -28,6 +28,10 @@ pub(super) struct Child {
     pub spawned: Instant,
     /// Another is to take its place, for its age.
     pub aged: bool,
+    /// It was made for a server with one worker, and would share with nobody.
+    pub alone: bool,
+    /// Another is to take its place, for a thread that does not react.
+    pub stuck: bool,
     /// It as hooks see it.
     pub object: Worker,
     /// Why we killed it, if we did.
@@ -58,6 +62,8 @@ impl Child {
             spawned: Instant::now(),
             object,
             aged: false,
+            alone: false,
+            stuck: false,
             our_doing: None,
             failure: None,
             said: None,

@@ -187,12 +187,20 @@ impl Arbiter {
             .iter()
             .filter(|(pid, _)| self.is_ready(*pid))
             .map(|(_, child)| {
-                let age = self
-                    .stuck_since(child)
-                    .map_or(0, |since| now_ms.saturating_sub(since));
+                let since = self.stuck_since(child).or(self.oldest_since(child));
+                let age = since.map_or(0, |since| now_ms.saturating_sub(since));
                 Duration::from_millis(limit_ms.saturating_sub(age).max(1))
             });
         waits.min().map(|wait| now + wait)
+    }
+
+    /// Since when the thread has been at its request that has been at one for longest. `None` too where that is told
+    /// already.
+    fn oldest_since(&self, child: &Child) -> Option<u64> {
+        let threads = self.settings_of(child.generation).threads;
+        let running = self.slots.running(child.slot).iter().take(threads);
+        let since = running.filter_map(Running::since).min();
+        since.filter(|_| threads > 1 && !child.stuck)
     }
 
     fn is_ready(&self, pid: Pid) -> bool {
@@ -204,7 +212,9 @@ impl Arbiter {
 
     pub(super) fn look_for_hung(&mut self, gil: Gil<'_>) {
         if let Some(limit) = self.hang_limit() {
-            self.end_hung(gil, limit.as_millis() as u64);
+            let limit_ms = limit.as_millis() as u64;
+            self.end_hung(gil, limit_ms);
+            self.replace_stuck(gil, limit_ms);
         }
         if let Some(limit) = self.long_limit() {
             self.tell_long_requests(self.slots.now(), limit.as_millis() as u64);
@@ -229,6 +239,36 @@ impl Arbiter {
                 json!({ "pid": pid, "requests": requests }),
             );
             self.happen(gil, Event::Hung { pid });
+        }
+    }
+
+    /// A thread that does not react takes its place away for good, while the others of its worker serve on: another
+    /// worker comes first, then this one leaves.
+    fn replace_stuck(&mut self, gil: Gil<'_>, limit_ms: u64) {
+        let now = self.slots.now();
+        let over = |since: u64| now.saturating_sub(since) >= limit_ms;
+        let stuck: Vec<Pid> = self
+            .children
+            .iter()
+            .filter(|(pid, child)| {
+                self.is_ready(*pid) && self.oldest_since(child).is_some_and(over)
+            })
+            .map(|(pid, _)| pid)
+            .collect();
+        for pid in stuck {
+            let Some(child) = self.children.get_mut(pid) else {
+                continue;
+            };
+            child.stuck = true;
+            let slot = child.slot;
+            let requests = self.requests_of(slot).join(", ");
+            let why = format!("a thread of its does not react, at {requests}");
+            tracing::error!(
+                critical = true,
+                "WORKER TIMEOUT (pid:{pid}): {why}; another worker takes its place"
+            );
+            self.event("worker.recycled", json!({ "pid": pid, "reason": why }));
+            self.happen(gil, Event::Recycle { pid });
         }
     }
 

@@ -24,12 +24,13 @@ use crate::config::Settings;
 use crate::config::settings::WorkerClass;
 use crate::notice::Notice;
 use crate::python::{self, Arg, Forked, Gil, Hook, Site, Worker, fork};
+use crate::slots::inode;
 use crate::worker::identity;
 use crate::worker::recycle::limit_of_requests;
 use crate::worker::{self, Boot, Hooked, Logging, io::Listening, tls};
 
 use super::children::Child;
-use super::state::{Effect, Event, Pid};
+use super::state::{Effect, Event, Pid, Stage};
 use super::{Arbiter, listeners, policy_of, token};
 
 /// What one fork has that no other has.
@@ -169,8 +170,9 @@ impl Arbiter {
                 signals::restore(&mask)?;
                 self.server.adopt(gil, pid.as_raw(), &object);
                 self.adopt(pid, slot, generation, notice, object)?;
+                let alone = !self.has_siblings(&settings);
                 if let Some(child) = self.children.get_mut(pid.as_raw()) {
-                    child.personal = personal;
+                    (child.personal, child.alone) = (personal, alone);
                 }
                 Ok(pid.as_raw())
             }
@@ -265,6 +267,7 @@ impl Arbiter {
             preloaded: self.preloaded.take(),
             slots: Arc::clone(&self.slots),
             channels: Arc::clone(&self.channels),
+            siblings: self.has_siblings(&settings),
             slot,
             generation,
             say,
@@ -357,6 +360,7 @@ impl Arbiter {
                         }),
                     );
                     self.happen(gil, Event::Ready { pid });
+                    self.pair_up(gil);
                     self.tell_status();
                 }
                 Notice::Recycle(why) => {
@@ -403,6 +407,7 @@ impl Arbiter {
 
     fn promoted(&mut self, gil: Gil<'_>, generation: u64) {
         self.settings.retain(|other, _| *other >= generation);
+        self.retire_listeners(generation);
         self.listeners.retain(|other, _| *other >= generation);
         self.tls.retain(|other, _| *other >= generation);
         let settings = self.settings_of(generation);
@@ -417,6 +422,17 @@ impl Arbiter {
         tracing::info!("generation {generation} is ready; the old workers leave");
         self.workers_changed(gil);
         self.reload_ended(true, Vec::new());
+    }
+
+    /// What is not listened at any more ends with the old workers: they have to take what waits there.
+    fn retire_listeners(&self, generation: u64) {
+        let current = self.listeners_of(generation);
+        let before = self.listeners.range(..generation);
+        for listener in before.flat_map(|(_, listeners)| listeners) {
+            if !current.iter().any(|one| Rc::ptr_eq(one, listener)) {
+                self.slots.retire(inode(&listener.fd));
+            }
+        }
     }
 
     fn rejected(&mut self, gil: Gil<'_>, generation: u64) {
@@ -507,6 +523,36 @@ impl Arbiter {
             return;
         }
         self.happen(gil, Event::More);
+        self.pair_up(gil);
+    }
+
+    /// Whether a worker that is forked now has, or will have, others to share with.
+    fn has_siblings(&self, settings: &Settings) -> bool {
+        settings.workers > 1 || self.state.target() > 1
+    }
+
+    /// A worker that was the only one does not know how to share; with others beside it, another takes its place.
+    fn pair_up(&mut self, gil: Gil<'_>) {
+        if self.state.target() < 2 {
+            return;
+        }
+        let workers = self.state.workers();
+        let is_ready = |pid| {
+            let stage = workers.get(&pid).map(|worker| worker.stage);
+            matches!(stage, Some(Stage::Ready { .. }))
+        };
+        let alone = self.children.iter().filter(|(_, child)| child.alone);
+        let alone: Vec<Pid> = alone
+            .map(|(pid, _)| pid)
+            .filter(|pid| is_ready(*pid))
+            .collect();
+        for pid in alone {
+            if let Some(child) = self.children.get_mut(pid) {
+                child.alone = false;
+            }
+            tracing::info!("Worker (pid:{pid}) was the only one; one that shares takes its place");
+            self.happen(gil, Event::Recycle { pid });
+        }
     }
 
     fn drain(&mut self) {

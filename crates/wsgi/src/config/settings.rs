@@ -267,7 +267,7 @@ impl Settings {
 
     /// What the I/O loop of a worker keeps to.
     #[must_use]
-    pub fn rules(&self) -> Rules {
+    pub fn rules(&self, siblings: bool) -> Rules {
         Rules {
             limits: self.limits,
             policy: self.headers.policy(),
@@ -289,7 +289,7 @@ impl Settings {
             preamble: self.proxy_protocol.versions(),
             preamble_peers: self.proxy_allow_ips.clone(),
             max_connections: self.worker_connections,
-            accepts_per_turn: if self.workers > 1 { 1 } else { 64 },
+            accepts_per_turn: if siblings { 1 } else { 64 },
         }
     }
 }

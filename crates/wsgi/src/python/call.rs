@@ -307,9 +307,10 @@ impl Caller {
             filling.variable(b"PROXY_ADDR", to.ip().to_string().as_bytes());
             filling.variable(b"PROXY_PORT", to.port().to_string().as_bytes());
         }
-        if exchange.awaited.is_some() || !matches!(body, Body::Empty) {
+        if exchange.awaited.is_some() || exchange.truncated || !matches!(body, Body::Empty) {
             let input = match exchange.awaited {
                 Some(length) => Input::awaiting(self.callables.cell(py), length),
+                None if exchange.truncated => Input::truncated(body, self.callables.cell(py)),
                 None => Input::new(body),
             };
             let input = Bound::new(py, input)?;

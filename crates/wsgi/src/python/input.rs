@@ -20,6 +20,8 @@ use super::start_response::active_in;
 #[derive(Debug)]
 pub(super) struct Input {
     source: Source,
+    /// The body ended early; leads to the request.
+    cut: Option<Py<PyAny>>,
 }
 
 #[derive(Debug)]
@@ -48,14 +50,54 @@ impl Input {
             Body::Memory(bytes) => Source::Memory { bytes, at: 0 },
             Body::File { file, .. } => Source::File(BufReader::with_capacity(64 * 1024, file)),
         };
-        Self { source }
+        Self { source, cut: None }
+    }
+
+    /// What came of a body whose client has closed its sending side: whoever reads beyond it is told.
+    pub(super) fn truncated(body: Body, cell: Py<PyAny>) -> Self {
+        Self {
+            cut: Some(cell),
+            ..Self::new(body)
+        }
     }
 
     /// A body that the first read asks for; `cell` leads to the request.
     pub(super) fn awaiting(cell: Py<PyAny>, length: BodyLength) -> Self {
         Self {
             source: Source::Awaited { cell, length },
+            cut: None,
         }
+    }
+
+    /// Tells that there is less than was announced. Should nobody catch it, the client has made the mistake, not the
+    /// application.
+    fn tell_cut(&self, py: Python<'_>) -> io::Error {
+        if let Some(cell) = &self.cut
+            && let Ok(active) = active_in(cell.bind(py))
+        {
+            // SAFETY: `active` lives in the frame of `Caller::call` below us on this thread. While it is borrowed only
+            // this thread's own request could use it, and that is here.
+            let active = unsafe { &mut *active };
+            active.no_body = Some(400);
+        }
+        failed(ENDED_EARLY)
+    }
+
+    /// A line; that of a body that ends in the middle of it is none.
+    fn whole_line<'py>(
+        &mut self,
+        py: Python<'py>,
+        limit: Option<usize>,
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        let line = PyBytes::new(py, &self.take_line(limit)?);
+        let bytes = line.as_bytes();
+        if self.cut.is_some()
+            && !bytes.ends_with(b"\n")
+            && limit.is_none_or(|limit| bytes.len() < limit)
+        {
+            return Err(self.tell_cut(py).into());
+        }
+        Ok(line)
     }
 
     /// Has the whole body come, if it has not yet.
@@ -141,6 +183,8 @@ impl Input {
     }
 }
 
+const ENDED_EARLY: &str = "the request body ended before its announced length";
+
 /// ConnectionResetError in Python: frameworks know what to do with it.
 fn failed(text: &str) -> io::Error {
     io::Error::new(io::ErrorKind::ConnectionReset, text.to_owned())
@@ -156,7 +200,12 @@ impl Input {
     #[pyo3(signature = (size = None, /))]
     fn read<'py>(&mut self, py: Python<'py>, size: Option<isize>) -> PyResult<Bound<'py, PyBytes>> {
         self.arrive(py)?;
-        Ok(PyBytes::new(py, &self.take(limit(size))?))
+        let limit = limit(size);
+        let part = PyBytes::new(py, &self.take(limit)?);
+        if self.cut.is_some() && limit.is_none_or(|limit| part.as_bytes().len() < limit) {
+            return Err(self.tell_cut(py).into());
+        }
+        Ok(part)
     }
 
     #[pyo3(signature = (size = None, /))]
@@ -166,7 +215,7 @@ impl Input {
         size: Option<isize>,
     ) -> PyResult<Bound<'py, PyBytes>> {
         self.arrive(py)?;
-        Ok(PyBytes::new(py, &self.take_line(limit(size))?))
+        self.whole_line(py, limit(size))
     }
 
     /// The rest as lines; with a hint, about that many bytes.
@@ -181,12 +230,12 @@ impl Input {
         let lines = PyList::empty(py);
         let mut total = 0;
         while hint.is_none_or(|hint| total < hint) {
-            let line = self.take_line(None)?;
-            if line.is_empty() {
+            let line = self.whole_line(py, None)?;
+            if line.as_bytes().is_empty() {
                 break;
             }
-            total += line.len();
-            lines.append(PyBytes::new(py, &line))?;
+            total += line.as_bytes().len();
+            lines.append(line)?;
         }
         Ok(lines)
     }
@@ -197,7 +246,7 @@ impl Input {
 
     fn __next__<'py>(&mut self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyBytes>>> {
         self.arrive(py)?;
-        let line = self.take_line(None)?;
-        Ok((!line.is_empty()).then(|| PyBytes::new(py, &line)))
+        let line = self.whole_line(py, None)?;
+        Ok((!line.as_bytes().is_empty()).then_some(line))
     }
 }

@@ -24,6 +24,9 @@ const BODY_READ: usize = 64 * 1024;
 /// So many receives in a row, then other connections have their turn.
 const READS_PER_TURN: usize = 16;
 
+/// Why a body is of no use.
+pub(super) const ENDED_EARLY: &str = "The request body ended before its announced length.";
+
 /// Where a connection is.
 #[derive(Debug, Default)]
 pub(super) enum State {
@@ -54,6 +57,8 @@ pub(super) enum Progress {
     /// There may be more bytes, but others have their turn first.
     Again,
     Ready,
+    /// The client has closed its sending side in the middle of a body.
+    Truncated,
     Refuse(Refusal),
     Close,
 }
@@ -381,13 +386,31 @@ impl Conn {
         self.ended = true;
         self.readable = false;
         match &self.state {
+            State::Body(_) if self.door.is_none() => Progress::Truncated,
             State::Body(_) => Progress::Refuse(Refusal {
                 status: 400,
-                text: "The request body ended before its announced length.".to_owned(),
+                text: ENDED_EARLY.to_owned(),
                 version: Version::Http11,
             }),
             _ => Progress::Close,
         }
+    }
+
+    /// Makes a request of what came of its body. The application is told when it reads beyond that.
+    pub(super) fn truncate(&mut self) -> Result<(), Refusal> {
+        let State::Body(collector) = std::mem::replace(&mut self.state, State::Ready) else {
+            return Ok(());
+        };
+        let chunked = collector.is_chunked();
+        let (body, len) = collector.finish().map_err(|error| Refusal::body(&error))?;
+        if let Some(exchange) = &mut self.exchange {
+            exchange.body = body;
+            // Nobody knows how long it would have been; what is announced must not look complete.
+            exchange.chunked_length = chunked.then_some(len + 1);
+            exchange.truncated = true;
+            exchange.keep_alive = false;
+        }
+        Ok(())
     }
 
     /// Throws away what comes while lingering. `false`: the peer is done, or gone.

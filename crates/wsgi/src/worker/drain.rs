@@ -12,6 +12,8 @@ use std::time::Duration;
 
 use trine_sys::net;
 
+use crate::slots::inode;
+
 use super::conn::State;
 use super::io::{Io, Token};
 
@@ -19,7 +21,8 @@ use super::io::{Io, Token};
 const TCP_GRACE: Duration = Duration::from_secs(1);
 
 impl Io {
-    /// Begins draining. `empty_queues`: our own listeners end with us, so the connections that wait in them are taken.
+    /// Begins draining. `empty_queues`: our own listeners end with us, so the connections that wait in them are taken, as
+    /// are those at listeners that a reload has taken away.
     pub fn start_drain(&mut self, empty_queues: bool) {
         if self.draining {
             return;
@@ -28,9 +31,15 @@ impl Io {
         let _ = self.accept_more(false);
         for index in 0..self.listeners.len() {
             let listener = &self.listeners[index];
-            let ends_with_us = listener.personal || (empty_queues && listener.own);
+            let retired = || {
+                self.slots()
+                    .is_some_and(|slots| slots.is_retired(inode(&listener.fd)))
+            };
+            let ends_with_us = listener.personal || (listener.own && (empty_queues || retired()));
             while ends_with_us && self.accept_one(index).is_some() {}
         }
+        // Whoever connects from now on is not to wait for somebody who never comes.
+        self.listeners.clear();
         for token in self.tokens() {
             self.drain_one(token);
         }

@@ -111,6 +111,8 @@ pub struct Exchange {
     /// The end of the head in `buf`; after the body was collected, the beginning of the next request.
     pub end: usize,
     pub body: Body,
+    /// The client has closed its sending side before the body's end.
+    pub truncated: bool,
     /// The body came chunked; its length.
     pub chunked_length: Option<u64>,
     pub peer: Arc<Peer>,
@@ -137,6 +139,7 @@ impl Exchange {
             head: RequestHead::default(),
             end: 0,
             body: Body::Empty,
+            truncated: false,
             chunked_length: None,
             peer,
             given: None,
@@ -165,6 +168,7 @@ impl Exchange {
         self.head.clear();
         self.body = Body::Empty;
         self.given = None;
+        self.truncated = false;
         self.chunked_length = None;
         self.awaited = None;
         self.keep_alive = true;

@@ -48,7 +48,10 @@ const PIPELINE_BYTES: usize = 64 * 1024;
 pub struct Io {
     epoll: Epoll,
     pub(super) rules: Rules,
+    /// None while draining.
     pub(super) listeners: Vec<Listening>,
+    /// How many there were.
+    sites: usize,
     pub(super) accepting: bool,
     places: Vec<Place>,
     free: Vec<u32>,
@@ -89,6 +92,7 @@ impl Io {
         let mut io = Self {
             epoll: Epoll::new()?,
             rules,
+            sites: listeners.len(),
             listeners,
             accepting: false,
             places: Vec::new(),
@@ -284,8 +288,15 @@ impl Io {
         let Some(conn) = place(&mut self.places, token) else {
             return;
         };
+        let progress = match progress {
+            Progress::Truncated => match conn.truncate() {
+                Ok(()) => Progress::Ready,
+                Err(refusal) => Progress::Refuse(refusal),
+            },
+            other => other,
+        };
         match progress {
-            Progress::Ready => {
+            Progress::Ready | Progress::Truncated => {
                 conn.deadline = u64::MAX;
                 if let Some(exchange) = &mut conn.exchange {
                     exchange.complete = exchange.began.max(self.now);
@@ -454,6 +465,10 @@ impl Io {
         }
     }
 
+    pub(super) fn slots(&self) -> Option<&Slots> {
+        self.shown.as_ref().map(|(slots, _)| &**slots)
+    }
+
     #[must_use]
     pub fn open(&self) -> usize {
         self.open
@@ -462,6 +477,12 @@ impl Io {
     #[must_use]
     pub fn date(&mut self) -> &[u8; 29] {
         self.date.at(self.now)
+    }
+
+    /// When the last wait was over.
+    #[must_use]
+    pub fn now(&self) -> Instant {
+        self.now
     }
 
     pub(super) fn now_ms(&self) -> u64 {

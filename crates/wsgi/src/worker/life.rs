@@ -39,6 +39,8 @@ pub struct Boot {
     pub preloaded: Option<App>,
     pub slots: Arc<Slots>,
     pub slot: usize,
+    /// There are other workers, or will be.
+    pub siblings: bool,
     /// To give and take connections by.
     pub channels: Arc<Channels>,
     pub generation: u64,
@@ -77,15 +79,13 @@ impl Boot {
     fn rules(&self) -> Rules {
         Rules {
             tls: self.tls.clone(),
-            ..self.settings.rules()
+            ..self.settings.rules(self.siblings)
         }
     }
 
     /// The other workers, if there can be any and connections can be given.
     fn sharing(&self) -> Option<Sharing> {
-        self.channels
-            .of(self.slot)
-            .filter(|_| self.settings.workers > 1)?;
+        self.channels.of(self.slot).filter(|_| self.siblings)?;
         Some(Sharing {
             slots: Arc::clone(&self.slots),
             slot: self.slot,
@@ -367,7 +367,7 @@ impl Worker {
                 access,
                 slow: slow.clone(),
                 wanted: wanted_environ(&boot.settings).to_vec(),
-                polite: boot.settings.workers > 1,
+                polite: boot.siblings,
                 limit,
             };
             Threads::start(gil, &mut lock(&io), app, &boot.sites, threads, shared)
@@ -539,8 +539,17 @@ impl Worker {
             Mode::Inline(..) => {
                 let (slots, slot) = (&self.boot.slots, self.boot.slot);
                 slots.set_turn(slot, None);
-                gil.detached(|| lock(io).wait(None))?;
-                slots.set_turn(slot, Some(Instant::now()));
+                let woke = gil.detached(|| {
+                    let mut io = lock(io);
+                    io.wait(None).map(|_| io.now())
+                })?;
+                let now = Instant::now();
+                slots.set_turn(slot, Some(now));
+                // Threads of the application's own may have held the interpreter lock.
+                let waited = (now - woke).as_micros() as u64;
+                if waited > 0 {
+                    slots.worker(slot).lock_us.fetch_add(waited, Relaxed);
+                }
                 Ok(())
             }
             Mode::Threads(threads) => gil.detached(|| threads.turn(&mut lock(io))),

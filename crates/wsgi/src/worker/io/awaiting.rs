@@ -16,7 +16,7 @@ use super::places::place;
 use super::{Io, Token};
 use crate::python::NoBody;
 use crate::worker::body::{Body, Collector};
-use crate::worker::conn::{Progress, State};
+use crate::worker::conn::{ENDED_EARLY, Progress, State};
 
 /// So long a client that was told to go on may send nothing.
 pub(in crate::worker) const STALL: Duration = Duration::from_secs(5);
@@ -103,6 +103,7 @@ impl Io {
                 };
                 None
             }
+            Progress::Truncated => no_body(400, ENDED_EARLY),
             Progress::Refuse(refusal) => no_body(refusal.status, &refusal.text),
             Progress::Close => no_body(400, "the client has closed the connection"),
         }

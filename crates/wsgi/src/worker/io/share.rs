@@ -221,11 +221,7 @@ impl Io {
             tracing::error!("another worker gave a connection in words that are not ours");
             return;
         };
-        let listener = if listener < self.listeners.len() {
-            listener
-        } else {
-            0
-        };
+        let listener = if listener < self.sites { listener } else { 0 };
         let unix = peer.addr.is_empty();
         let mut conn = Conn::new(Transport::plain(fd), peer, listener, unix);
         conn.kept = true;
@@ -263,7 +259,9 @@ impl Conn {
         let exchange = self.exchange.as_deref();
         let received = exchange.map_or(&[][..], Exchange::pending);
         let bodyless = exchange.is_none_or(|exchange| {
-            matches!(exchange.body, Body::Empty) && exchange.chunked_length.is_none()
+            matches!(exchange.body, Body::Empty)
+                && exchange.chunked_length.is_none()
+                && !exchange.truncated
         });
         if !bodyless || received.len() > MOST {
             return None;
