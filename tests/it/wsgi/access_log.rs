@@ -177,8 +177,9 @@ fn json_reopening_and_slow_requests() {
         std::fs::rename(&log, folder.join("access.log.1")).unwrap();
         server.signal(Signal::SIGUSR1);
         wait::until("the new file", || log.exists().then_some(()));
-        ask("/pid?later");
+        // The file may be there before the worker has it.
         wait::until("a line in the new file", || {
+            ask("/pid?later");
             folder.read("access.log").contains("later").then_some(())
         });
         assert!(!slow.exists() || folder.read("slow.log").is_empty());
