@@ -15,6 +15,7 @@ use crate::place::{Place, Source};
 use crate::problems::Problems;
 
 mod access;
+mod any;
 mod de;
 mod error;
 mod syntax;
@@ -22,6 +23,8 @@ mod tree;
 
 #[cfg(test)]
 mod tests;
+
+pub use any::{Any, Item, Taken};
 
 /// After so many problems a person mends what is known before reading on.
 const MAX_PROBLEMS: usize = 50;
@@ -65,6 +68,11 @@ pub fn read<Raw: DeserializeOwned>(path: &Path) -> Result<Document<Raw>, Problem
 /// Reads a file and notes what is wrong. A document comes back even then, if anything is usable: without the
 /// entries that were wrong, for the later checks to say what they have to say.
 pub fn load<Raw: DeserializeOwned>(path: &Path, problems: &mut Problems) -> Option<Document<Raw>> {
+    parse(&text_of(path, problems)?, path, problems)
+}
+
+/// Reads a file as text and notes why it cannot be read.
+pub fn text_of(path: &Path, problems: &mut Problems) -> Option<String> {
     let bytes = match std::fs::read(path) {
         Ok(bytes) => bytes,
         Err(err) => {
@@ -81,10 +89,10 @@ pub fn load<Raw: DeserializeOwned>(path: &Path, problems: &mut Problems) -> Opti
             return None;
         }
     };
-    match std::str::from_utf8(&bytes) {
-        Ok(text) => parse(text, path, problems),
+    match String::from_utf8(bytes) {
+        Ok(text) => Some(text),
         Err(err) => {
-            let before = &bytes[..err.valid_up_to()];
+            let before = &err.as_bytes()[..err.utf8_error().valid_up_to()];
             let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
             let line = u32::try_from(line).unwrap_or(u32::MAX);
             let place = Place::new(path, line, 0, "");
@@ -100,6 +108,17 @@ pub fn parse<Raw: DeserializeOwned>(
     path: &Path,
     problems: &mut Problems,
 ) -> Option<Document<Raw>> {
+    parse_and_take(text, path, problems, &|_, _| false).map(|(document, _)| document)
+}
+
+/// Like [`parse`], but entries that `wanted` names (by the key path of their map, and their key) are not typed: they are
+/// taken out first and come back as they are, in the order of the file.
+pub fn parse_and_take<Raw: DeserializeOwned>(
+    text: &str,
+    path: &Path,
+    problems: &mut Problems,
+    wanted: &dyn Fn(&str, &str) -> bool,
+) -> Option<(Document<Raw>, Vec<Taken>)> {
     let tree = syntax::read(text, path, problems)?;
     let source = Arc::new(Source {
         file: path.to_owned(),
@@ -108,10 +127,12 @@ pub fn parse<Raw: DeserializeOwned>(
     });
     let root = Place::root(source);
     tree.report_duplicates(&root, problems);
+    let mut taken = Vec::new();
+    any::take(&tree, "", &root, wanted, &mut taken);
     // Every round takes one entry out of a finite tree, so this ends even without the limit.
     for _ in 0..MAX_PROBLEMS {
         let error = match Raw::deserialize(de::Reader::new(&tree)) {
-            Ok(raw) => return Some(Document { raw, root }),
+            Ok(raw) => return Some((Document { raw, root }, taken)),
             Err(error) => error,
         };
         let path = error.report(&tree, &root, problems);

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use trine_service::logging::LogTarget;
 
 /// Where nginx's file lies on Debian, and elsewhere too.
@@ -15,6 +15,7 @@ pub(crate) const NGINX_CONF: &str = "/etc/nginx/nginx.conf";
     name = "trine-proxy",
     version,
     disable_version_flag = true,
+    disable_help_subcommand = true,
     after_help = "A file that ends in .yaml or .yml is read as YAML, every other one as nginx.conf."
 )]
 pub struct Cli {
@@ -58,8 +59,10 @@ pub struct Cli {
     #[arg(long, action = clap::ArgAction::Version)]
     version: Option<bool>,
     /// Print a document made from the code's own tables
-    #[arg(long, value_name = "DOCUMENT", value_parser = ["nginx-parity"], hide = true)]
+    #[arg(long, value_name = "DOCUMENT", value_parser = ["nginx-parity", "schema"])]
     pub generate: Option<String>,
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
     /// The Unix socket of the control API, instead of the one in the file
     #[arg(long, value_name = "PATH")]
     pub control: Option<PathBuf>,
@@ -69,6 +72,16 @@ pub struct Cli {
     /// Leave out less important log lines: error, warn, info, debug or trace
     #[arg(long, value_name = "LEVEL", value_parser = trine_service::logging::parse_level)]
     pub log_level: Option<tracing::Level>,
+}
+
+/// What can be done with a configuration beside serving it.
+#[derive(Debug, Clone, Subcommand)]
+pub(crate) enum Command {
+    /// Print an nginx.conf, with all that it includes, as the YAML file that means the same
+    Convert {
+        /// The file [default: the one of -c]
+        file: Option<PathBuf>,
+    },
 }
 
 impl Cli {

@@ -3,13 +3,13 @@
 //! Messages are nginx's, because scripts read them. Not here: serving (`daemon`).
 
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use trine_config::{Problem, Problems};
 
-use crate::cli::Cli;
+use crate::cli::{Cli, Command};
 use crate::config::nginx::table::{self, Standing};
 use crate::config::nginx::tree::open_failed;
 use crate::config::nginx::{ERROR_LOG, PID_FILE};
@@ -62,11 +62,47 @@ pub(crate) fn without_serving(cli: &Cli) -> Option<Result<(), Error>> {
         }
         return Some(Ok(()));
     }
-    if cli.generate.is_some() {
-        print!("{}", parity::document());
+    if let Some(document) = &cli.generate {
+        let text = match document.as_str() {
+            "schema" => config::schema(),
+            _ => parity::document(),
+        };
+        print!("{text}");
         return Some(Ok(()));
     }
-    None
+    let command = cli.command.as_ref()?;
+    Some(match command {
+        Command::Convert { file } => convert(cli, file.as_ref()),
+    })
+}
+
+/// Prints a file of nginx as YAML. What nginx has and we have not is left out, and told.
+fn convert(cli: &Cli, file: Option<&PathBuf>) -> Result<(), Error> {
+    let mut reading = cli.reading();
+    if let Some(file) = file {
+        reading.path.clone_from(file);
+    }
+    if reading.is_yaml() {
+        eprintln!("{}: is YAML already", reading.path.display());
+        return Err(Error::Told);
+    }
+    let mut problems = Problems::new();
+    let converted = config::convert(&reading, &mut problems);
+    for problem in problems.iter() {
+        say("emerg", problem);
+    }
+    if !problems.is_empty() {
+        return Err(Error::Told);
+    }
+    for name in &converted.lost {
+        eprintln!("nginx: [warn] \"{name}\" is left out: trine-proxy does not know it here");
+    }
+    println!(
+        "# {} as YAML. Relative paths start at the folder of this file.",
+        reading.path.display()
+    );
+    print!("{}", converted.text);
+    Ok(())
 }
 
 /// Reads the configuration; says what is wrong as nginx does, when it is nginx's file.

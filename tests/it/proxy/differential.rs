@@ -9,11 +9,12 @@ use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
+use std::process::Command;
 use std::thread;
 
 use base64::Engine as _;
 use e2e::client::{Address, Client, Request};
-use e2e::daemon::Launch;
+use e2e::daemon::{Daemon, Launch};
 use e2e::folder::Folder;
 use e2e::reply::Reply;
 use e2e::{tools, wait};
@@ -96,7 +97,7 @@ fn configuration(cases: &[Case], folder: &Folder, who: &str) -> String {
     for kind in ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"] {
         let _ = writeln!(text, "{kind}_temp_path {dir}/{who}-{kind};");
     }
-    if who == "ours" {
+    if who != "theirs" {
         // Modules whose directives we do not have: their temporary folders are nginx's own need.
         text = text
             .lines()
@@ -300,6 +301,24 @@ fn shown(reply: &std::io::Result<Reply>) -> String {
     format!("{}\n{}\n\n{body}", reply.status, fields.join("\n"))
 }
 
+/// The same configuration once more, converted to YAML: it has to convert, and to answer the same.
+fn converted(cases: &[Case], folder: &Folder) -> Daemon {
+    folder.write("converted.conf", configuration(cases, folder, "converted"));
+    let output = Command::new(tools::binary("trine-proxy"))
+        .arg("convert")
+        .arg(folder.join("converted.conf"))
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success() && said.is_empty(), "{said}");
+    folder.write("converted.yaml", &output.stdout);
+    Launch::trine("trine-proxy")
+        .args(["-c", "converted.yaml"])
+        .notify()
+        .start(folder)
+        .wait_ready()
+}
+
 #[test]
 fn answers_as_nginx_does() {
     let Some(nginx) = tools::nginx() else { return };
@@ -324,6 +343,7 @@ fn answers_as_nginx_does() {
         .notify()
         .start(&folder)
         .wait_ready();
+    let converted = converted(&cases, &folder);
     let last = cases.len() - 1;
     wait::until("nginx to listen", || {
         let path = folder.join(format!("theirs-{last}.sock"));
@@ -338,6 +358,12 @@ fn answers_as_nginx_does() {
         };
         for line in &case.requests {
             let (theirs, ours) = (ask("theirs", line), ask("ours", line));
+            assert_eq!(
+                ours,
+                ask("converted", line),
+                "as YAML: {} > {line}",
+                case.name
+            );
             if theirs != ours {
                 let key = format!("{} > {line}", case.name);
                 found.insert(key, format!("--- nginx\n{theirs}\n--- trine-proxy\n{ours}"));
@@ -346,6 +372,7 @@ fn answers_as_nginx_does() {
     }
     theirs.stop();
     ours.stop();
+    converted.stop();
     let reviewed: BTreeSet<String> = REVIEWED
         .lines()
         .filter(|line| !line.starts_with('#') && line.contains(" > "))

@@ -73,6 +73,7 @@ pub(crate) fn load(reading: &Reading) -> Loaded {
             directives: reading.directives.as_deref(),
             ignore_unsupported: reading.ignore_unsupported,
             as_nginx: reading.as_nginx,
+            own: None,
         };
         nginx::load(&order, &mut problems, &mut warnings)
     };
@@ -80,6 +81,27 @@ pub(crate) fn load(reading: &Reading) -> Loaded {
         config: problems.finish(config),
         warnings,
     }
+}
+
+/// An `nginx.conf` as YAML.
+#[derive(Debug)]
+pub(crate) struct Converted {
+    pub(crate) text: String,
+    /// Directives that are left out.
+    pub(crate) lost: Vec<String>,
+}
+
+/// Reads a file of nginx's with all that it includes, and makes the YAML text that means the same.
+pub(crate) fn convert(reading: &Reading, problems: &mut Problems) -> Converted {
+    let (path, prefix) = reading.located();
+    let tree = nginx::tree::read(&path, &prefix, problems).0;
+    let (text, lost) = yaml::convert::convert(&tree);
+    Converted { text, lost }
+}
+
+/// The JSON schema of YAML files.
+pub(crate) fn schema() -> String {
+    yaml::schema::text()
 }
 
 /// The files of an `nginx.conf`, as they were read.

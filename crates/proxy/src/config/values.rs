@@ -1,16 +1,16 @@
-//! Values that only the proxy's file has: "none" for a time without end, one or many, networks, upstream addresses.
+//! Values that only the proxy's file has: "none" for a time without end, networks, upstream addresses.
 //!
 //! Not here: which key has which of them.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
-use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
-use serde::de::{
-    Deserialize, Deserializer, Error, IntoDeserializer, MapAccess, SeqAccess, Visitor,
-};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 use trine_config::Duration;
 
 use super::model::{HostPattern, Network, PeerAddr};
@@ -58,42 +58,6 @@ impl<'de> Deserialize<'de> for Limit {
     }
 }
 
-/// A list, or one thing that stands for a list of one.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Many<T>(pub(super) Vec<T>);
-
-impl<T> Default for Many<T> {
-    fn default() -> Self {
-        Self(Vec::new())
-    }
-}
-
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Many<T> {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        struct Read<T>(PhantomData<T>);
-        impl<'de, T: Deserialize<'de>> Visitor<'de> for Read<T> {
-            type Value = Many<T>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a value or a list of values")
-            }
-
-            fn visit_str<E: Error>(self, text: &str) -> Result<Many<T>, E> {
-                T::deserialize(text.into_deserializer()).map(|one| Many(vec![one]))
-            }
-
-            fn visit_u64<E: Error>(self, number: u64) -> Result<Many<T>, E> {
-                T::deserialize(number.into_deserializer()).map(|one| Many(vec![one]))
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Many<T>, A::Error> {
-                Vec::deserialize(SeqAccessDeserializer::new(list)).map(Many)
-            }
-        }
-        from.deserialize_any(Read(PhantomData))
-    }
-}
-
 /// `off`, a path, or a map `T`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum OffOr<T> {
@@ -133,6 +97,27 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for OffOr<T> {
             }
         }
         from.deserialize_any(Read(PhantomData))
+    }
+}
+
+impl JsonSchema for Limit {
+    fn schema_name() -> Cow<'static, str> {
+        "Limit".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "description": "A time such as 30s, or none.", "type": ["string", "number", "boolean"] })
+    }
+}
+
+impl<T: JsonSchema> JsonSchema for OffOr<T> {
+    fn schema_name() -> Cow<'static, str> {
+        format!("OffOr_{}", T::schema_name()).into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let map = generator.subschema_for::<T>();
+        json_schema!({ "anyOf": [{ "const": false }, { "type": "string" }, map] })
     }
 }
 

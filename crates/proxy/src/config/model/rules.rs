@@ -4,7 +4,6 @@
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -399,25 +398,6 @@ impl RealIp {
             trusted: Trusted::default(),
             header: "x-real-ip".to_owned(),
             recursive: false,
-        }
-    }
-}
-
-impl Files {
-    /// A folder without variables in its name, as YAML has it.
-    pub(crate) fn plain(root: PathBuf, strip: usize, index: &[String]) -> Self {
-        use std::os::unix::ffi::OsStringExt as _;
-        Self {
-            folder: Folder::Alias {
-                folder: Template::literal(root.into_os_string().into_vec()),
-                strip,
-            },
-            index: index
-                .iter()
-                .map(|name| Template::literal(name.as_bytes().to_vec()))
-                .collect(),
-            index_redirects: false,
-            hides: true,
         }
     }
 }

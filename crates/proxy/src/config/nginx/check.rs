@@ -8,13 +8,30 @@ use super::table::{self, Args, Standing, context};
 use super::tree::Directive;
 
 /// Checks a whole file. Directives that nginx has and we have not go to `unsupported`.
-pub(super) fn check(tree: &[Directive], problems: &mut Problems, unsupported: &mut Problems) {
-    level(tree, context::MAIN, problems, unsupported);
+/// `own`: the tree comes from a YAML file, which has some of its own.
+pub(super) fn check(
+    tree: &[Directive],
+    own: bool,
+    problems: &mut Problems,
+    unsupported: &mut Problems,
+) {
+    let here = if own {
+        context::MAIN | OWN
+    } else {
+        context::MAIN
+    };
+    level(tree, here, problems, unsupported);
 }
+
+/// Beside a context: directives of our own may stand there.
+const OWN: u16 = 1 << 15;
 
 fn level(tree: &[Directive], here: u16, problems: &mut Problems, unsupported: &mut Problems) {
     for directive in tree {
-        if here == context::UPSTREAM && directive.name.text == "server" {
+        if here & OWN != 0 && directive.name.text.starts_with("trine_") {
+            continue;
+        }
+        if here & context::UPSTREAM != 0 && directive.name.text == "server" {
             // The other `server`: an address with parameters.
             if directive.args.is_empty() || directive.block.is_some() {
                 problems.push(
@@ -104,17 +121,18 @@ fn one(directive: &Directive, here: u16, problems: &mut Problems, unsupported: &
     let Some(block) = &directive.block else {
         return;
     };
+    let own = here & OWN;
     match name {
-        "events" => level(block, context::EVENTS, problems, unsupported),
-        "http" => level(block, context::HTTP, problems, unsupported),
-        "server" => level(block, context::SERVER, problems, unsupported),
-        "location" => level(block, context::LOCATION, problems, unsupported),
-        "upstream" => level(block, context::UPSTREAM, problems, unsupported),
-        "if" if here == context::SERVER => {
-            level(block, context::SERVER_IF, problems, unsupported);
+        "events" => level(block, context::EVENTS | own, problems, unsupported),
+        "http" => level(block, context::HTTP | own, problems, unsupported),
+        "server" => level(block, context::SERVER | own, problems, unsupported),
+        "location" => level(block, context::LOCATION | own, problems, unsupported),
+        "upstream" => level(block, context::UPSTREAM | own, problems, unsupported),
+        "if" if here & context::SERVER != 0 => {
+            level(block, context::SERVER_IF | own, problems, unsupported);
         }
-        "limit_except" => level(block, context::LIMIT_EXCEPT, problems, unsupported),
-        "if" => level(block, context::IF, problems, unsupported),
+        "limit_except" => level(block, context::LIMIT_EXCEPT | own, problems, unsupported),
+        "if" => level(block, context::IF | own, problems, unsupported),
         // Their blocks are tables of their own.
         _ => {}
     }

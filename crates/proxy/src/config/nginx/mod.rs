@@ -14,8 +14,8 @@ use std::path::Path;
 
 use trine_config::Problems;
 
-use super::model::Config;
-pub(crate) use build::{ERROR_LOG, PID_FILE, peer_address, split_url};
+use super::model::{Config, Timeouts};
+pub(crate) use build::{ERROR_LOG, PID_FILE, peer_address, split_kind, split_url};
 pub(crate) use units::{expires, size};
 
 /// What is read, and how.
@@ -28,6 +28,15 @@ pub(super) struct Order<'a> {
     pub(super) ignore_unsupported: bool,
     /// The program is called as nginx.
     pub(super) as_nginx: bool,
+    /// The tree comes from a YAML file.
+    pub(super) own: Option<Own>,
+}
+
+/// What only YAML files have.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Own {
+    /// Our own defaults hold, with these times.
+    pub(super) house: Option<Timeouts>,
 }
 
 /// Reads and checks a file with all that it includes.
@@ -57,12 +66,20 @@ pub(super) fn parse(
         directives: None,
         ignore_unsupported: false,
         as_nginx: false,
+        own: None,
     };
     let tree = tree::parse(text, path, problems);
     finish(&tree, &order, problems, warnings)
 }
 
-fn finish(
+/// Whether a directive may stand outside of `http`.
+pub(super) fn is_main(directive: &tree::Directive) -> bool {
+    table::find(&directive.name.text)
+        .is_some_and(|known| known.contexts & table::context::MAIN != 0)
+}
+
+/// Checks a tree and makes the configuration of it.
+pub(super) fn finish(
     tree: &[tree::Directive],
     order: &Order<'_>,
     problems: &mut Problems,
@@ -78,7 +95,7 @@ fn finish(
         &mut *problems
     };
     let mut found = Problems::new();
-    check::check(tree, &mut found, unsupported);
+    check::check(tree, order.own.is_some(), &mut found, unsupported);
     problems.append(found);
     build::build(tree, order, problems)
 }

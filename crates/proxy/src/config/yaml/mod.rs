@@ -1,149 +1,234 @@
-//! The proxy's own language: YAML. What was typed (`Raw…`) becomes what can run, with all problems at once.
+//! The proxy's own language: YAML. What was typed (`Raw…`, words) becomes nginx's tree, and that becomes what can run.
 //!
 //! Not here: YAML itself (`trine_config::yaml`), or any check that depends on more than files being there.
 
+pub(crate) mod convert;
+mod lower;
 mod raw;
+pub(crate) mod schema;
 mod servers;
+pub(crate) mod words;
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
-use trine_config::yaml::{self, Document};
-use trine_config::{ByteSize, Place, Problems};
+use trine_config::yaml::{self, Document, Taken};
+use trine_config::{Place, Problems};
 
-use super::model::{
-    AccessLog, Config, Log, LogFormat, LogUse, PeerAddr, Rules, Timeouts, Trusted, Upstream,
-};
-use super::values::{Limit, OffOr, network, peer};
-use raw::{RawAccessLog, RawConfig, RawLog, RawThreads, RawTimeouts, RawUpstream};
+use super::model::{Config, Log, Timeouts, Trusted};
+use super::nginx::tree::Directive;
+use super::nginx::{self, Order, Own};
+use super::values::{Limit, OffOr, network};
+use lower::{block, directive};
+use raw::{RawAccessLog, RawConfig, RawLog, RawThreads, RawTimeouts};
+use servers::Patience;
+use words::Scope;
 
-/// nginx's 1 MiB is what every other upload stumbles over; bodies are streamed, so more costs nothing here.
-const MAX_BODY: ByteSize = ByteSize(100 * 1024 * 1024);
 const BACKLOG: u32 = 2048;
-const UNIX_MODE: u32 = 0o666;
+const UPSTREAM_KEEPALIVE: u16 = 64;
 
 /// Reads and checks the file at `path`, which is absolute.
 pub(super) fn load(path: &Path, problems: &mut Problems) -> Option<Config> {
-    let document = yaml::load::<RawConfig>(path, problems)?;
-    check(&document, problems, true)
+    let text = yaml::text_of(path, problems)?;
+    parse(&text, path, problems, true)
 }
 
-#[cfg(test)]
+/// The same for a text. `folders`: those that are served have to be there.
 pub(super) fn parse(
     text: &str,
     path: &Path,
     problems: &mut Problems,
     folders: bool,
 ) -> Option<Config> {
-    let document = yaml::parse::<RawConfig>(text, path, problems)?;
-    check(&document, problems, folders)
+    let read = tree(text, path, problems, folders)?;
+    if !problems.is_empty() {
+        // What is wrong already would be reported once more by what it leads to.
+        return None;
+    }
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    let order = Order {
+        path,
+        prefix: folder,
+        directives: None,
+        ignore_unsupported: false,
+        as_nginx: false,
+        own: Some(Own {
+            house: read.house.then_some(read.timeouts),
+        }),
+    };
+    let config = nginx::finish(&read.tree, &order, problems, &mut Problems::new());
+    config.map(|config| read.complete(config))
 }
 
-/// Goes through all of it. `folders`: those that are served have to be there.
-fn check(document: &Document<RawConfig>, problems: &mut Problems, folders: bool) -> Option<Config> {
+/// What a file says: nginx's tree, and what nginx has no directives for.
+#[derive(Debug)]
+pub(crate) struct Read {
+    pub(crate) tree: Vec<Directive>,
+    /// Where the file says nothing, our own defaults hold.
+    house: bool,
+    timeouts: Timeouts,
+    control: Option<PathBuf>,
+    pidfile: Option<PathBuf>,
+    background: Option<bool>,
+    threads: Option<usize>,
+    log: Option<Log>,
+    trusted: Trusted,
+}
+
+/// Reads a text as far as the tree.
+pub(crate) fn tree(
+    text: &str,
+    path: &Path,
+    problems: &mut Problems,
+    folders: bool,
+) -> Option<Read> {
+    let wanted = |parent: &str, key: &str| Scope::of(parent).is_some_and(|scope| scope.takes(key));
+    let (document, taken) = yaml::parse_and_take::<RawConfig>(text, path, problems, &wanted)?;
+    Some(check(&document, taken, problems, folders))
+}
+
+/// Goes through all of it.
+fn check(
+    document: &Document<RawConfig>,
+    taken: Vec<Taken>,
+    problems: &mut Problems,
+    folders: bool,
+) -> Read {
     let (raw, root) = (&document.raw, document.root());
-    let folder = document
-        .file()
-        .parent()
-        .unwrap_or(Path::new("/"))
-        .to_owned();
-    let minute = Duration::from_secs(60);
+    let folder = document.file().parent().unwrap_or(Path::new("/"));
+    let as_nginx = match raw.defaults.as_deref() {
+        None | Some("house") => false,
+        Some("nginx") => true,
+        Some(other) => {
+            let message = format!("unknown defaults \"{other}\"");
+            problems.push(root.key("defaults"), message, "write house or nginx");
+            false
+        }
+    };
     let mut checker = Checker {
         problems,
-        timeouts: Timeouts {
-            header: minute,
-            body: minute,
-            send: minute,
-            keepalive: minute,
-            total: None,
-            shutdown: minute,
-            lifetime: Timeouts::LIFETIME,
-            requests: Timeouts::REQUESTS,
-        },
-        folder,
+        folder: folder.to_owned(),
         folders,
-        upstreams: Vec::new(),
+        as_nginx,
         patience: Vec::new(),
-        rules: Vec::new(),
-        logs: Vec::new(),
+        words: HashMap::new(),
     };
-    checker.timeouts = checker.timeouts(&raw.timeouts, &root.key("timeouts"));
-    let mut access_logs = Vec::new();
-    if let Some((log, format)) =
-        checker.access_log(raw.access_log.as_ref(), &root.key("access_log"))
-    {
-        access_logs.push(log);
-        checker.logs.push(LogUse {
-            log: 0,
-            format,
-            condition: None,
-        });
+    for one in &taken {
+        let directives = lower::lower(&one.key, &one.item, checker.problems);
+        checker
+            .words
+            .entry(one.parent.clone())
+            .or_default()
+            .extend(directives);
     }
+    let timeouts = checker.timeouts(&raw.timeouts, &root.key("timeouts"));
+    let (mut main, mut http): (Vec<_>, Vec<_>) =
+        checker.words(root).into_iter().partition(nginx::is_main);
+    http.extend(checker.words(&root.key("http")));
+    http.extend(checker.access_log(raw.access_log.as_ref(), &root.key("access_log")));
     let upstreams_at = root.key("upstreams");
     for (name, upstream) in &raw.upstreams {
-        checker.upstream(name, upstream, &upstreams_at.key(name));
+        http.push(checker.upstream(name, upstream, &upstreams_at.key(name)));
     }
     let servers_at = root.key("servers");
-    let servers: Vec<_> = raw
-        .servers
-        .iter()
-        .enumerate()
-        .map(|(index, server)| checker.server(server, &servers_at.index(index)))
-        .collect();
-    if raw.servers.is_empty() {
+    for (index, server) in raw.servers.iter().enumerate() {
+        http.push(checker.server(server, &servers_at.index(index)));
+    }
+    if raw.servers.is_empty() && !as_nginx {
         checker.problems.missing(
             servers_at.clone(),
             "add a server with `listen` and `locations`",
         );
     }
-    let listens = checker.listens(&raw.servers, &servers_at);
-    let threads = checker.threads(raw.threads.as_ref(), &root.key("threads"));
+    checker.mixed_tls(raw, &servers_at);
+    let threads = match &raw.threads {
+        None if as_nginx || main.iter().any(|one| one.name.text == "worker_processes") => None,
+        threads => Some(checker.threads(threads.as_ref(), &root.key("threads"))),
+    };
     let log = checker.log(&raw.log, &root.key("log"));
     let trusted = checker.trusted(&raw.trusted_proxies.0, &root.key("trusted_proxies"));
-    Some(Config {
-        control: raw.control.as_ref().map(|path| checker.path(path)),
-        pidfile: raw.pidfile.as_ref().map(|path| checker.path(path)),
+    let path = |path: &String| checker.path(path);
+    let (control, pidfile) = (
+        raw.control.as_ref().map(path),
+        raw.pidfile.as_ref().map(path),
+    );
+    main.push(block("events", &[], Vec::new(), root));
+    main.push(block("http", &[], http, root));
+    Read {
+        tree: main,
+        house: !as_nginx,
+        timeouts,
+        control,
+        pidfile,
         background: raw.daemonize,
         threads,
-        user: None,
-        log,
-        access_logs,
-        timeouts: checker.timeouts,
-        listens,
-        servers,
-        rules: checker.rules,
-        maps: Vec::new(),
-        zones: Vec::new(),
-        rate_slot: None,
-        upstreams: checker.upstreams.into_iter().map(Arc::new).collect(),
+        log: (log != Log::default()).then_some(log),
         trusted,
-    })
+    }
+}
+
+impl Read {
+    /// Adds what is not in the tree.
+    fn complete(self, mut config: Config) -> Config {
+        config.control = self.control;
+        config.pidfile = self.pidfile.or(config.pidfile);
+        config.background = self.background.unwrap_or(config.background);
+        config.threads = self.threads.unwrap_or(config.threads);
+        config.log = self.log.unwrap_or(config.log);
+        config.trusted = self.trusted;
+        if self.house {
+            config.timeouts = self.timeouts;
+        }
+        for server in &mut config.servers {
+            server.timeouts.total = server.timeouts.total.or(self.timeouts.total);
+        }
+        config
+    }
 }
 
 struct Checker<'p> {
     problems: &'p mut Problems,
-    timeouts: Timeouts,
     /// Where the file lies.
     folder: PathBuf,
     folders: bool,
-    upstreams: Vec<Upstream>,
+    as_nginx: bool,
     /// For each upstream.
-    patience: Vec<Patience>,
-    rules: Vec<Rules>,
-    logs: Vec<LogUse>,
-}
-
-/// How long an upstream may take.
-#[derive(Debug, Clone, Copy)]
-struct Patience {
-    connect: Duration,
-    send: Duration,
-    read: Duration,
-    total: Option<Duration>,
+    patience: Vec<(String, Patience)>,
+    /// Directives that words became, by the key path of the map they stand in.
+    words: HashMap<String, Vec<Directive>>,
 }
 
 impl Checker<'_> {
+    /// The directives of the words in the map at this place.
+    fn words(&mut self, at: &Place) -> Vec<Directive> {
+        self.words.remove(at.key_path()).unwrap_or_default()
+    }
+
+    /// TLS is spoken on an address, or not.
+    fn mixed_tls(&mut self, raw: &RawConfig, at: &Place) {
+        let mut known: HashMap<String, bool> = HashMap::new();
+        for (server, raw) in raw.servers.iter().enumerate() {
+            let mut own = Vec::new();
+            for (number, listen) in raw.listen.0.iter().enumerate() {
+                let addr = listen.0.split_whitespace().next().unwrap_or_default();
+                let at = at.index(server).key("listen").index(number);
+                let tls = raw.tls.is_some();
+                if own.contains(&addr) {
+                    let message = format!("{addr} is listed twice");
+                    self.problems.push(at, message, "remove one of them");
+                } else if !self.as_nginx && *known.entry(addr.to_owned()).or_insert(tls) != tls {
+                    self.problems.push(
+                        at,
+                        format!("{addr} cannot speak TLS for some servers only"),
+                        "give every server on it `tls`, or none",
+                    );
+                }
+                own.push(addr);
+            }
+        }
+    }
+
     /// A path in the file; an optional `unix:` in front is for those who write it everywhere.
     fn path(&self, path: &str) -> PathBuf {
         let path = path.strip_prefix("unix:").unwrap_or(path);
@@ -194,42 +279,31 @@ impl Checker<'_> {
         }
     }
 
-    fn access_log(
-        &mut self,
-        raw: Option<&OffOr<RawAccessLog>>,
-        at: &Place,
-    ) -> Option<(AccessLog, LogFormat)> {
+    fn access_log(&mut self, raw: Option<&OffOr<RawAccessLog>>, at: &Place) -> Option<Directive> {
         let (path, format) = match raw {
             None | Some(OffOr::Off) => return None,
             Some(OffOr::Path(path)) => (Some(path), None),
             Some(OffOr::Map(raw)) => (raw.path.as_ref(), raw.format.as_deref()),
-        };
-        let format = match format {
-            None | Some("combined") => LogFormat::Combined,
-            Some("json") => LogFormat::Json,
-            Some(other) => {
-                self.problems.push(
-                    at.key("format"),
-                    format!("unknown format \"{other}\""),
-                    "write combined or json",
-                );
-                LogFormat::Combined
-            }
         };
         let Some(path) = path else {
             self.problems
                 .missing(at.key("path"), "give a file, or \"-\" for standard output");
             return None;
         };
-        let log = AccessLog {
-            path: (path != "-").then(|| self.path(path)),
+        let path = match path.as_str() {
+            "-" => "/dev/stdout".to_owned(),
+            path => self.path(path).to_string_lossy().into_owned(),
         };
-        Some((log, format))
+        Some(directive(
+            "access_log",
+            &[&path, format.unwrap_or("combined")],
+            at,
+        ))
     }
 
     fn timeouts(&mut self, raw: &RawTimeouts, at: &Place) -> Timeouts {
         let mut time = |name, raw: Option<trine_config::Duration>, default| {
-            self.time(raw, default, &at.key(name))
+            self.time(raw, Duration::from_secs(default), &at.key(name))
         };
         Timeouts {
             header: time("header", raw.header, 30),
@@ -243,13 +317,18 @@ impl Checker<'_> {
         }
     }
 
-    fn time(&mut self, raw: Option<trine_config::Duration>, default: u64, at: &Place) -> Duration {
-        let time = raw.map_or(Duration::from_secs(default), trine_config::Duration::get);
+    fn time(
+        &mut self,
+        raw: Option<trine_config::Duration>,
+        default: Duration,
+        at: &Place,
+    ) -> Duration {
+        let time = raw.map_or(default, trine_config::Duration::get);
         if time.is_zero() {
             self.problems.push(
                 at.clone(),
                 "must be longer than nothing",
-                format!("the default is {default}s"),
+                format!("the default is {}s", default.as_secs()),
             );
         }
         time
@@ -281,52 +360,5 @@ impl Checker<'_> {
             }
         }
         trusted
-    }
-
-    fn upstream(&mut self, name: &str, raw: &RawUpstream, at: &Place) {
-        let servers_at = at.key("servers");
-        if raw.servers.0.is_empty() {
-            self.problems.missing(
-                servers_at.clone(),
-                "list the addresses, such as [\"unix:run/app.sock\"]",
-            );
-        }
-        let mut peers: Vec<PeerAddr> = Vec::new();
-        for (index, text) in raw.servers.0.iter().enumerate() {
-            match peer(text, &self.folder) {
-                Some(peer) if peers.contains(&peer) => {
-                    self.problems.push(
-                        servers_at.index(index),
-                        format!("{text} is listed twice"),
-                        "remove one of them",
-                    );
-                }
-                Some(peer) => peers.push(peer),
-                None => self.bad_peer(text, &servers_at.index(index)),
-            }
-        }
-        let patience = Patience {
-            connect: self.time(raw.connect_timeout, 5, &at.key("connect_timeout")),
-            send: self.time(raw.send_timeout, 60, &at.key("send_timeout")),
-            read: self.time(raw.read_timeout, 60, &at.key("read_timeout")),
-            total: self.limit(raw.total_timeout, &at.key("total_timeout")),
-        };
-        self.patience.push(patience);
-        self.upstreams.push(Upstream {
-            name: name.to_owned(),
-            primaries: peers.len(),
-            peers,
-            keepalive: usize::from(raw.keepalive.unwrap_or(64)),
-        });
-    }
-
-    fn bad_peer(&mut self, text: &str, at: &Place) {
-        let help =
-            "write an address such as 127.0.0.1:8000, app.internal:8000 or unix:run/app.sock";
-        self.problems.push(
-            at.clone(),
-            format!("\"{text}\" is not the address of a server"),
-            help,
-        );
     }
 }

@@ -1,23 +1,31 @@
-//! What a person types: every key with its type, nothing checked yet.
+//! What a person types: every key with a type of its own, nothing checked yet.
 //!
-//! The comments are what the reference says about a key. Not here: defaults, and what goes together.
+//! The comments are what the reference and the schema say about a key. Beside these keys stand the words of `words`.
+//! Not here: defaults, and what goes together.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
-use trine_config::{ByteSize, ListenAddr};
+use serde::de::{Deserializer, Error, Visitor};
+use trine_config::{ByteSize, ListenAddr, OneOrMany};
 
-use crate::config::values::{Limit, Many, OffOr};
+use crate::config::values::{Limit, OffOr};
 
-#[derive(Debug, Default, Deserialize)]
+/// The file.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawConfig {
+    /// `house` (what this reference says) or `nginx`: what holds where the file says nothing. Converted files say
+    /// `nginx`.
+    pub(super) defaults: Option<String>,
     /// The Unix socket of the control API.
     pub(super) control: Option<String>,
     /// A file that gets the daemon's process id.
     pub(super) pidfile: Option<String>,
-    /// Go into the background once it serves.
-    pub(super) daemonize: bool,
+    /// Go into the background; the command ends when the daemon serves.
+    pub(super) daemonize: Option<bool>,
     /// How many cores to use: a number, or `auto`.
     pub(super) threads: Option<RawThreads>,
     /// The daemon's own log.
@@ -26,61 +34,86 @@ pub(super) struct RawConfig {
     pub(super) access_log: Option<OffOr<RawAccessLog>>,
     /// How long clients may take.
     pub(super) timeouts: RawTimeouts,
+    /// What answers where.
     pub(super) servers: Vec<RawServer>,
+    /// Groups of application servers, by name.
     pub(super) upstreams: BTreeMap<String, RawUpstream>,
     /// Networks of proxies in front of this one, or `unix`: what they say about the client is believed.
-    pub(super) trusted_proxies: Many<String>,
+    pub(super) trusted_proxies: OneOrMany<String>,
+    /// Words for all servers that would mean the daemon itself at the top, such as `error_log`.
+    pub(super) http: RawHttp,
 }
 
-#[derive(Debug, Deserialize)]
+/// Words only.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawHttp {}
+
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(untagged, expecting = "expected a number of threads, or auto")]
 pub(super) enum RawThreads {
     Count(u16),
     Word(String),
 }
 
-#[derive(Debug, Default, Deserialize)]
+/// The daemon's own log.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawLog {
     /// `text` or `json`.
     pub(super) format: Option<String>,
+    /// `error`, `warn`, `info`, `debug` or `trace`.
     pub(super) level: Option<String>,
     /// Standard error if not given.
     pub(super) file: Option<String>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+/// A file of lines.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawAccessLog {
     /// A file, or `-` for standard output.
     pub(super) path: Option<String>,
-    /// `combined` or `json`.
+    /// `combined`, `json`, or one of `log_formats`.
     pub(super) format: Option<String>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+/// How long clients may take.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawTimeouts {
+    /// From a connection's or head's first moment until the head is complete.
     pub(super) header: Option<trine_config::Duration>,
+    /// Between two reads of a request's body.
     pub(super) body: Option<trine_config::Duration>,
+    /// Between two writes to a client.
     pub(super) send: Option<trine_config::Duration>,
+    /// Between two requests of a connection.
     pub(super) keepalive: Option<trine_config::Duration>,
+    /// For one request and its answer, all in all.
     pub(super) total: Option<Limit>,
+    /// For everything under way, once the daemon was told to stop.
     pub(super) shutdown: Option<trine_config::Duration>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+/// What answers for some names.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawServer {
-    pub(super) listen: Many<ListenAddr>,
-    pub(super) names: Many<String>,
+    /// Addresses, each with nginx's parameters of `listen` behind it if need be: `443 ssl default_server`.
+    pub(super) listen: OneOrMany<RawListen>,
+    /// Host names, `*.example.org` too; the first server of an address answers for all other names.
+    pub(super) names: OneOrMany<String>,
+    /// Larger bodies are refused by 413.
     pub(super) max_body: Option<ByteSize>,
+    /// What answers for which paths.
     pub(super) locations: Vec<RawLocation>,
     /// Clients speak TLS on this server's addresses.
     pub(super) tls: Option<RawTls>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+/// Certificate and key.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawTls {
     /// File of the certificate and its chain, PEM.
@@ -91,25 +124,82 @@ pub(super) struct RawTls {
     pub(super) client_ca: Option<String>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+/// Which paths, by one of `path`, `exact`, `prefix`, `prefix_first`, `regex`, `regex_caseless` and `name`; and what
+/// answers there.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawLocation {
+    /// `/api` holds `/api` and all below `/api/`; `/api/` what is below it. The longest wins.
     pub(super) path: Option<String>,
+    /// This path alone (nginx: `=`).
+    pub(super) exact: Option<String>,
+    /// All paths that begin with these characters (nginx: no modifier).
+    pub(super) prefix: Option<String>,
+    /// The same, and no expression is tried once it is the longest (nginx: `^~`).
+    pub(super) prefix_first: Option<String>,
+    /// An expression; the first in the file that matches wins over prefixes (nginx: `~`).
+    pub(super) regex: Option<String>,
+    /// The same, whatever the case (nginx: `~*`).
+    pub(super) regex_caseless: Option<String>,
+    /// `@name`: where `try_files` and `error_pages` lead.
+    pub(super) name: Option<String>,
     /// A folder: what follows `path` is looked up in it.
     pub(super) files: Option<String>,
     /// What stands for a folder; `index.html` if not given.
-    pub(super) index: Option<Many<String>>,
+    pub(super) index: Option<OneOrMany<String>>,
     /// The name of an upstream, or the address of a server.
     pub(super) proxy: Option<String>,
+    /// Locations inside this one.
+    pub(super) locations: Vec<RawLocation>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+/// Servers that do the same work.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawUpstream {
-    pub(super) servers: Many<String>,
+    /// Addresses, each with nginx's parameters of `server` behind it if need be: `127.0.0.1:8000 weight=2`.
+    pub(super) servers: OneOrMany<String>,
+    /// Also how long a full backlog or a server that is being replaced is waited for.
     pub(super) connect_timeout: Option<trine_config::Duration>,
+    /// Between two writes to the server.
     pub(super) send_timeout: Option<trine_config::Duration>,
+    /// Between two reads from it; also ends tunnels in which nothing moves.
     pub(super) read_timeout: Option<trine_config::Duration>,
+    /// For one request.
     pub(super) total_timeout: Option<Limit>,
+    /// Idle connections kept for each server on each core; 0 closes after each request.
     pub(super) keepalive: Option<u16>,
+}
+
+/// An address, with parameters behind it perhaps.
+#[derive(Debug, Clone, PartialEq, Eq, JsonSchema)]
+#[schemars(transparent)]
+pub(super) struct RawListen(pub(super) String);
+
+impl<'de> Deserialize<'de> for RawListen {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Read;
+        impl Visitor<'_> for Read {
+            type Value = RawListen;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an address such as \"127.0.0.1:8000\"")
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<RawListen, E> {
+                let first = text.split_whitespace().next().unwrap_or_default();
+                // The builder knows more: `*:80`, `[::]`.
+                let of_nginx = first.starts_with(['*', '[']) || first.starts_with("localhost");
+                if !of_nginx && first.parse::<std::net::IpAddr>().is_err() {
+                    first.parse::<ListenAddr>().map_err(E::custom)?;
+                }
+                Ok(RawListen(text.to_owned()))
+            }
+
+            fn visit_u64<E: Error>(self, port: u64) -> Result<RawListen, E> {
+                self.visit_str(&port.to_string())
+            }
+        }
+        from.deserialize_any(Read)
+    }
 }

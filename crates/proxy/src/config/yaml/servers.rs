@@ -1,187 +1,226 @@
-//! Servers and their locations: what answers where.
+//! Servers, locations and upstreams to blocks of nginx's tree: what answers where.
 //!
-//! Not here: upstreams, and all that is there once for the whole daemon.
+//! Not here: words (`lower`), and all that is there once for the whole daemon.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
-use trine_config::Place;
+use trine_config::{ListenAddr, Place};
 
+use super::lower::{block, directive};
 use super::raw::{RawLocation, RawServer, RawTls, RawUpstream};
-use super::{BACKLOG, Checker, MAX_BODY, UNIX_MODE};
-use crate::config::model::{
-    ClientCertificates, Content, Files, Http2Rules, Listen, Location, Locations, Matcher, Protocol,
-    ProxyPass, ProxyTarget, Rebase, RequestFields, Rules, Server, TlsRules,
-};
-use crate::config::values::{Many, host_pattern, peer};
+use super::{BACKLOG, Checker, UPSTREAM_KEEPALIVE};
+use crate::config::nginx::tree::Directive;
+use crate::config::values::{host_pattern, peer};
 
 impl Checker<'_> {
-    pub(super) fn server(&mut self, raw: &RawServer, at: &Place) -> Server {
-        if raw.listen.0.is_empty() {
-            self.problems
-                .missing(at.key("listen"), "say where, such as 127.0.0.1:8000");
-        }
-        let mut names = Vec::new();
+    pub(super) fn server(&mut self, raw: &RawServer, at: &Place) -> Directive {
+        let mut inner = Vec::new();
+        self.listens(raw, at, &mut inner);
         for (index, text) in raw.names.0.iter().enumerate() {
-            match host_pattern(text) {
-                Some(name) => names.push(name),
-                None => self.problems.push(
+            let free = self.as_nginx || text.starts_with(['~', '.']) || text.ends_with(".*");
+            if !free && host_pattern(text).is_none() {
+                self.problems.push(
                     at.key("names").index(index),
                     format!("\"{text}\" is not a host name"),
                     "write one such as example.org or *.example.org, without a port",
-                ),
+                );
             }
         }
-        let locations_at = at.key("locations");
-        if raw.locations.is_empty() {
+        if !raw.names.0.is_empty() {
+            let names: Vec<&str> = raw.names.0.iter().map(String::as_str).collect();
+            inner.push(directive("server_name", &names, &at.key("names")));
+        }
+        if let Some(size) = raw.max_body {
+            let text = size.0.to_string();
+            inner.push(directive(
+                "client_max_body_size",
+                &[&text],
+                &at.key("max_body"),
+            ));
+        }
+        self.tls(raw.tls.as_ref(), &at.key("tls"), &mut inner);
+        let words = self.words(at);
+        if raw.locations.is_empty() && words.is_empty() && !self.as_nginx {
             self.problems.missing(
-                locations_at.clone(),
+                at.key("locations"),
                 "add one, such as { path: /, proxy: app }",
             );
         }
-        let max_body = raw.max_body.unwrap_or(MAX_BODY).0;
-        let mut locations = Locations::default();
-        for (index, location) in raw.locations.iter().enumerate() {
-            let at = locations_at.index(index);
-            let Some((matcher, content)) = self.location(location, &at) else {
+        inner.extend(words);
+        self.locations(&raw.locations, &at.key("locations"), &mut inner);
+        block("server", &[], inner, at)
+    }
+
+    fn listens(&mut self, raw: &RawServer, at: &Place, out: &mut Vec<Directive>) {
+        let at = at.key("listen");
+        if raw.listen.0.is_empty() && !self.as_nginx {
+            self.problems
+                .missing(at.clone(), "say where, such as 127.0.0.1:8000");
+        }
+        let backlog = format!("backlog={BACKLOG}");
+        for (index, listen) in raw.listen.0.iter().enumerate() {
+            let mut words: Vec<&str> = listen.0.split_whitespace().collect();
+            let addr = words
+                .first()
+                .and_then(|first| first.parse::<ListenAddr>().ok());
+            let full = addr.map(|addr| addr.resolved_in(&self.folder).to_string());
+            if let (false, Some(full)) = (self.as_nginx, &full) {
+                words[0] = full;
+                words.push(&backlog);
+            }
+            if raw.tls.is_some() && !words.contains(&"ssl") {
+                words.push("ssl");
+            }
+            out.push(directive("listen", &words, &at.index(index)));
+        }
+    }
+
+    fn tls(&mut self, raw: Option<&RawTls>, at: &Place, out: &mut Vec<Directive>) {
+        let Some(raw) = raw else { return };
+        let Some(certificate) = raw.certificate.as_deref() else {
+            self.problems
+                .missing(at.key("certificate"), "name the file of the chain, PEM");
+            return;
+        };
+        // A file may hold both.
+        let key = raw.key.as_deref().unwrap_or(certificate);
+        let mut put = |name, path: &str| {
+            let path = self.path(path).to_string_lossy().into_owned();
+            out.push(directive(name, &[&path], at));
+        };
+        put("ssl_certificate", certificate);
+        put("ssl_certificate_key", key);
+        if let Some(authorities) = &raw.client_ca {
+            put("ssl_client_certificate", authorities);
+            out.push(directive("ssl_verify_client", &["on"], at));
+        }
+        out.push(directive("http2", &["on"], at));
+    }
+
+    fn locations(&mut self, list: &[RawLocation], at: &Place, out: &mut Vec<Directive>) {
+        let mut paths = Vec::new();
+        for (index, raw) in list.iter().enumerate() {
+            let at = at.index(index);
+            let Some(location) = self.location(raw, &at) else {
                 continue;
             };
-            if locations.plain.iter().any(|other| other.matcher == matcher) {
+            let args: Vec<_> = location.args.iter().map(|word| word.text.clone()).collect();
+            if raw.path.is_some() && paths.contains(&args) {
                 self.problems.push(
                     at.key("path"),
                     "is the path of two locations",
                     "remove one of them",
                 );
+                continue;
             }
-            locations.plain.push(Location {
-                matcher,
-                rules: self.rules(content, max_body),
-                nested: Locations::default(),
-            });
-        }
-        locations.sort();
-        Server {
-            name: raw.names.0.first().cloned().unwrap_or_default(),
-            names,
-            rules: self.rules(Content::Nothing, max_body),
-            script: Vec::new(),
-            locations,
-            named: Vec::new(),
-            underscores: false,
-            merge_slashes: true,
-            real_ip: None,
-            timeouts: self.timeouts,
-            tls: self.tls(raw.tls.as_ref(), &at.key("tls")),
-            http2: Http2Rules {
-                on: raw.tls.is_some(),
-                ..Http2Rules::default()
-            },
+            paths.push(args);
+            out.push(location);
         }
     }
 
-    fn tls(&mut self, raw: Option<&RawTls>, at: &Place) -> Option<TlsRules> {
-        let raw = raw?;
-        let (certificate, key) = (raw.certificate.as_deref(), raw.key.as_deref());
-        if certificate.is_none() {
+    /// The modifier and the text that say which paths are meant.
+    fn matcher<'r>(&mut self, raw: &'r RawLocation, at: &Place) -> Option<(&'static str, &'r str)> {
+        let given = [
+            ("path", "below", &raw.path),
+            ("exact", "=", &raw.exact),
+            ("prefix", "", &raw.prefix),
+            ("prefix_first", "^~", &raw.prefix_first),
+            ("regex", "~", &raw.regex),
+            ("regex_caseless", "~*", &raw.regex_caseless),
+            ("name", "", &raw.name),
+        ];
+        let mut found = given
+            .into_iter()
+            .filter_map(|(key, modifier, text)| Some((key, modifier, text.as_deref()?)));
+        let Some((key, modifier, text)) = found.next() else {
             self.problems
-                .missing(at.key("certificate"), "name the file of the chain, PEM");
+                .missing(at.key("path"), "say which paths it is for, such as /");
+            return None;
+        };
+        if let Some((other, ..)) = found.next() {
+            let message = format!("has both `{key}` and `{other}`");
+            self.problems
+                .push(at.clone(), message, "make two locations of it");
         }
-        let certificate = self.path(certificate?);
-        // A file may hold both.
-        let key = key.map_or_else(|| certificate.clone(), |key| self.path(key));
-        let clients = raw
-            .client_ca
-            .as_ref()
-            .map(|authorities| ClientCertificates {
-                authorities: self.path(authorities),
-                required: true,
-            });
-        Some(TlsRules {
-            certificates: vec![(certificate, key)],
-            tls12: true,
-            tls13: true,
-            tickets: true,
-            clients,
-        })
-    }
-
-    /// Notes rules; returns their index.
-    fn rules(&mut self, content: Content, max_body: u64) -> usize {
-        self.rules.push(Rules {
-            content,
-            max_body,
-            logs: self.logs.clone(),
-            ..Rules::empty()
-        });
-        self.rules.len() - 1
-    }
-
-    fn location(&mut self, raw: &RawLocation, at: &Place) -> Option<(Matcher, Content)> {
-        let path = match raw.path.as_deref() {
-            None => {
-                self.problems
-                    .missing(at.key("path"), "say which paths it is for, such as /");
-                None
-            }
-            Some(path) if path.starts_with('/') && is_normal(path) => Some(path.to_owned()),
-            Some(path) => {
+        match key {
+            "path" if !(text.starts_with('/') && is_normal(text)) => {
                 let help = "write it decoded, beginning with /, without //, . and .. in it";
                 self.problems
-                    .push(at.key("path"), format!("\"{path}\" can never match"), help);
+                    .push(at.key("path"), format!("\"{text}\" can never match"), help);
                 None
             }
+            "name" if !text.starts_with('@') => {
+                let message = format!("\"{text}\" is not the name of a location");
+                self.problems
+                    .push(at.key("name"), message, "write one such as @app");
+                None
+            }
+            _ => Some((modifier, text)),
+        }
+    }
+
+    fn location(&mut self, raw: &RawLocation, at: &Place) -> Option<Directive> {
+        let matcher = self.matcher(raw, at);
+        let words = self.words(at);
+        let mut inner = Vec::new();
+        let with_slash = raw.path.as_ref().filter(|_| raw.files.is_some());
+        let with_slash = with_slash.map(|text| format!("{}/", text.trim_end_matches('/')));
+        let matcher = matcher.map(|(modifier, text)| match &with_slash {
+            Some(slashed) => (modifier, slashed.as_str()),
+            None => (modifier, text),
+        });
+        if let (Some(_), Some(_)) = (&raw.files, &raw.proxy) {
+            self.problems.push(
+                at.clone(),
+                "has both `files` and `proxy`",
+                "make two locations of it",
+            );
+        } else if let Some(files) = &raw.files {
+            let root = self.root(files, &at.key("files"));
+            let root = root.to_string_lossy().into_owned();
+            inner.push(directive("trine_files", &[&root], &at.key("files")));
+        } else if let Some(target) = &raw.proxy {
+            self.pass(target, &at.key("proxy"), &mut inner);
+        } else if raw.path.is_some() && words.is_empty() && raw.locations.is_empty() {
+            self.problems.push(
+                at.clone(),
+                "says neither `files` nor `proxy`",
+                "add `files: FOLDER` or `proxy: UPSTREAM`",
+            );
+        }
+        self.index(raw, at, &mut inner);
+        inner.extend(words);
+        self.locations(&raw.locations, &at.key("locations"), &mut inner);
+        let args = match matcher? {
+            ("", text) => vec![text],
+            (modifier, text) => vec![modifier, text],
         };
-        match (&raw.files, &raw.proxy) {
-            (Some(files), None) => {
-                let root = self.root(files, &at.key("files"));
-                let mut path = path?;
-                if !path.ends_with('/') {
-                    path.push('/');
-                }
-                let index = raw
-                    .index
-                    .as_ref()
-                    .map_or_else(|| vec!["index.html".to_owned()], |index| index.0.clone());
-                for (number, name) in index.iter().enumerate() {
-                    if name.is_empty() || name.contains('/') || name.starts_with('.') {
-                        let at = at.key("index").index(number);
-                        self.problems.push(
-                            at,
-                            format!("\"{name}\" is not the name of a file"),
-                            "write one such as index.html",
-                        );
-                    }
-                }
-                let files = Files::plain(root, path.len(), &index);
-                Some((Matcher::Below(path), Content::Files(files)))
-            }
-            (None, Some(target)) => {
-                if raw.index.is_some() {
-                    self.problems.push(
-                        at.key("index"),
-                        "goes with `files`, not with `proxy`",
-                        "remove it",
-                    );
-                }
-                let index = self.target(target, &at.key("proxy"))?;
-                Some((Matcher::Below(path?), self.pass(index)))
-            }
-            (Some(_), Some(_)) => {
+        Some(block("location", &args, inner, at))
+    }
+
+    fn index(&mut self, raw: &RawLocation, at: &Place, out: &mut Vec<Directive>) {
+        let Some(index) = &raw.index else { return };
+        let at = at.key("index");
+        if raw.proxy.is_some() {
+            self.problems.push(
+                at.clone(),
+                "goes with `files`, not with `proxy`",
+                "remove it",
+            );
+        }
+        for (number, name) in index.0.iter().enumerate() {
+            let plain = !(name.is_empty() || name.contains('/') || name.starts_with('.'));
+            if raw.files.is_some() && !plain {
                 self.problems.push(
-                    at.clone(),
-                    "has both `files` and `proxy`",
-                    "make two locations of it",
+                    at.index(number),
+                    format!("\"{name}\" is not the name of a file"),
+                    "write one such as index.html",
                 );
-                None
-            }
-            (None, None) => {
-                self.problems.push(
-                    at.clone(),
-                    "says neither `files` nor `proxy`",
-                    "add `files: FOLDER` or `proxy: UPSTREAM`",
-                );
-                None
             }
         }
+        let names: Vec<&str> = index.0.iter().map(String::as_str).collect();
+        out.push(directive("index", &names, &at));
     }
 
     fn root(&mut self, files: &str, at: &Place) -> PathBuf {
@@ -198,47 +237,30 @@ impl Checker<'_> {
     }
 
     /// Requests go on to this upstream as they are, with true forwarded fields.
-    fn pass(&self, upstream: usize) -> Content {
-        let patience = self.patience[upstream];
-        Content::Proxy(Box::new(ProxyPass {
-            protocol: Protocol::Http1,
-            target: ProxyTarget::Group(upstream),
-            rebase: Rebase::Keep,
-            host: self.upstreams[upstream].name.clone(),
-            port: 80,
-            fields: RequestFields::Forwarded,
-            hidden: Vec::new(),
-            shown: Vec::new(),
-            redirects: Vec::new(),
-            connect_timeout: patience.connect,
-            send_timeout: patience.send,
-            read_timeout: patience.read,
-            total_timeout: patience.total,
-            intercepts_errors: false,
-        }))
+    fn pass(&mut self, target: &str, at: &Place, out: &mut Vec<Directive>) {
+        let named = self.patience.iter().position(|(name, _)| name == target);
+        let (url, patience) = match (named, peer(target, &self.folder)) {
+            (Some(index), _) => (format!("http://{target}"), self.patience[index].1),
+            (None, Some(peer)) => (format!("http://{peer}"), Patience::default()),
+            (None, None) => return self.no_upstream(target, at),
+        };
+        let mut put = |name, value: &str| out.push(directive(name, &[value], at));
+        let time = |time: Duration| format!("{}ms", time.as_millis());
+        put("proxy_pass", &url);
+        put("trine_forwarded", "on");
+        put("proxy_connect_timeout", &time(patience.connect));
+        put("proxy_send_timeout", &time(patience.send));
+        put("proxy_read_timeout", &time(patience.read));
+        if let Some(total) = patience.total {
+            put("trine_total_timeout", &time(total));
+        }
     }
 
-    /// The upstream of that name; an address is an upstream of its own.
-    fn target(&mut self, target: &str, at: &Place) -> Option<usize> {
-        if let Some(index) = self
-            .upstreams
-            .iter()
-            .position(|upstream| upstream.name == target)
-        {
-            return Some(index);
-        }
-        if let Some(peer) = peer(target, &self.folder) {
-            let raw = RawUpstream {
-                servers: Many(vec![peer.to_string()]),
-                ..RawUpstream::default()
-            };
-            self.upstream(target, &raw, at);
-            return Some(self.upstreams.len() - 1);
-        }
+    fn no_upstream(&mut self, target: &str, at: &Place) {
         let names: Vec<_> = self
-            .upstreams
+            .patience
             .iter()
-            .map(|upstream| upstream.name.as_str())
+            .map(|(name, _)| name.as_str())
             .collect();
         let help = match trine_config::suggest::nearest(target, names.iter().copied()) {
             Some(near) => format!("did you mean {near}?"),
@@ -256,47 +278,91 @@ impl Checker<'_> {
             format!("there is no upstream \"{target}\""),
             help,
         );
-        None
     }
 
-    /// Each address once, with its servers in the order of the file.
-    pub(super) fn listens(&mut self, servers: &[RawServer], at: &Place) -> Vec<Listen> {
-        let mut listens: Vec<Listen> = Vec::new();
-        for (server, raw) in servers.iter().enumerate() {
-            for (number, addr) in raw.listen.0.iter().enumerate() {
-                let addr = addr.clone().resolved_in(&self.folder);
-                match listens.iter_mut().find(|listen| listen.addr == addr) {
-                    Some(listen) if listen.servers.contains(&server) => {
-                        let at = at.index(server).key("listen").index(number);
-                        self.problems.push(
-                            at,
-                            format!("{addr} is listed twice"),
-                            "remove one of them",
-                        );
-                    }
-                    Some(listen) => {
-                        if listen.tls != raw.tls.is_some() {
-                            self.problems.push(
-                                at.index(server).key("listen").index(number),
-                                format!("{addr} cannot speak TLS for some servers only"),
-                                "give every server on it `tls`, or none",
-                            );
-                        }
-                        listen.servers.push(server);
-                    }
-                    None => listens.push(Listen {
-                        addr,
-                        mode: UNIX_MODE,
-                        backlog: BACKLOG,
-                        servers: vec![server],
-                        has_default: false,
-                        tls: raw.tls.is_some(),
-                        http2: false,
-                    }),
+    pub(super) fn upstream(&mut self, name: &str, raw: &RawUpstream, at: &Place) -> Directive {
+        let servers_at = at.key("servers");
+        if raw.servers.0.is_empty() {
+            self.problems.missing(
+                servers_at.clone(),
+                "list the addresses, such as [\"unix:run/app.sock\"]",
+            );
+        }
+        let mut inner = Vec::new();
+        for (index, text) in raw.servers.0.iter().enumerate() {
+            let at = servers_at.index(index);
+            let mut words: Vec<&str> = text.split_whitespace().collect();
+            let peer = words.first().and_then(|first| peer(first, &self.folder));
+            let peer = peer.map(|peer| peer.to_string());
+            match &peer {
+                _ if self.as_nginx => {}
+                Some(peer) => words[0] = peer,
+                None => {
+                    self.bad_peer(text, &at);
+                    continue;
                 }
             }
+            let server = directive("server", &words, &at);
+            let same = |other: &Directive| other.args == server.args;
+            if !self.as_nginx && inner.iter().any(same) {
+                self.problems
+                    .push(at, format!("{text} is listed twice"), "remove one of them");
+                continue;
+            }
+            inner.push(server);
         }
-        listens
+        let of_house = Patience::default();
+        let patience = Patience {
+            connect: self.time(
+                raw.connect_timeout,
+                of_house.connect,
+                &at.key("connect_timeout"),
+            ),
+            send: self.time(raw.send_timeout, of_house.send, &at.key("send_timeout")),
+            read: self.time(raw.read_timeout, of_house.read, &at.key("read_timeout")),
+            total: self.limit(raw.total_timeout, &at.key("total_timeout")),
+        };
+        self.patience.push((name.to_owned(), patience));
+        let house = (!self.as_nginx).then_some(UPSTREAM_KEEPALIVE);
+        if let Some(count) = raw.keepalive.or(house) {
+            inner.push(directive(
+                "keepalive",
+                &[&count.to_string()],
+                &at.key("keepalive"),
+            ));
+        }
+        inner.extend(self.words(at));
+        block("upstream", &[name], inner, at)
+    }
+
+    fn bad_peer(&mut self, text: &str, at: &Place) {
+        let help =
+            "write an address such as 127.0.0.1:8000, app.internal:8000 or unix:run/app.sock";
+        self.problems.push(
+            at.clone(),
+            format!("\"{text}\" is not the address of a server"),
+            help,
+        );
+    }
+}
+
+/// How long an upstream may take.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Patience {
+    connect: Duration,
+    send: Duration,
+    read: Duration,
+    total: Option<Duration>,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(5),
+            send: Duration::from_secs(60),
+            read: Duration::from_secs(60),
+            total: None,
+        }
     }
 }
 

@@ -28,8 +28,13 @@ const PREREAD: u32 = 65_535;
 /// nginx's default of 1 MiB.
 const MAX_BODY: u64 = 1 << 20;
 
+/// nginx's 1 MiB is what every other upload stumbles over; bodies are streamed, so more costs nothing here.
+const HOUSE_MAX_BODY: u64 = 100 << 20;
+
 #[derive(Clone)]
 pub(super) struct Level {
+    /// Somebody said which folder is served, or nginx's default holds.
+    pub(super) has_root: bool,
     pub(super) root: Template,
     pub(super) index: Vec<Template>,
     pub(super) max_body: u64,
@@ -69,6 +74,7 @@ impl Level {
         ];
         let types = known.map(|(ending, kind)| (ending.to_owned(), kind.to_owned()));
         Self {
+            has_root: true,
             root: Template::literal(html),
             index: vec![Template::literal("index.html")],
             max_body: MAX_BODY,
@@ -114,6 +120,25 @@ impl Level {
             proxy: ProxyLevel::new(),
             tls: TlsLevel::new(),
             http2: Http2Rules::default(),
+        }
+    }
+
+    /// Our own.
+    pub(super) fn house(prefix: &Path, timeouts: Timeouts) -> Self {
+        Self {
+            has_root: false,
+            max_body: HOUSE_MAX_BODY,
+            merge_headers: true,
+            redirects: RedirectStyle {
+                absolute: false,
+                port: false,
+                server_name: false,
+            },
+            types: None,
+            default_type: "application/octet-stream".to_owned(),
+            charset: Charset::Named("utf-8".to_owned()),
+            timeouts,
+            ..Self::new(prefix)
         }
     }
 
@@ -163,7 +188,10 @@ impl Builder<'_> {
     fn apply_one(&mut self, level: &mut Level, own: &mut Own, directive: &Directive) {
         let first = arg(directive, 0);
         match directive.name.text.as_str() {
-            "root" => level.root = self.path_template(directive, first),
+            "root" => {
+                level.has_root = true;
+                level.root = self.path_template(directive, first);
+            }
             "index" => {
                 let names = directive.args.iter().map(|word| word.text.clone());
                 let names: Vec<_> = names.collect();

@@ -36,7 +36,9 @@ impl Default for Parameters {
 impl Builder<'_> {
     pub(super) fn listen(&mut self, directive: &Directive, server: usize) {
         let text = arg(directive, 0);
-        let Some(addr) = address(text) else {
+        let own = self.own.and_then(|_| text.strip_prefix("fd:"));
+        let own = own.and_then(|_| text.parse().ok());
+        let Some(addr) = own.or_else(|| address(text)) else {
             let message = format!("invalid port in \"{text}\" of the \"listen\" directive");
             let help = "write a port, ADDRESS:PORT or unix:/path";
             self.wrong(directive, message, help);

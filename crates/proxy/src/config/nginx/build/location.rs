@@ -12,6 +12,7 @@ use crate::config::model::{
     Content, Files, Folder, Kinds, Location, Locations, Matcher, Return, ReturnBody, Rules,
     TryFiles, TryLast,
 };
+use crate::template::Template;
 
 impl Builder<'_> {
     /// The locations of one block. `outer` is the path of the location they are nested in.
@@ -102,6 +103,7 @@ impl Builder<'_> {
     /// Which paths, from `[= | ^~ | ~ | ~*] uri` or `@name`.
     fn matcher(&mut self, directive: &Directive) -> Option<(Matcher, Option<String>)> {
         let (kind, text) = match directive.args.as_slice() {
+            [one] if self.own.is_some() => ("", one.text.as_str()),
             [one] => split_kind(&one.text),
             [kind, text] => (kind.text.as_str(), text.text.as_str()),
             _ => return None,
@@ -115,6 +117,7 @@ impl Builder<'_> {
                 Some(name) => return Some((Matcher::Named, Some(name.to_owned()))),
                 None => (prefix(false), None),
             },
+            "below" if self.own.is_some() => (Matcher::Below(text.to_owned()), None),
             "=" => (Matcher::Exact(text.to_owned()), None),
             "^~" => (prefix(true), None),
             "~" => (Matcher::Regex(self.pattern(directive, text, false)?), None),
@@ -174,11 +177,24 @@ impl Builder<'_> {
         for directive in block {
             match directive.name.text.as_str() {
                 "internal" => rules.internal = true,
+                "trine_files" => {
+                    let root = arg(directive, 0).as_bytes().to_vec();
+                    content = Some(Content::Files(Files {
+                        folder: Folder::Alias {
+                            folder: Template::literal(root),
+                            strip: matcher.path().len(),
+                        },
+                        index: level.index.clone(),
+                        index_redirects: false,
+                        hides: true,
+                    }));
+                }
                 "alias" => folder = self.alias(directive, matcher),
                 "try_files" => rules.try_files = self.try_files(directive),
                 "stub_status" => content = Some(Content::Status),
                 "proxy_pass" => {
                     let pass = self.proxy_pass(directive, matcher, &level.proxy);
+                    let pass = pass.map(|pass| self.own_words(pass, block));
                     content = pass.map(|pass| Content::Proxy(Box::new(pass)));
                 }
                 _ => {}
@@ -188,14 +204,17 @@ impl Builder<'_> {
             folder,
             index: level.index.clone(),
             index_redirects: true,
-            hides: false,
+            hides: self.is_house(),
         };
+        let has_folder =
+            level.has_root || matches!(files.folder, Folder::Alias { .. } | Folder::Whole(_));
         match content {
             Some(content) => {
                 rules.content = content;
                 rules.fallback_files = Some(files);
             }
-            None => rules.content = Content::Files(files),
+            None if has_folder => rules.content = Content::Files(files),
+            None => rules.content = Content::Nothing,
         }
         rules
     }
@@ -292,7 +311,7 @@ impl Builder<'_> {
     }
 }
 
-fn split_kind(text: &str) -> (&str, &str) {
+pub(crate) fn split_kind(text: &str) -> (&str, &str) {
     for kind in ["^~", "~*", "~", "="] {
         if let Some(rest) = text.strip_prefix(kind) {
             return (kind, rest);

@@ -24,12 +24,13 @@ use std::time::Duration;
 use trine_config::{Place, Problems};
 use trine_sys::privileges;
 
+pub(crate) use location::split_kind;
 pub(crate) use proxy::split_url;
 pub(crate) use upstream::peer_address;
 
-use super::Order;
 use super::tree::Directive;
 use super::units;
+use super::{Order, Own};
 use crate::config::model::{
     AccessLog, Config, Identity, Listen, Log, LogFormat, Rules, Server, Timeouts, Trusted, Upstream,
 };
@@ -53,6 +54,7 @@ pub(super) fn build(
         problems,
         folder: path.parent().unwrap_or(Path::new("/")).to_owned(),
         as_nginx: order.as_nginx,
+        own: order.own,
         prefix: order.prefix.to_owned(),
         names: Names::default(),
         maps: Vec::new(),
@@ -109,6 +111,7 @@ struct Builder<'p> {
     problems: &'p mut Problems,
     /// The program is called as nginx: what nobody says is as Debian builds it.
     as_nginx: bool,
+    own: Option<Own>,
     /// Where relative paths start.
     prefix: PathBuf,
     /// Where those of user files start.
@@ -164,6 +167,11 @@ impl Builder<'_> {
                 Template::default()
             }
         }
+    }
+
+    /// Our own defaults hold.
+    fn is_house(&self) -> bool {
+        self.own.is_some_and(|own| own.house.is_some())
     }
 
     /// A path with variables; relative ones start at the prefix.
@@ -293,6 +301,9 @@ impl Builder<'_> {
         self.formats
             .entry("combined".to_owned())
             .or_insert(LogFormat::Combined);
+        self.formats
+            .entry("json".to_owned())
+            .or_insert(LogFormat::Json);
         for directive in http {
             match directive.name.text.as_str() {
                 "map" => self.map(directive),
@@ -309,7 +320,10 @@ impl Builder<'_> {
                 self.zone(directive);
             }
         }
-        let mut level = Level::new(&self.prefix);
+        let mut level = match self.own.and_then(|own| own.house) {
+            Some(timeouts) => Level::house(&self.prefix, timeouts),
+            None => Level::new(&self.prefix),
+        };
         self.apply(&mut level, http);
         for directive in http {
             if directive.name.text == "server" {

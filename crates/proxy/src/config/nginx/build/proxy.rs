@@ -243,6 +243,21 @@ impl Builder<'_> {
         }
     }
 
+    /// What only YAML files say of proxying.
+    pub(super) fn own_words(&mut self, mut pass: ProxyPass, block: &[Directive]) -> ProxyPass {
+        for directive in block {
+            match directive.name.text.as_str() {
+                "trine_forwarded" => {
+                    pass.fields = RequestFields::Forwarded;
+                    pass.redirects.clear();
+                }
+                "trine_total_timeout" => pass.total_timeout = self.time(directive),
+                _ => {}
+            }
+        }
+        pass
+    }
+
     /// The upstream of that name; an address is an upstream of its own.
     fn group(&mut self, directive: &Directive, target: &str) -> Option<usize> {
         let known = self
@@ -261,7 +276,7 @@ impl Builder<'_> {
             name: target.to_owned(),
             peers: vec![peer],
             primaries: 1,
-            keepalive: 32,
+            keepalive: if self.is_house() { 64 } else { 32 },
         });
         Some(self.upstreams.len() - 1)
     }

@@ -150,6 +150,6 @@ pub(crate) const SECTIONS: &[(&str, &[Known])] = &[
     ("TLS and HTTP/2", tls::ROWS),
 ];
 
-fn rows() -> impl Iterator<Item = &'static Known> {
+pub(crate) fn rows() -> impl Iterator<Item = &'static Known> {
     SECTIONS.iter().flat_map(|(_, rows)| *rows)
 }

@@ -1,0 +1,78 @@
+//! The JSON schema of the YAML language, for editors: typed keys from their types, words from the table.
+//!
+//! Not here: checking a file against it; that is `yaml`'s own business.
+
+use serde_json::{Map, Value, json};
+
+use super::raw::RawConfig;
+use super::words::{self, LISTS, Scope, Shape};
+use crate::config::nginx::table::{Known, Standing};
+
+/// The schema as text.
+pub(crate) fn text() -> String {
+    let mut text = format!("{:#}", value());
+    text.push('\n');
+    text
+}
+
+/// The schema.
+pub(crate) fn value() -> Value {
+    let mut schema = schemars::schema_for!(RawConfig).to_value();
+    for scope in Scope::ALL {
+        let place = match scope {
+            Scope::Top => schema.get_mut("properties"),
+            Scope::Http => schema.pointer_mut("/$defs/RawHttp"),
+            Scope::Server => schema.pointer_mut("/$defs/RawServer/properties"),
+            Scope::Location => schema.pointer_mut("/$defs/RawLocation/properties"),
+            Scope::Upstream => schema.pointer_mut("/$defs/RawUpstream/properties"),
+        };
+        let Some(place) = place else { continue };
+        let properties = match scope {
+            Scope::Http => {
+                place["properties"] = json!({});
+                &mut place["properties"]
+            }
+            _ => place,
+        };
+        if let Value::Object(properties) = properties {
+            add_words(properties, scope);
+        }
+    }
+    schema
+}
+
+fn add_words(properties: &mut Map<String, Value>, scope: Scope) {
+    for known in scope.words() {
+        let (name, word) = (known.name, words::word(known.name).into_owned());
+        if known.standing == Standing::Refused || scope.typed().contains(&word.as_str()) {
+            continue;
+        }
+        properties.insert(word, property(known, &format!("nginx's `{name}`.")));
+    }
+    for (list, names) in LISTS.iter().filter(|(list, _)| scope.takes(list)) {
+        let text = format!("In their order: {}.", names.join(", "));
+        properties.insert(
+            (*list).to_owned(),
+            json!({ "description": text, "type": "array" }),
+        );
+    }
+}
+
+fn property(known: &Known, text: &str) -> Value {
+    let text = match known.standing {
+        Standing::Accepted => format!("{text} Changes nothing: {}.", known.note),
+        Standing::Works | Standing::Refused => text.to_owned(),
+    };
+    let scalar = json!(["string", "number", "boolean"]);
+    let list = json!({ "type": "array" });
+    let value = json!({ "type": scalar });
+    let mut property = match words::shape(known) {
+        Shape::Flag | Shape::Bare => json!({ "type": "boolean" }),
+        Shape::One => value,
+        Shape::Words | Shape::Each => json!({ "anyOf": [value, list] }),
+        Shape::Pairs => json!({ "anyOf": [{ "type": "object" }, list] }),
+        Shape::Blocks => json!({ "type": ["object", "array"] }),
+    };
+    property["description"] = text.into();
+    property
+}
