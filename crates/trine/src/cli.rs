@@ -186,16 +186,22 @@ pub(crate) struct StatusArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct LogsArgs {
-    /// wsgi, proxy, supervisor, or access (the proxy's access log)
-    pub(crate) name: String,
+    /// wsgi, proxy, supervisor, access (the proxy's access log), or any program or group of the supervisor; several are
+    /// merged
+    #[arg(required = true, value_name = "NAME")]
+    pub(crate) names: Vec<String>,
 
     /// Go on with what comes, until Ctrl-C
     #[arg(long, short)]
     pub(crate) follow: bool,
 
-    /// How many of the last lines to begin with
-    #[arg(long, short = 'n', value_name = "N", default_value_t = 100)]
-    pub(crate) lines: usize,
+    /// How many of the last lines of each to begin with (100, or all with --since)
+    #[arg(long, short = 'n', value_name = "N")]
+    pub(crate) lines: Option<usize>,
+
+    /// Begin with lines from then on: so long ago (10m), today's time (14:30), or a date and time
+    #[arg(long, value_name = "WHEN")]
+    pub(crate) since: Option<String>,
 }
 
 #[derive(Debug, Args)]

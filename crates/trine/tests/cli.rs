@@ -260,6 +260,43 @@ fn logs_of_a_site_that_is_down() {
     assert_eq!(trine.run(&["logs", "wsgi", "-n", "2"]).out, "two\nthree\n");
     assert_eq!(trine.run(&["logs", "wsgi"]).out, "one\ntwo\nthree\n");
     refused(&trine, &["logs", "proxy"], 1, "no log of `proxy`", "wsgi");
+    refused(
+        &trine,
+        &["logs", "wsgi", "--since", "never"],
+        64,
+        "`never` is no time",
+        "10m",
+    );
+}
+
+#[test]
+fn logs_of_several_programs_are_merged_by_time() {
+    let trine = Installed::new();
+    trine.write(
+        ".trine/logs/wsgi.log",
+        "2026-11-25T20:00:01Z a\n2026-11-25T20:00:03Z b\n  more of b\n",
+    );
+    trine.write(".trine/logs/wsgi.log.1", "2026-11-25T19:59:00Z before\n");
+    trine.write(
+        ".trine/logs/access.log",
+        "1.2.3.4 - - [25/Nov/2026:20:00:02 +0000] \"GET / HTTP/1.1\" 200 5\n",
+    );
+    let merged = "wsgi   | 2026-11-25T20:00:01Z a
+access | 1.2.3.4 - - [25/Nov/2026:20:00:02 +0000] \"GET / HTTP/1.1\" 200 5
+wsgi   | 2026-11-25T20:00:03Z b
+wsgi   |   more of b
+";
+    let all = trine.run(&["logs", "wsgi", "access"]);
+    assert_eq!(
+        all.out,
+        format!("wsgi   | 2026-11-25T19:59:00Z before\n{merged}")
+    );
+    let since = trine.run(&["logs", "--since", "2026-11-25T20:00:00Z", "wsgi", "access"]);
+    assert_eq!(since.out, merged);
+    let one = trine.run(&["logs", "--since", "2026-11-25T20:00:03Z", "wsgi"]);
+    assert_eq!(one.out, "2026-11-25T20:00:03Z b\n  more of b\n");
+    let last = trine.run(&["logs", "-n", "1", "wsgi", "access"]);
+    assert_eq!(last.out.lines().count(), 2, "{}", last.out);
 }
 
 #[test]
