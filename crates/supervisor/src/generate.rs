@@ -12,7 +12,10 @@ use std::fmt::Write as _;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Document {
     Reference,
+    /// Section 8: the command.
     Man,
+    /// Section 5: the configuration.
+    Man5,
     Schema,
 }
 
@@ -22,6 +25,7 @@ pub fn document(which: Document) -> String {
     match which {
         Document::Reference => reference(),
         Document::Man => manual(),
+        Document::Man5 => configuration_manual(),
         Document::Schema => schema(),
     }
 }
@@ -50,13 +54,19 @@ const BLOCKS: [(&str, &str); 6] = [
     ("`programs.NAME`", "RawProgram"),
 ];
 
-fn reference() -> String {
+/// A block of the configuration, and its keys with what they mean.
+struct Block {
+    title: String,
+    keys: Vec<(String, String)>,
+}
+
+fn blocks() -> Vec<Block> {
     let schema: Value = serde_json::from_str(&schema()).unwrap_or_default();
-    let mut out = HEAD.to_owned();
+    let mut blocks = Vec::new();
     let mut told = Vec::new();
     for (title, name) in BLOCKS {
         told.push(name.to_owned());
-        block(&schema, title, name, &mut out);
+        blocks.push(block(&schema, title, name));
     }
     // What is used inside of programs.
     let inner = schema["$defs"]
@@ -66,8 +76,85 @@ fn reference() -> String {
     for name in inner {
         if name.starts_with("Raw") && !told.contains(&name) {
             let title = format!("`{}` as a block", spoken(&name));
-            block(&schema, &title, &name, &mut out);
+            blocks.push(block(&schema, &title, &name));
         }
+    }
+    blocks
+}
+
+fn reference() -> String {
+    let mut out = HEAD.to_owned();
+    for Block { title, keys } in blocks() {
+        let _ = write!(out, "\n## {title}\n\n| key | |\n|---|---|\n");
+        for (key, text) in keys {
+            let text = text.replace('|', "\\|").replace('<', "\\<");
+            let _ = writeln!(out, "| `{key}` | {text} |");
+        }
+    }
+    out
+}
+
+const HEAD_5: &str = r#".ie \n(.g .ds Aq \(aq
+.el .ds Aq '
+.TH trine-supervisor 5 "" "trine-supervisor"
+.SH NAME
+trine\-supervisor.yaml, supervisord.conf \- configuration of trine\-supervisor(8)
+.SH SYNOPSIS
+.nf
+control: run/supervisor.sock
+pidfile: run/supervisor.pid
+log: { file: logs/supervisor.log }
+programs:
+  web:
+    command: [trine\-wsgi, \-b, "fd:http", "app:app"]
+    directory: /srv/app
+    sockets: { http: 127.0.0.1:8000 }
+    ready: notify
+.fi
+.SH DESCRIPTION
+A file is YAML, or supervisord's own format, by its name (.yaml, .yml, .conf, .ini, .cfg) or by what it looks like.
+.PP
+In a supervisord.conf, supervisord's own keys mean what they mean to supervisord 4.3, in the sections [supervisord],
+[program:x], [eventlistener:x], [fcgi\-program:x], [group:x], [unix_http_server], [inet_http_server], [rpcinterface:x],
+[supervisorctl] and [include]. All other keys of the top level and of a program may stand in [supervisord] and in the
+sections of programs under the same names, their values written as in YAML.
+.PP
+.B trine\-supervisor \-\-check FILE
+prints every problem of a file with its line, and
+.B trine\-supervisor convert FILE
+what it means, as YAML.
+.PP
+Relative paths count from the folder of the YAML, those of a supervisord.conf from where the supervisor was started.
+Durations are 500ms, 10s, 1m30s or seconds; sizes are bytes, or 64k, 50MB, in powers of 1024.
+"#;
+
+const REST_5: &str = ".SH SEE ALSO
+trine\\-supervisor(8), trine(1)
+";
+
+fn configuration_manual() -> String {
+    let mut out = HEAD_5.to_owned();
+    for Block { title, keys } in blocks() {
+        let _ = writeln!(out, ".SH {}", roff(&title.to_uppercase().replace('`', "")));
+        for (key, text) in keys {
+            let _ = writeln!(out, ".TP\n.B {}\n{}", roff(&key), roff(&text));
+        }
+    }
+    out + REST_5
+}
+
+/// Text as roff takes it; what stands in backquotes is bold.
+fn roff(text: &str) -> String {
+    let plain = text.replace('\\', "\\e").replace('-', "\\-");
+    let mut out = String::new();
+    for (number, piece) in plain.split('`').enumerate() {
+        if number > 0 {
+            out += if number % 2 == 1 { "\\fB" } else { "\\fR" };
+        }
+        out += piece;
+    }
+    if out.starts_with(['.', '\'']) {
+        out.insert_str(0, "\\&");
     }
     out
 }
@@ -84,20 +171,20 @@ fn spoken(name: &str) -> String {
     words
 }
 
-fn block(schema: &Value, title: &str, name: &str, out: &mut String) {
+fn block(schema: &Value, title: &str, name: &str) -> Block {
     let block = if name.is_empty() {
         schema
     } else {
         &schema["$defs"][name]
     };
-    let _ = write!(out, "\n## {title}\n\n| key | |\n|---|---|\n");
-    for (key, about) in block["properties"].as_object().into_iter().flatten() {
+    let properties = block["properties"].as_object().into_iter().flatten();
+    let keys = properties.map(|(key, about)| {
         let text = about["description"].as_str().unwrap_or_default();
-        let text = text
-            .replace('\n', " ")
-            .replace('|', "\\|")
-            .replace('<', "\\<");
-        let _ = writeln!(out, "| `{key}` | {text} |");
+        (key.clone(), text.replace('\n', " "))
+    });
+    Block {
+        title: title.to_owned(),
+        keys: keys.collect(),
     }
 }
 
@@ -119,7 +206,7 @@ Open all log files again.
 Called as supervisord without \-c: ../etc/supervisord.conf and ../supervisord.conf from the folder of the executable,
 supervisord.conf, etc/supervisord.conf, /etc/supervisord.conf, /etc/supervisor/supervisord.conf; the first there is.
 .SH SEE ALSO
-The guide (docs/supervisor/guide.md) and the reference of all keys (docs/supervisor/reference.md).
+trine-supervisor(5), the guide (docs/supervisor/guide.md) and the reference of all keys (docs/supervisor/reference.md).
 "#;
 
 fn manual() -> String {
@@ -141,6 +228,7 @@ mod tests {
         for (which, name, file) in [
             (Document::Reference, "reference", "reference.md"),
             (Document::Man, "man", "trine-supervisor.8"),
+            (Document::Man5, "man5", "trine-supervisor.5"),
         ] {
             let written = std::fs::read_to_string(folder.join(file)).unwrap_or_default();
             assert!(

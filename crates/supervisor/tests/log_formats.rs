@@ -86,6 +86,20 @@ fn old_files_are_compressed_and_none_is_lost() {
     all += &rig.read("counter.log");
     let want: String = (1..=3000).map(|n| format!("{n}\n")).collect();
     assert_eq!(all, want + "end\n");
+    // Who wants more lines than the newest file has gets them out of the old ones.
+    let (_, last) = rig
+        .call("GET", "/v1/programs/counter/logs?tail=1501")
+        .unwrap();
+    let body = last.as_str().unwrap();
+    let told: Vec<&str> = body
+        .lines()
+        .filter(|line| line.parse::<u32>().is_ok_and(|n| n > 1500) || *line == "end")
+        .collect();
+    let want: Vec<String> = (1501..=3000)
+        .map(|n| n.to_string())
+        .chain(["end".to_owned()])
+        .collect();
+    assert_eq!(told, want, "{body}");
     rig.stop();
 }
 

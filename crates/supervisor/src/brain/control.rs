@@ -8,6 +8,7 @@ use super::metrics;
 use super::supervisor::Supervisor;
 use crate::clock;
 use crate::holder::wire::Channel;
+use std::io;
 use std::sync::Arc;
 use trine_control::server::{Body, EventHub, Handler, Request, Response, json};
 use trine_control::{
@@ -213,7 +214,13 @@ impl Control {
                 format!("{name} has no log file for {} yet", channel.name()),
             )
         };
-        let tail = Tail::open(tap.clone().ok_or_else(nowhere)?, lines).map_err(|_| nowhere())?;
+        let tap = tap.clone().ok_or_else(nowhere)?;
+        // Not on the thread that programs are looked after on.
+        let opened = tokio::task::spawn_blocking(move || Tail::open(tap, lines)).await;
+        let tail = opened
+            .map_err(io::Error::other)
+            .flatten()
+            .map_err(|_| nowhere())?;
         let follow = query.flag("follow");
         let body = Body::pulled(tail, move |mut tail| async move {
             let piece = match tail.next_piece() {

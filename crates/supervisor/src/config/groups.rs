@@ -16,6 +16,8 @@ pub(super) const LISTENER_PRIORITY: i32 = -1;
 #[derive(Debug)]
 pub(super) struct Program {
     pub(super) processes: Vec<Process>,
+    /// The number of the first of them.
+    pub(super) first: u32,
     pub(super) listener: Option<Listener>,
     /// As it was typed.
     pub(super) priority: Option<i32>,

@@ -10,6 +10,7 @@ pub mod events;
 pub mod extras;
 mod groups;
 pub mod ini;
+mod numbering;
 mod overrides;
 mod process;
 mod program;
@@ -36,8 +37,8 @@ pub struct Loaded {
     pub infos: Vec<String>,
     /// By section of an INI file: its keys that are not supervisord's, as YAML.
     pub beyond: BTreeMap<String, String>,
-    /// Which section a process comes from, by id.
-    pub sections: BTreeMap<String, String>,
+    /// Which section a process comes from, and its number there, by id.
+    pub sections: BTreeMap<String, (String, u32)>,
 }
 
 /// The JSON schema of the YAML, for editors and for the reference.

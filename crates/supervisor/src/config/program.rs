@@ -46,11 +46,12 @@ pub(super) fn check(
     }
     let first = raw.numprocs_start.unwrap_or(0);
     let called = raw.process_name.as_deref().unwrap_or(name);
-    if raw.process_name.is_some() {
+    let is_numbered = called.contains("{process_num");
+    if raw.process_name.is_some() && !is_numbered {
         check_name(called, &at.key("process_name"), problems);
     }
-    if raw.process_name.is_some() && count > 1 {
-        let help = "leave process_name out";
+    if raw.process_name.is_some() && count > 1 && !is_numbered {
+        let help = "leave process_name out, or put {process_num} or {process_num:02} into it";
         problems.push(
             at.key("process_name"),
             "one name for several processes",
@@ -58,9 +59,14 @@ pub(super) fn check(
         );
     }
     let template = check_process(called, raw, at, defaults, problems);
+    if is_numbered {
+        let first = template.numbered(first, count);
+        check_name(&first.name, &at.key("process_name"), problems);
+    }
     Program {
         listener: check_listener(raw, at, problems),
         priority: raw.priority,
+        first,
         processes: (0..count.min(MOST_PROCESSES))
             .map(|number| template.numbered(first.saturating_add(number), count))
             .collect(),
@@ -172,24 +178,6 @@ pub(super) fn check_listener(
         events: names,
         buffer_size,
     })
-}
-
-impl Process {
-    fn numbered(&self, number: u32, count: u32) -> Self {
-        let mut process = self.clone();
-        if count > 1 {
-            process.name = format!("{}_{number:02}", self.name);
-        }
-        let name = process.name.clone();
-        for output in [&mut process.stdout, &mut process.stderr] {
-            if let Destination::Path(path) = &mut output.to
-                && let Some(text) = path.to_str()
-            {
-                *path = text.replace("{process}", &name).into();
-            }
-        }
-        process
-    }
 }
 
 /// Its words, and the line they were typed as.

@@ -148,13 +148,15 @@ pub(super) struct RawReady {
 pub(super) struct RawProgram {
     /// What to run: a list, or one text that is split like a shell's words. No shell is involved.
     pub(super) command: Option<TextOrList<Word>>,
-    /// What its process is called, if there is one only; NAME if not given.
+    /// What its processes are called: NAME if not given, or NAME_00 and so on; with several it holds `{process_num}`.
     pub(super) process_name: Option<String>,
     /// Where to run it; the configuration file's folder if not given. `inherit`: wherever the supervisor is.
     pub(super) directory: Option<String>,
     /// Variables on top of the supervisor's own.
     pub(super) environment: BTreeMap<String, Word>,
-    /// How many processes; with more than one they are called NAME_00, NAME_01 and so on.
+    /// How many processes; with more than one they are called NAME_00, NAME_01 and so on. In `command`, `environment`,
+    /// `directory` and log files `{process}` stands for a process's name and `{process_num}` for its number
+    /// (`{process_num:02}`: with two digits).
     pub(super) numprocs: Option<u32>,
     /// The number of the first of them (default 0).
     pub(super) numprocs_start: Option<u32>,

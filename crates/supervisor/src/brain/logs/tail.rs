@@ -1,11 +1,13 @@
 //! Reading logs back: the last lines over rotated files, and what is added from then on.
 //! Not here: HTTP (see `control`), or writing (see `pump`).
 
-use super::file::backup;
+use super::file::{backup, compressed};
 use super::tap::Tap;
+use flate2::read::MultiGzDecoder;
 use std::fs::File;
-use std::io;
+use std::io::{self, Read as _};
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 use std::sync::Arc;
 use tokio::sync::watch;
 
@@ -14,8 +16,64 @@ const PIECE: usize = 64 << 10;
 /// The most that a tail looks at.
 const MOST: u64 = 64 << 20;
 
+/// A log file, or the text of one that was compressed.
+#[derive(Debug)]
+enum Text {
+    File(File),
+    Unpacked(Vec<u8>),
+}
+
+impl Text {
+    /// A file that was rotated away so many times ago.
+    fn older(path: &Path, number: u32) -> io::Result<Option<Self>> {
+        let there = |name: &Path| match File::open(name) {
+            Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(None),
+            opened => opened.map(Some),
+        };
+        if let Some(file) = there(&backup(path, number))? {
+            return Ok(Some(Self::File(file)));
+        }
+        let Some(packed) = there(&compressed(path, number))? else {
+            return Ok(None);
+        };
+        let mut text = Vec::new();
+        MultiGzDecoder::new(io::BufReader::new(packed))
+            .take(MOST)
+            .read_to_end(&mut text)?;
+        Ok(Some(Self::Unpacked(text)))
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        match self {
+            Self::File(file) => Ok(file.metadata()?.len()),
+            Self::Unpacked(text) => Ok(text.len() as u64),
+        }
+    }
+
+    fn read_at(&self, into: &mut [u8], at: u64) -> io::Result<usize> {
+        match self {
+            Self::File(file) => file.read_at(into, at),
+            Self::Unpacked(text) => {
+                let rest = text.get(usize::try_from(at).unwrap_or(usize::MAX)..);
+                let rest = rest.unwrap_or_default();
+                let count = rest.len().min(into.len());
+                into[..count].copy_from_slice(&rest[..count]);
+                Ok(count)
+            }
+        }
+    }
+
+    fn read_exact_at(&self, into: &mut [u8], at: u64) -> io::Result<()> {
+        match self {
+            Self::File(file) => file.read_exact_at(into, at),
+            Self::Unpacked(_) if self.read_at(into, at)? == into.len() => Ok(()),
+            Self::Unpacked(_) => Err(io::ErrorKind::UnexpectedEof.into()),
+        }
+    }
+}
+
 /// Where the last `lines` lines before `end` of `file` begin, and how many of them were found.
-fn back(file: &File, end: u64, lines: usize) -> io::Result<(u64, usize)> {
+fn back(file: &Text, end: u64, lines: usize) -> io::Result<(u64, usize)> {
     let mut piece = vec![0; PIECE];
     let mut at = end;
     let mut found = 0;
@@ -40,29 +98,30 @@ fn back(file: &File, end: u64, lines: usize) -> io::Result<(u64, usize)> {
 /// The last lines of a log as it is now, oldest first, and where to go on reading.
 #[derive(Debug)]
 pub struct Tail {
-    pieces: Vec<(File, u64, u64)>,
+    pieces: Vec<(Text, u64, u64)>,
     pub follower: Follower,
 }
 
 impl Tail {
-    /// `lines`: `None` is the whole newest file.
+    /// `lines`: `None` is the whole newest file. Reads from the disk, and may have to decompress.
     pub fn open(tap: Arc<Tap>, lines: Option<usize>) -> io::Result<Self> {
         let changed = tap.subscribe();
         let (file, generation) = tap.open_to_read(None)?;
         let end = file.metadata()?.len();
         let mut pieces = Vec::new();
         if lines != Some(0) {
+            let newest = Text::File(file.try_clone()?);
             let (start, mut found) = match lines {
-                Some(lines) => back(&file, end, lines)?,
+                Some(lines) => back(&newest, end, lines)?,
                 None => (0, 0),
             };
-            pieces.push((file.try_clone()?, start, end));
+            pieces.push((newest, start, end));
             let mut number = 1;
             while lines.is_some_and(|lines| found < lines && start == 0) {
-                let Ok(older) = File::open(backup(tap.path(), number)) else {
+                let Some(older) = Text::older(tap.path(), number)? else {
                     break;
                 };
-                let len = older.metadata()?.len();
+                let len = older.len()?;
                 let (start, more) = back(&older, len, lines.unwrap_or(0) - found)?;
                 pieces.insert(0, (older, start, len));
                 found += more;
@@ -86,7 +145,8 @@ impl Tail {
         let mut tail = Self::open(tap, Some(0))?;
         let end = tail.follower.at;
         let file = tail.follower.file.try_clone()?;
-        tail.pieces.push((file, end.saturating_sub(bytes), end));
+        let start = end.saturating_sub(bytes);
+        tail.pieces.push((Text::File(file), start, end));
         Ok(tail)
     }
 

@@ -43,7 +43,7 @@ pub(super) fn read(ini: &Ini, here: &Here, notes: &mut Notes) -> (Vec<Group>, Ve
             };
             taken.push(&section.name);
             let program = program::read(section, kind, member, name, here, notes);
-            formed.put(&group, section, program.processes.iter(), notes);
+            formed.put(&group, section, &program, notes);
             formed.programs.insert(section.name.clone(), program);
         }
         formed.add(group, &keys.place, notes);
@@ -62,7 +62,7 @@ pub(super) fn read(ini: &Ini, here: &Here, notes: &mut Notes) -> (Vec<Group>, Ve
             priority: program.priority.unwrap_or(default),
             listener: program.listener.clone(),
         };
-        formed.put(&group, section, program.processes.iter(), notes);
+        formed.put(&group, section, &program, notes);
         formed.programs.insert(section.name.clone(), program);
         formed.add(group, &section.place(), notes);
     }
@@ -78,16 +78,11 @@ struct Formed {
 }
 
 impl Formed {
-    fn put<'a>(
-        &mut self,
-        group: &Group,
-        section: &Section,
-        processes: impl Iterator<Item = &'a Process>,
-        notes: &mut Notes,
-    ) {
-        for process in processes {
+    fn put(&mut self, group: &Group, section: &Section, program: &Program, notes: &mut Notes) {
+        for (number, process) in (program.first..).zip(&program.processes) {
             let process = process.in_group(group);
-            notes.sections.insert(process.id(), section.name.clone());
+            let origin = (section.name.clone(), number);
+            notes.sections.insert(process.id(), origin);
             self.processes.push(process);
         }
     }

@@ -31,7 +31,7 @@ struct Notes {
     infos: Vec<String>,
     /// See [`Loaded`].
     beyond: BTreeMap<String, String>,
-    sections: BTreeMap<String, String>,
+    sections: BTreeMap<String, (String, u32)>,
 }
 
 /// What every section may use.

@@ -129,6 +129,7 @@ pub(super) fn read(
     Program {
         listener: check_listener(&raw, &keys.place, &mut notes.problems),
         priority: raw.priority,
+        first: start,
         processes,
     }
 }

@@ -1,6 +1,8 @@
 //! A checked configuration as YAML that means the same: what `convert` prints of a supervisord.conf. Only what differs
 //! from the YAML's defaults is written.
-//! Not here: writing YAML text (`trine_config::yaml`).
+//! Not here: writing YAML text (`trine_config::yaml`), which processes are one program (`programs`).
+
+mod programs;
 
 use super::{
     Config, Destination, Habits, Hangup, HttpServer, Level, Loaded, LogFormat, LogTarget, Output,
@@ -105,7 +107,7 @@ pub fn to_yaml(loaded: &Loaded) -> Result<String, yaml::WriteError> {
     let names = config.rpc_namespaces.clone();
     out.set_if(config.rpc_namespaces != usual, "rpcinterfaces", names);
     out.put("supervisorctl", client(config));
-    programs(loaded, &mut out);
+    programs::put(loaded, &mut out);
     yaml::write(&out)
 }
 
@@ -192,58 +194,8 @@ fn client(config: &Config) -> Block {
     out
 }
 
-/// Each process becomes a program of its own: in supervisord.conf each may have another command.
-fn programs(loaded: &Loaded, out: &mut Block) {
-    let config = &loaded.config;
-    let (mut groups, mut programs) = (Block::default(), Block::default());
-    for group in &config.groups {
-        let members = config.processes.iter().filter(|p| p.group == group.name);
-        let members: Vec<&Process> = members.collect();
-        let default = if group.listener.is_some() { -1 } else { 999 };
-        if let [only] = members.as_slice()
-            && only.name == group.name
-            && group_priority_follows(only, default)
-        {
-            programs.put(&only.name, program(loaded, only));
-            continue;
-        }
-        let mut names = Vec::new();
-        for member in members {
-            // One name may be in several groups.
-            let is_taken = programs.0.iter().any(|(name, _)| *name == member.name)
-                || config.groups.iter().any(|other| other.name == member.name);
-            let mut block = program(loaded, member);
-            let name = if is_taken {
-                block.0.insert(
-                    0,
-                    (
-                        "process_name".to_owned(),
-                        Node::Value(member.name.as_str().into()),
-                    ),
-                );
-                format!("{}.{}", group.name, member.name)
-            } else {
-                member.name.clone()
-            };
-            programs.put(&name, block);
-            names.push(name);
-        }
-        let mut block = Block::default();
-        block.set("programs", names);
-        block.set_if(group.priority != default, "priority", group.priority);
-        groups.put(&group.name, block);
-    }
-    out.put("groups", groups);
-    out.put("programs", programs);
-}
-
-/// In a group of its own a program's priority is the group's.
-fn group_priority_follows(process: &Process, default: i32) -> bool {
-    process.group_priority == process.priority
-        || (process.priority == 999 && process.group_priority == default)
-}
-
-fn program(loaded: &Loaded, process: &Process) -> Block {
+/// `id`: of one of its processes.
+fn program(loaded: &Loaded, process: &Process, id: &str) -> Block {
     let mut out = Block::default();
     let split = shell_words::split(&process.command_line);
     // What cannot be split never ran; the YAML's check says so.
@@ -293,8 +245,8 @@ fn program(loaded: &Loaded, process: &Process) -> Block {
     out.set_if(lets_live, "kill_descendants", false);
     let typed = loaded
         .sections
-        .get(&process.id())
-        .and_then(|section| loaded.beyond.get(section));
+        .get(id)
+        .and_then(|(section, _)| loaded.beyond.get(section));
     out.put_typed(typed.map_or("", String::as_str));
     out
 }
