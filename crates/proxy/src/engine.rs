@@ -158,6 +158,15 @@ impl Generation {
         }
     }
 
+    /// How long a client that came in by the door may take until its request is there.
+    pub(crate) fn header_timeout(&self, door: usize) -> Duration {
+        let server = self.listen(door).and_then(|listen| listen.servers.first());
+        let timeouts = server.map_or(self.config.timeouts, |&index| {
+            self.config.servers[index].timeouts
+        });
+        timeouts.header
+    }
+
     /// How HTTP/2 is spoken by the server at the door that has this name, or by its first one.
     pub(crate) fn http2(&self, door: usize, name: Option<&str>) -> Http2Rules {
         let Some(listen) = self.listen(door) else {

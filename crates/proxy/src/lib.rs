@@ -28,6 +28,7 @@ mod limit;
 mod listen;
 mod parity;
 mod pattern;
+mod preamble;
 mod range;
 mod reload;
 mod route;

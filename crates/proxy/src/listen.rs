@@ -4,11 +4,12 @@
 //! socket. A door keeps its number for as long as the process lives. Not here: connections once they are accepted.
 
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio_util::sync::CancellationToken;
 use trine_config::ListenAddr;
 use trine_service::listeners::{self, BindOptions, Inherited, Origin, SocketFile};
@@ -18,6 +19,7 @@ use crate::config::{Config, Listen};
 use crate::conn::Conn;
 use crate::engine::{Doors, Engine};
 use crate::headers::forwarded::Peer;
+use crate::preamble;
 use crate::stream::Stream;
 use crate::upstream::pool::add;
 
@@ -285,18 +287,18 @@ impl Socket {
         })
     }
 
-    async fn accept(&self) -> io::Result<(Stream, Peer)> {
+    async fn accept(&self) -> io::Result<Accepted> {
         match self {
             Self::Tcp(socket) => {
                 let (stream, addr) = socket.accept().await?;
-                Ok((Stream::Tcp(stream), Peer::Ip(addr.ip().to_canonical())))
+                Ok(Accepted::tcp(stream, addr))
             }
-            Self::Unix(socket) => Ok((Stream::Unix(socket.accept().await?.0), Peer::Unix)),
+            Self::Unix(socket) => Ok(Accepted::unix(socket.accept().await?.0)),
         }
     }
 
     /// What waits in the queue, without waiting for more.
-    fn accept_waiting(&self) -> Option<(Stream, Peer)> {
+    fn accept_waiting(&self) -> Option<Accepted> {
         let fd = match self {
             Self::Tcp(socket) => socket.as_fd(),
             Self::Unix(socket) => socket.as_fd(),
@@ -304,15 +306,63 @@ impl Socket {
         let (fd, addr) = net::accept4(fd).ok()?;
         match addr {
             SockAddr::Tcp(addr) => {
-                let stream = tokio::net::TcpStream::from_std(fd.into()).ok()?;
-                Some((Stream::Tcp(stream), Peer::Ip(addr.ip().to_canonical())))
+                let stream = TcpStream::from_std(fd.into()).ok()?;
+                Some(Accepted::tcp(stream, addr))
             }
-            _ => Some((
-                Stream::Unix(tokio::net::UnixStream::from_std(fd.into()).ok()?),
-                Peer::Unix,
-            )),
+            _ => {
+                let stream = UnixStream::from_std(fd.into()).ok()?;
+                Some(Accepted::unix(stream))
+            }
         }
     }
+}
+
+/// A connection that was accepted.
+struct Accepted {
+    stream: Stream,
+    peer: Peer,
+    port: u16,
+}
+
+impl Accepted {
+    fn tcp(stream: TcpStream, addr: SocketAddr) -> Self {
+        Self {
+            stream: Stream::Tcp(stream),
+            peer: Peer::Ip(addr.ip().to_canonical()),
+            port: addr.port(),
+        }
+    }
+
+    fn unix(stream: UnixStream) -> Self {
+        Self {
+            stream: Stream::Unix(stream),
+            peer: Peer::Unix,
+            port: 0,
+        }
+    }
+}
+
+/// Serves a connection whose client is told by a preamble.
+async fn introduced(engine: Rc<Engine>, accepted: Accepted, number: usize, port: u16) {
+    let Accepted { stream, peer, .. } = &accepted;
+    let addresses = match preamble::read(&engine, number, stream).await {
+        Ok(addresses) => addresses,
+        Err(why) => {
+            tracing::info!(client = ?peer, "broken PROXY protocol header: {why}");
+            return;
+        }
+    };
+    if let Some(mut conn) = connection(engine, accepted, number, port) {
+        conn.introduced = addresses.map(Box::new);
+        conn.run().await;
+    }
+}
+
+fn connection(engine: Rc<Engine>, accepted: Accepted, number: usize, port: u16) -> Option<Conn> {
+    let stream = engine.generation().dress(number, accepted.stream)?;
+    let mut conn = Conn::new(engine, stream, accepted.peer, number, port);
+    conn.peer_port = accepted.port;
+    Some(conn)
 }
 
 /// Accepts on one door until it is closed, then takes what still waits in a queue that nobody else serves.
@@ -329,12 +379,18 @@ pub(crate) async fn serve(
     } = door;
     let socket = Socket::new(fd)?;
     let mut warned: Option<Instant> = None;
-    let start = |(stream, peer)| {
-        let Some(stream) = engine.generation().dress(number, stream) else {
-            return;
-        };
-        let conn = Conn::new(Rc::clone(&engine), stream, peer, number, port);
-        engine.conns.spawn_local(conn.run());
+    let start = |accepted: Accepted| {
+        let engine = Rc::clone(&engine);
+        let conns = engine.conns.clone();
+        let generation = engine.generation();
+        if generation
+            .listen(number)
+            .is_some_and(|listen| listen.proxy_protocol)
+        {
+            conns.spawn_local(Box::pin(introduced(engine, accepted, number, port)));
+        } else if let Some(conn) = connection(engine, accepted, number, port) {
+            conns.spawn_local(conn.run());
+        }
     };
     loop {
         let shortage = if engine.is_full() {

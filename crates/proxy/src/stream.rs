@@ -101,6 +101,24 @@ impl Stream {
         }
     }
 
+    /// Looks at what is there and leaves it; 0 is the end. Of the socket itself, whatever is spoken on it.
+    pub(crate) fn poll_peek(
+        &self,
+        cx: &mut Context<'_>,
+        buf: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            ready!(
+                either!(self, stream => stream.poll_read_ready(cx), socket => return socket.poll_peek(cx, buf))
+            )?;
+            match self.try_io(Interest::READABLE, || net::peek(self, buf)) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                done => return Poll::Ready(done),
+            }
+        }
+    }
+
     /// Writes some of `slices`; never returns 0 unless there is nothing to write. `more` says that more follows
     /// at once, so that the kernel may wait with a packet that is not full.
     pub(crate) fn poll_write(

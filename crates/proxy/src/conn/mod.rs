@@ -17,6 +17,7 @@ mod wait;
 
 use std::cell::Cell;
 use std::future::poll_fn;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
@@ -49,6 +50,9 @@ pub(crate) struct Conn {
     pub(crate) peer: Peer,
     /// The peer's address as it is written in fields and logs.
     pub(crate) peer_text: String,
+    pub(crate) peer_port: u16,
+    /// Whom a preamble of the PROXY protocol names: the client, and where it connected to.
+    pub(crate) introduced: Option<Box<(SocketAddr, SocketAddr)>>,
     /// Which listener it came in by, and that one's port.
     pub(crate) door: usize,
     pub(crate) port: u16,
@@ -112,6 +116,8 @@ impl Conn {
             place,
             peer,
             peer_text,
+            peer_port: 0,
+            introduced: None,
             door,
             port,
             server: Cell::new(None),
@@ -135,6 +141,8 @@ impl Conn {
             place,
             peer: parent.peer,
             peer_text: parent.peer_text.clone(),
+            peer_port: parent.peer_port,
+            introduced: parent.introduced.clone(),
             door: parent.door,
             port: parent.port,
             server: parent.server.clone(),

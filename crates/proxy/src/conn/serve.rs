@@ -181,6 +181,10 @@ fn real_ip(conn: &Conn, config: &Config, request: &Request<'_>, record: &mut Rec
     if let Some(rule) = &config.servers[record.visit.server].real_ip
         && conn.peer.is_trusted(&rule.trusted)
     {
+        if rule.header == "proxy_protocol" {
+            record.real_ip = conn.introduced.as_deref().map(|(from, _)| from.ip());
+            return;
+        }
         let chain: smallvec::SmallVec<[&[u8]; 2]> = request.get_all(&rule.header).collect();
         record.real_ip = if rule.recursive {
             forwarded::real_ip(&rule.trusted, chain.into_iter())

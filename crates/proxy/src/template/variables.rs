@@ -6,6 +6,7 @@ use std::io::Write as _;
 use std::time::{Instant, UNIX_EPOCH};
 
 use trine_http1::{Request, Response};
+use trine_sys::net::{self, SockAddr};
 
 use super::Names;
 use crate::config::{Config, Content, Files, Folder};
@@ -59,6 +60,13 @@ pub(super) enum Variable {
     RemoteAddr,
     RemoteUser,
     PeerAddr,
+    PeerPort,
+    RemotePort,
+    ServerAddr,
+    IntroducedAddr,
+    IntroducedPort,
+    IntroducedServerAddr,
+    IntroducedServerPort,
     BinaryRemoteAddr,
     ContentLength,
     ContentType,
@@ -121,6 +129,13 @@ const NAMED: &[(&str, Variable)] = &[
     ("remote_addr", Variable::RemoteAddr),
     ("remote_user", Variable::RemoteUser),
     ("realip_remote_addr", Variable::PeerAddr),
+    ("remote_port", Variable::RemotePort),
+    ("realip_remote_port", Variable::PeerPort),
+    ("server_addr", Variable::ServerAddr),
+    ("proxy_protocol_addr", Variable::IntroducedAddr),
+    ("proxy_protocol_port", Variable::IntroducedPort),
+    ("proxy_protocol_server_addr", Variable::IntroducedServerAddr),
+    ("proxy_protocol_server_port", Variable::IntroducedServerPort),
     ("binary_remote_addr", Variable::BinaryRemoteAddr),
     ("content_length", Variable::ContentLength),
     ("content_type", Variable::ContentType),
@@ -317,6 +332,39 @@ impl Variable {
                 None => out.extend_from_slice(conn.peer_text.as_bytes()),
             },
             Self::PeerAddr => out.extend_from_slice(conn.peer_text.as_bytes()),
+            Self::PeerPort if conn.peer_port == 0 => return false,
+            Self::PeerPort => push_number(out, u64::from(conn.peer_port)),
+            Self::RemotePort => {
+                // A field tells an address only; the preamble tells both.
+                let told = conn.introduced.as_deref().map(|(from, _)| *from);
+                match (record.real_ip, told) {
+                    (None, _) => return Self::PeerPort.write(out, scene),
+                    (Some(addr), Some(from)) if from.ip() == addr => {
+                        push_number(out, u64::from(from.port()));
+                    }
+                    (Some(_), _) => return false,
+                }
+            }
+            Self::ServerAddr => match net::local_addr(&conn.stream) {
+                Ok(SockAddr::Tcp(addr)) => _ = write!(out, "{}", addr.ip().to_canonical()),
+                Ok(_) => out.extend_from_slice(b"unix:"),
+                Err(_) => return false,
+            },
+            Self::IntroducedAddr
+            | Self::IntroducedPort
+            | Self::IntroducedServerAddr
+            | Self::IntroducedServerPort => {
+                let Some((from, to)) = conn.introduced.as_deref() else {
+                    return false;
+                };
+                // Writing to a Vec cannot fail.
+                _ = match self {
+                    Self::IntroducedAddr => write!(out, "{}", from.ip()),
+                    Self::IntroducedPort => write!(out, "{}", from.port()),
+                    Self::IntroducedServerAddr => write!(out, "{}", to.ip()),
+                    _ => write!(out, "{}", to.port()),
+                };
+            }
             Self::BinaryRemoteAddr => match record.real_ip.or(conn.peer.ip()) {
                 Some(std::net::IpAddr::V4(addr)) => out.extend_from_slice(&addr.octets()),
                 Some(std::net::IpAddr::V6(addr)) => out.extend_from_slice(&addr.octets()),

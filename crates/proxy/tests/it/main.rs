@@ -18,6 +18,7 @@ mod http2;
 mod http2_attacks;
 mod limits;
 mod nginx_conf;
+mod proxy_protocol;
 mod rates;
 mod retries;
 mod smuggling;

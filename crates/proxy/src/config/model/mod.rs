@@ -134,6 +134,8 @@ pub(crate) struct Listen {
     pub(crate) tls: bool,
     /// All its servers speak HTTP/2, whatever they say themselves.
     pub(crate) http2: bool,
+    /// Connections begin with a preamble of the PROXY protocol.
+    pub(crate) proxy_protocol: bool,
 }
 
 /// HTTP/2 to the clients of a server.

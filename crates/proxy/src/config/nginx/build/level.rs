@@ -290,10 +290,6 @@ impl Builder<'_> {
                 }
             }
             "real_ip_header" => {
-                if first == "proxy_protocol" {
-                    let help = "let the proxy in front send X-Forwarded-For";
-                    self.wrong(directive, "the PROXY protocol is not there yet", help);
-                }
                 level.real_ip.header = first.to_ascii_lowercase();
             }
             "real_ip_recursive" => level.real_ip.recursive = is_on(directive),

@@ -20,6 +20,7 @@ struct Parameters {
     backlog: u32,
     tls: bool,
     http2: bool,
+    proxy_protocol: bool,
 }
 
 impl Default for Parameters {
@@ -29,6 +30,7 @@ impl Default for Parameters {
             backlog: BACKLOG,
             tls: false,
             http2: false,
+            proxy_protocol: false,
         }
     }
 }
@@ -64,10 +66,7 @@ impl Builder<'_> {
                         "remove it: HTTP/1.1 and HTTP/2 are served",
                     );
                 }
-                "proxy_protocol" => {
-                    let help = "let the proxy in front send X-Forwarded-For";
-                    self.wrong(directive, "the PROXY protocol is not there yet", help);
-                }
+                "proxy_protocol" => door.proxy_protocol = true,
                 // Each core has its own socket anyway; the others tune what needs no tuning.
                 "reuseport" | "deferred" | "bind" | "so_keepalive" | "ipv6only" | "fastopen"
                 | "rcvbuf" | "sndbuf" | "setfib" | "accept_filter" | "multipath" => {}
@@ -105,6 +104,7 @@ impl Builder<'_> {
                 has_default: false,
                 tls: false,
                 http2: false,
+                proxy_protocol: false,
             });
             self.listens.len() - 1
         });
@@ -116,6 +116,7 @@ impl Builder<'_> {
         listen.backlog = listen.backlog.max(door.backlog);
         listen.tls |= door.tls;
         listen.http2 |= door.http2;
+        listen.proxy_protocol |= door.proxy_protocol;
         if door.default && listen.has_default {
             let message = format!("a duplicate default server for {addr}");
             self.wrong(directive, message, "");
