@@ -20,7 +20,7 @@ pub(crate) const NGINX_CONF: &str = "/etc/nginx/nginx.conf";
 )]
 pub struct Cli {
     /// The configuration file [default: /etc/nginx/nginx.conf]
-    #[arg(short = 'c', long = "config", value_name = "FILE")]
+    #[arg(short = 'c', long = "config", value_name = "FILE", global = true)]
     pub config: Option<PathBuf>,
     /// Check the configuration, say all that is wrong with it, and end
     #[arg(short = 't', long = "test")]
@@ -32,7 +32,7 @@ pub struct Cli {
     #[arg(short = 'q')]
     pub quiet: bool,
     /// Folder that relative paths in nginx.conf start from [default: where the file lies]
-    #[arg(short = 'p', value_name = "FOLDER")]
+    #[arg(short = 'p', value_name = "FOLDER", global = true)]
     pub prefix: Option<PathBuf>,
     /// Error log, in place of the file's; stderr is standard error
     #[arg(short = 'e', value_name = "FILE")]
@@ -81,6 +81,26 @@ pub(crate) enum Command {
     Convert {
         /// The file [default: the one of -c]
         file: Option<PathBuf>,
+    },
+    /// Say what would happen to a request: which server and location, which file or upstream, and why
+    Explain {
+        /// The URL, as a browser has it
+        url: String,
+        /// The method
+        #[arg(short = 'X', long, default_value = "GET")]
+        method: String,
+        /// A field of the request, `Name: value`; several times if need be
+        #[arg(short = 'H', long = "header", value_name = "FIELD")]
+        headers: Vec<String>,
+        /// Where the client is
+        #[arg(long, value_name = "ADDRESS", default_value = "192.0.2.1")]
+        from: std::net::IpAddr,
+    },
+    /// Name the traps that the configuration is in, with file, line and the way out; ends with 1 if there are any
+    Lint {
+        /// Leave this one out; several times if need be
+        #[arg(long, value_name = "TRAP")]
+        skip: Vec<String>,
     },
 }
 

@@ -3,7 +3,9 @@
 //! Messages are nginx's, because scripts read them. Not here: serving (`daemon`).
 
 use std::io::Write as _;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -14,7 +16,9 @@ use crate::config::nginx::table::{self, Standing};
 use crate::config::nginx::tree::open_failed;
 use crate::config::nginx::{ERROR_LOG, PID_FILE};
 use crate::config::{self, Config, Loaded};
+use crate::conn::explain::{self, Question};
 use crate::error::Error;
+use crate::headers::forwarded::Peer;
 use crate::{NGINX_VERSION, parity, tls};
 
 /// nginx's modules as its `configure` names them, each with a directive of theirs: certbot and scripts look for them.
@@ -73,6 +77,126 @@ pub(crate) fn without_serving(cli: &Cli) -> Option<Result<(), Error>> {
     let command = cli.command.as_ref()?;
     Some(match command {
         Command::Convert { file } => convert(cli, file.as_ref()),
+        Command::Explain {
+            url,
+            method,
+            headers,
+            from,
+        } => explain(cli, url, method, headers, *from),
+        Command::Lint { skip } => lint(cli, skip),
+    })
+}
+
+/// Prints the traps.
+fn lint(cli: &Cli, skip: &[String]) -> Result<(), Error> {
+    let reading = cli.reading();
+    // What is not valid is told first.
+    load(cli)?;
+    let mut problems = Problems::new();
+    let (tree, house) = config::tree(&reading, &mut problems);
+    let mut found = crate::lint::lint(&tree, house);
+    found.retain(|one| !skip.iter().any(|rule| rule == one.rule));
+    for one in &found {
+        let (file, line) = (one.at.file().display(), one.at.line());
+        println!(
+            "{file}:{line}: [{}] {}; {}",
+            one.rule, one.message, one.help
+        );
+    }
+    if found.is_empty() {
+        Ok(())
+    } else {
+        Err(Error::Told)
+    }
+}
+
+/// Prints what would happen to a request.
+fn explain(
+    cli: &Cli,
+    url: &str,
+    method: &str,
+    headers: &[String],
+    from: IpAddr,
+) -> Result<(), Error> {
+    let config = Arc::new(load(cli)?);
+    let told = |text: &dyn std::fmt::Display| {
+        eprintln!("explain: {text}");
+        Error::Told
+    };
+    let question = question(&config, url, method, headers, from).map_err(|text| told(&text))?;
+    let mut doors: Vec<tls::Door> = vec![None; config.listens.len()];
+    if config.listens[question.listen].tls {
+        doors = tls::doors(&config).map_err(Error::Tls)?;
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build_local(tokio::runtime::LocalOptions::default())
+        .map_err(Error::Runtime)?;
+    let text = runtime.block_on(async { explain::explain(config, doors.into(), &question) });
+    print!("{}", text.map_err(|text| told(&text))?);
+    Ok(())
+}
+
+/// The request that a browser would make of a URL, and the listener that would get it.
+fn question(
+    config: &Config,
+    url: &str,
+    method: &str,
+    headers: &[String],
+    from: IpAddr,
+) -> Result<Question, String> {
+    let (scheme, rest) = url
+        .split_once("://")
+        .ok_or("write a URL such as http://example.org/path")?;
+    let tls = match scheme {
+        "http" => false,
+        "https" => true,
+        _ => return Err(format!("{scheme} is not served; write http or https")),
+    };
+    let end = rest.find(['/', '?']).unwrap_or(rest.len());
+    let (authority, target) = rest.split_at(end);
+    let target = target.split('#').next().unwrap_or_default();
+    let slash = if target.starts_with('/') { "" } else { "/" };
+    let port = authority
+        .rsplit_once(':')
+        .and_then(|(_, port)| port.parse::<u16>().ok());
+    let wanted = port.unwrap_or(if tls { 443 } else { 80 });
+    let fits = |listen: &&crate::config::Listen| listen.tls == tls;
+    let on_port = |listen: &&crate::config::Listen| match &listen.addr {
+        trine_config::ListenAddr::Tcp(addr) => addr.port() == wanted,
+        _ => false,
+    };
+    let listens = || config.listens.iter().filter(fits);
+    let found = listens().find(on_port).or_else(|| {
+        // Behind another proxy, or on a socket that was handed down: the port is not in the URL.
+        let mut all = listens();
+        all.next().filter(|_| port.is_none())
+    });
+    let listen = found.ok_or_else(|| {
+        let all: Vec<_> = config
+            .listens
+            .iter()
+            .map(|one| one.addr.to_string())
+            .collect();
+        format!(
+            "nothing listens on port {wanted} for {scheme}; there are {}",
+            all.join(", ")
+        )
+    })?;
+    let mut head = format!("{method} {slash}{target} HTTP/1.1\r\nHost: {authority}\r\n");
+    for field in headers {
+        head += &format!("{field}\r\n");
+    }
+    head += "\r\n";
+    let index = config
+        .listens
+        .iter()
+        .position(|one| std::ptr::eq(one, listen));
+    Ok(Question {
+        head: head.into_bytes(),
+        peer: Peer::Ip(from),
+        listen: index.unwrap_or(0),
+        port: wanted,
     })
 }
 

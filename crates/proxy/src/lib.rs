@@ -25,6 +25,7 @@ mod http2;
 mod invoke;
 mod launch;
 mod limit;
+mod lint;
 mod listen;
 mod parity;
 mod pattern;

@@ -70,6 +70,11 @@ impl Pattern {
         self.names.iter().flatten().map(String::as_str)
     }
 
+    /// As it was written.
+    pub(crate) fn source(&self) -> &str {
+        &self.source
+    }
+
     /// What its groups match in `subject`; `None` if it does not match.
     pub(crate) fn captures(&self, subject: &[u8]) -> Option<Captures> {
         let groups = match &*self.engine {

@@ -14,7 +14,8 @@ pub(crate) use model::Network;
 pub(crate) use model::{
     Access, Asked, BasicAuth, Charset, Content, ErrorTarget, Expires, FileTest, Files, Flag,
     Folder, GzipRules, Kinds, LogUse, Op, Protocol, ProxyPass, ProxyTarget, Rebase, RedirectRule,
-    RedirectStyle, RequestFields, Return, ReturnBody, Rewrite, Rules, Test, TryFiles, TryLast, Who,
+    RedirectStyle, RequestFields, Return, ReturnBody, Rewrite, Rules, Server, Test, TryFiles,
+    TryLast, Who,
 };
 pub(crate) use model::{
     AccessLog, ClientCertificates, Config, HostPattern, Http2Rules, Listen, Location, Locations,
@@ -97,6 +98,20 @@ pub(crate) fn convert(reading: &Reading, problems: &mut Problems) -> Converted {
     let tree = nginx::tree::read(&path, &prefix, problems).0;
     let (text, lost) = yaml::convert::convert(&tree);
     Converted { text, lost }
+}
+
+/// The tree of directives of either language, and whether our own defaults hold.
+pub(crate) fn tree(
+    reading: &Reading,
+    problems: &mut Problems,
+) -> (Vec<nginx::tree::Directive>, bool) {
+    let (path, prefix) = reading.located();
+    if !reading.is_yaml() {
+        return (nginx::tree::read(&path, &prefix, problems).0, false);
+    }
+    let text = trine_config::yaml::text_of(&path, problems);
+    let read = text.and_then(|text| yaml::tree(&text, &path, problems, true));
+    read.map_or((Vec::new(), true), |read| (read.tree, read.house))
 }
 
 /// The JSON schema of YAML files.

@@ -6,6 +6,7 @@
 
 pub(crate) mod answer;
 pub(crate) mod body;
+pub(crate) mod explain;
 pub(crate) mod frame;
 mod pause;
 pub(crate) mod record;

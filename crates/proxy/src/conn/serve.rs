@@ -126,7 +126,7 @@ pub(super) async fn serve(conn: &Conn, bench: &mut Workbench, record: &mut Recor
 }
 
 /// The server, its first word, and the path that locations are looked up by.
-fn arrive<'g>(
+pub(super) fn arrive<'g>(
     conn: &Conn,
     generation: &'g Generation,
     request: &Request<'_>,
@@ -229,7 +229,7 @@ pub(super) fn go_to(record: &mut Record, uri: Vec<u8>) {
 }
 
 /// Another round for the page that stands for an error, if the location has one.
-fn error_page<'g>(
+pub(super) fn error_page<'g>(
     conn: &Conn,
     config: &Config,
     rules: &Rules,

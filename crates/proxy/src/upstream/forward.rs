@@ -369,7 +369,11 @@ fn method<'a>(record: &Record, request: &Request<'a>) -> &'a str {
 }
 
 /// The request target that goes on.
-fn target<'a>(pass: &ProxyPass, record: &'a Record, request: &Request<'a>) -> Cow<'a, [u8]> {
+pub(crate) fn target<'a>(
+    pass: &ProxyPass,
+    record: &'a Record,
+    request: &Request<'a>,
+) -> Cow<'a, [u8]> {
     let visit = &record.visit;
     if let Some(uri) = &visit.upstream_uri {
         return Cow::Borrowed(uri);

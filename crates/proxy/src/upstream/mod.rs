@@ -8,7 +8,7 @@ mod codec;
 pub(crate) mod connect;
 pub(crate) mod exchange;
 pub(crate) mod fault;
-mod forward;
+pub(crate) mod forward;
 mod head;
 pub(crate) mod pool;
 mod relay;

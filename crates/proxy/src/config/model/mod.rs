@@ -167,6 +167,8 @@ impl Timeouts {
 /// What answers for some host names.
 #[derive(Debug)]
 pub(crate) struct Server {
+    /// Where it is written: `FILE:LINE`.
+    pub(crate) at: String,
     pub(crate) names: Vec<HostPattern>,
     /// As it was written first: what `$server_name` is.
     pub(crate) name: String,
@@ -229,6 +231,8 @@ pub(crate) struct Locations {
 
 #[derive(Debug)]
 pub(crate) struct Location {
+    /// Where it is written: `FILE:LINE`.
+    pub(crate) at: String,
     pub(crate) matcher: Matcher,
     /// An index into [`Config::rules`].
     pub(crate) rules: usize,

@@ -66,7 +66,7 @@ pub(super) fn parse(
 pub(crate) struct Read {
     pub(crate) tree: Vec<Directive>,
     /// Where the file says nothing, our own defaults hold.
-    house: bool,
+    pub(crate) house: bool,
     timeouts: Timeouts,
     control: Option<PathBuf>,
     pidfile: Option<PathBuf>,

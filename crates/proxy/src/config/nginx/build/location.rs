@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::super::tree::Directive;
 use super::level::Level;
 use super::script::Around;
-use super::{Builder, arg};
+use super::{Builder, arg, place};
 use crate::config::model::{
     Content, Files, Folder, Kinds, Location, Locations, Matcher, Return, ReturnBody, Rules,
     TryFiles, TryLast,
@@ -79,6 +79,7 @@ impl Builder<'_> {
         self.locations(block, &level, &mut nested, &mut None, inner);
         self.rules.push(rules);
         let location = Location {
+            at: place(directive),
             rules: self.rules.len() - 1,
             nested,
             matcher,

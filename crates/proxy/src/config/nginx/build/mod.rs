@@ -341,6 +341,11 @@ fn arg(directive: &Directive, index: usize) -> &str {
         .map_or("", |word| word.text.as_str())
 }
 
+/// `FILE:LINE`.
+fn place(directive: &Directive) -> String {
+    format!("{}:{}", directive.at.file().display(), directive.at.line())
+}
+
 fn is_on(directive: &Directive) -> bool {
     arg(directive, 0) == "on"
 }

@@ -3,8 +3,8 @@
 //! Not here: `listen` (`listen`) and locations (`location`).
 
 use super::super::tree::Directive;
-use super::Builder;
 use super::level::Level;
+use super::{Builder, place};
 use crate::config::model::{HostPattern, Location, Locations, Server};
 
 impl Builder<'_> {
@@ -46,6 +46,7 @@ impl Builder<'_> {
         let rules = self.server_rules(block, &level);
         self.find_named(block, &named);
         self.servers.push(Server {
+            at: place(directive),
             names,
             name: name.unwrap_or_default(),
             rules,

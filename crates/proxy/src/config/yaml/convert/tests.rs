@@ -10,7 +10,12 @@ use crate::config::{Config, nginx, yaml};
 /// Lines of a configuration as it is debugged: tables that have no order come out sorted.
 fn lines(config: &Config) -> Vec<String> {
     let text = format!("{config:#?}");
-    let mut lines: Vec<String> = text.lines().map(|line| line.trim().to_owned()).collect();
+    // Where things are written differs.
+    let lines = text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.starts_with("at: "));
+    let mut lines: Vec<String> = lines.map(str::to_owned).collect();
     lines.sort();
     lines
 }
