@@ -51,7 +51,7 @@ pub(crate) fn coding(rules: &GzipRules, request: &Request<'_>, answer: &Answer<'
     }
     let old = request.version() == Version::Http10 && !rules.http10;
     let proxied = request.get("via").is_some() && !rules.proxied;
-    if old || proxied || !accepts_gzip(request) {
+    if old || proxied || !accepts(request, "gzip") {
         return Coding::PlainButVaries;
     }
     Coding::Gzip
@@ -67,8 +67,8 @@ fn is_listed(rules: &GzipRules, content_type: &[u8]) -> bool {
             .any(|known| known == "*" || kind.eq_ignore_ascii_case(known.as_bytes()))
 }
 
-/// RFC 9110 section 12.5.3: `gzip` or `*`, with a weight above nothing.
-fn accepts_gzip(request: &Request<'_>) -> bool {
+/// RFC 9110 section 12.5.3: the coding or `*`, with a weight above nothing.
+pub(crate) fn accepts(request: &Request<'_>, wanted_coding: &str) -> bool {
     let mut any = None;
     for field in request.get_all("accept-encoding") {
         for item in field.split(|&byte| byte == b',') {
@@ -80,7 +80,8 @@ fn accepts_gzip(request: &Request<'_>) -> bool {
                 std::str::from_utf8(value).ok()?.parse::<f32>().ok()
             });
             let wanted = weight.is_none_or(|weight| weight > 0.0);
-            if coding.eq_ignore_ascii_case(b"gzip") || coding.eq_ignore_ascii_case(b"x-gzip") {
+            let is_old_name = wanted_coding == "gzip" && coding.eq_ignore_ascii_case(b"x-gzip");
+            if coding.eq_ignore_ascii_case(wanted_coding.as_bytes()) || is_old_name {
                 return wanted;
             }
             if coding == b"*" {

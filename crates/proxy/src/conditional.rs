@@ -4,6 +4,8 @@
 
 use std::time::SystemTime;
 
+use crate::config::Since;
+
 /// The validators of what would be sent.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Validators<'a> {
@@ -35,7 +37,7 @@ pub(crate) enum Verdict {
 }
 
 impl Conditions<'_> {
-    pub(crate) fn judge(&self, have: &Validators<'_>) -> Verdict {
+    pub(crate) fn judge(&self, have: &Validators<'_>, since: Since) -> Verdict {
         if let Some(list) = self.if_match {
             if !matches_any(list, have.etag, Compare::Strong) {
                 return Verdict::Failed;
@@ -50,7 +52,11 @@ impl Conditions<'_> {
                 return Verdict::NotModified;
             }
         } else if let Some(date) = self.if_modified_since.and_then(parse_date)
-            && have.modified <= date
+            && match since {
+                Since::Off => false,
+                Since::Exact => have.modified == date,
+                Since::Before => have.modified <= date,
+            }
         {
             return Verdict::NotModified;
         }
@@ -137,7 +143,7 @@ mod tests {
             etag: ETAG,
             modified: UNIX_EPOCH + Duration::from_secs(784_111_777),
         };
-        let got = match conditions.judge(&have) {
+        let got = match conditions.judge(&have, Since::Before) {
             Verdict::Send { range: true } => "send",
             Verdict::Send { range: false } => "send, no range",
             Verdict::NotModified => "304",

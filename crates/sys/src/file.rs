@@ -17,9 +17,27 @@ pub fn open_beneath(
     rel: &(impl nix::NixPath + ?Sized),
     flags: OFlag,
 ) -> io::Result<OwnedFd> {
+    open_resolved(dir, rel, flags, ResolveFlag::RESOLVE_NO_MAGICLINKS)
+}
+
+/// The same, without following any link; ELOOP if there is one.
+pub fn open_beneath_without_links(
+    dir: impl AsFd,
+    rel: &(impl nix::NixPath + ?Sized),
+    flags: OFlag,
+) -> io::Result<OwnedFd> {
+    open_resolved(dir, rel, flags, ResolveFlag::RESOLVE_NO_SYMLINKS)
+}
+
+fn open_resolved(
+    dir: impl AsFd,
+    rel: &(impl nix::NixPath + ?Sized),
+    flags: OFlag,
+    resolve: ResolveFlag,
+) -> io::Result<OwnedFd> {
     let mut how = OpenHow::new()
         .flags(flags | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)
-        .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_MAGICLINKS);
+        .resolve(ResolveFlag::RESOLVE_BENEATH | resolve);
     if flags.contains(OFlag::O_CREAT) {
         how = how.mode(Mode::from_bits_truncate(0o644));
     }

@@ -4,13 +4,12 @@
 //! All cases are servers of one configuration, each on a Unix socket of its own, so that one nginx and one trine-proxy
 //! serve them all. Not here: what is refused, and TLS.
 
+mod site;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::io::{Read as _, Write as _};
-use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::Path;
+use std::os::unix::net::UnixStream;
 use std::process::Command;
-use std::thread;
 
 use base64::Engine as _;
 use e2e::client::{Address, Client, Request};
@@ -29,26 +28,10 @@ const CASES: &[(&str, &str)] = &[
     ("access", include_str!("differential/access.txt")),
     ("limits", include_str!("differential/limits.txt")),
     ("tables", include_str!("differential/tables.txt")),
+    ("serving", include_str!("differential/serving.txt")),
 ];
 const REVIEWED: &str = include_str!("differential/differences.txt");
 const FEWEST_CASES: usize = 150;
-
-/// `secret` in every form that a user file may have.
-const USERS: &str = "# not:users\n\
-plain:{PLAIN}secret\n\
-sha:{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=\n\
-ssha:{SSHA}gVK8WC9YyFT1gMsQHTGCgT3sSv5zYWx0\n\
-apr1:$apr1$saltsalt$LrttParrLPdxvgutaSXWJ0\n\
-des:rlcg0.fZequS.\n\
-md5:$1$saltsalt$9xy1btjgzLYfb7hivXtC//\n\
-sha256:$5$saltsalt$0IyaXrmV7.sGNS6tirgqHLqX/G.FBvgkYA.lpPdS5sA\n\
-sha512:$6$saltsalt$TVLlQcbpFVof5W3Yz4DTP6gRstiNuHwwTt6GLc1E5n0U0aDehy0S5knV8wiOQSpT0Y77vwPZN.Pq.H91p5hVO1\n\
-bcrypt:$2b$04$abcdefghijklmnopqrstuu2r9OfJnfCsdneAXAGHnS4UpFFP8WIrW\n\
-yescrypt:$y$j9T$saltsaltsaltsalt$.Zt5W26jjocuW0wIHGgB6AJelofw6GEpOypHGyow2y5\n\
-unknown:$nosuch$kind\n\
-comment:{PLAIN}secret:a comment\n\
-empty:{PLAIN}\n\
-plain:{PLAIN}second\n";
 
 /// One server and what it is asked.
 struct Case {
@@ -126,121 +109,6 @@ fn configuration(cases: &[Case], folder: &Folder, who: &str) -> String {
     text + "}\n"
 }
 
-fn files(folder: &Folder) {
-    for (name, content) in [
-        ("www/index.html", "home\n"),
-        ("www/404.html", "custom 404\n"),
-        ("www/50x.html", "custom 50x\n"),
-        ("www/a.txt", "0123456789abcdefghijklmnopqrstuvwxyz\n"),
-        ("www/style.css", "body{}\n"),
-        ("www/app.js", "let x;\n"),
-        ("www/noending", "plain\n"),
-        ("www/sp ace.txt", "space\n"),
-        ("www/empty.txt", ""),
-        ("www/sub/index.html", "sub home\n"),
-        ("www/sub/x.html", "sub x\n"),
-        ("www/noindex/file.txt", "file\n"),
-        ("www/img/logo.png", "png\n"),
-        ("www/.hidden", "hidden\n"),
-        ("other/index.html", "other home\n"),
-        ("other/a.txt", "other a\n"),
-        ("other/deep/b.txt", "deep b\n"),
-        ("geo.conf", "198.51.100.0/24 net;\n198.51.100.77 host;\n"),
-        ("users", USERS),
-        ("users2", "first:{PLAIN}secret\nlast:{PLAIN}secret"),
-    ] {
-        let path = folder.write(name, content);
-        let time = filetime(&path);
-        drop(time);
-    }
-}
-
-/// All files were changed at the same moment, so that validators can be compared.
-fn filetime(path: &Path) -> std::io::Result<()> {
-    let when = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_700_000_000);
-    std::fs::File::options()
-        .append(true)
-        .open(path)?
-        .set_modified(when)
-}
-
-/// Answers every request with what it was asked, so that the comparison sees what went on to the upstream.
-fn application(folder: &Folder) {
-    let listener = UnixListener::bind(folder.join("app.sock")).unwrap();
-    thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            thread::spawn(move || drop(converse(stream)));
-        }
-    });
-}
-
-fn converse(mut stream: UnixStream) -> std::io::Result<()> {
-    let mut unread = Vec::new();
-    loop {
-        let end = loop {
-            if let Some(at) = unread.windows(4).position(|four| four == b"\r\n\r\n") {
-                break at + 4;
-            }
-            let mut buffer = [0; 4096];
-            match stream.read(&mut buffer)? {
-                0 => return Ok(()),
-                count => unread.extend_from_slice(&buffer[..count]),
-            }
-        };
-        let head = String::from_utf8_lossy(&unread[..end]).into_owned();
-        unread.drain(..end);
-        let mut lines: Vec<&str> = head.trim_end().split("\r\n").collect();
-        let request = lines.remove(0).to_owned();
-        let length: usize = lines
-            .iter()
-            .find_map(|line| {
-                line.to_ascii_lowercase()
-                    .strip_prefix("content-length: ")?
-                    .parse()
-                    .ok()
-            })
-            .unwrap_or(0);
-        while unread.len() < length {
-            let mut buffer = [0; 4096];
-            match stream.read(&mut buffer)? {
-                0 => return Ok(()),
-                count => unread.extend_from_slice(&buffer[..count]),
-            }
-        }
-        let body: Vec<u8> = unread.drain(..length).collect();
-        let mut words = request.split(' ');
-        let (method, target) = (words.next().unwrap_or(""), words.next().unwrap_or(""));
-        // The version and the connection's future are each proxy's own affair.
-        lines.retain(|line| !line.to_ascii_lowercase().starts_with("connection:"));
-        lines.sort_unstable_by_key(|line| line.to_ascii_lowercase());
-        let mut text = format!("{method} {target}\n{}\n", lines.join("\n"));
-        text += &String::from_utf8_lossy(&body);
-        let asked = |key: &str| {
-            let start = target.find(key)? + key.len();
-            let rest = &target[start..];
-            Some(rest[..rest.find('&').unwrap_or(rest.len())].to_owned())
-        };
-        let status = asked("status=").unwrap_or_else(|| "200 OK".to_owned());
-        let mut reply = format!(
-            "HTTP/1.1 {}\r\nContent-Length: {}\r\n",
-            status.replace('+', " "),
-            text.len()
-        );
-        if let Some(location) = asked("location=") {
-            let _ = write!(reply, "Location: {location}\r\n");
-        }
-        for field in asked("field=").iter() {
-            let (name, value) = field.split_once(':').unwrap_or((field, ""));
-            let _ = write!(reply, "{name}: {value}\r\n");
-        }
-        reply += "Content-Type: text/plain\r\nX-App: yes\r\n\r\n";
-        if method != "HEAD" {
-            reply += &text;
-        }
-        stream.write_all(reply.as_bytes())?;
-    }
-}
-
 /// `METHOD TARGET [| Name: value]... [|| body]`; `Basic: user:password` is a field of its own kind.
 fn request(line: &str) -> Request {
     let (line, body) = line.split_once(" || ").unwrap_or((line, ""));
@@ -292,6 +160,9 @@ fn shown(reply: &std::io::Result<Reply>) -> String {
         })
         .map(|(name, value)| format!("{}: {value}", name.to_ascii_lowercase()))
         .collect();
+    // How the end of a body is told is each one's own affair, as long as it is told.
+    let length = format!("content-length: {}", reply.body.len());
+    fields.retain(|field| *field != length && field != "transfer-encoding: chunked");
     fields.sort();
     let body = if own_page {
         "(a page of its own)\n"
@@ -325,8 +196,7 @@ fn answers_as_nginx_does() {
     let cases = cases();
     assert!(cases.len() >= FEWEST_CASES, "{} cases", cases.len());
     let folder = Folder::new();
-    files(&folder);
-    application(&folder);
+    site::make(&folder);
     folder.write("theirs.conf", configuration(&cases, &folder, "theirs"));
     folder.write("ours.conf", configuration(&cases, &folder, "ours"));
     let theirs = Launch::program(nginx)

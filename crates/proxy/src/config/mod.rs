@@ -10,7 +10,6 @@ mod yaml;
 
 use std::path::{Path, PathBuf};
 
-pub(crate) use model::Network;
 pub(crate) use model::{
     Access, Asked, BasicAuth, Charset, Content, ErrorTarget, Expires, FileTest, Files, Flag,
     Folder, GzipRules, Kinds, LogUse, Op, Protocol, ProxyPass, ProxyTarget, Rebase, RedirectRule,
@@ -21,6 +20,7 @@ pub(crate) use model::{
     AccessLog, ClientCertificates, Config, HostPattern, Http2Rules, Listen, Location, Locations,
     Log, LogEscape, LogFormat, Matcher, PeerAddr, Timeouts, TlsRules, Trusted, Upstream,
 };
+pub(crate) use model::{FileRules, Links, Listing, ListingFormat, Network, Sibling, Since};
 use trine_config::Problems;
 
 /// Which file is read, and how.

@@ -1,11 +1,13 @@
 //! Files: GET and HEAD for what lies beneath a folder, with conditions and ranges.
 //!
-//! `cache` finds and keeps files, `kind` names their types, `send` brings them to the client. Not here: the rules of
+//! `cache` finds and keeps files, `kind` names their types, `siblings` looks for compressed ones, `listing` lists folders, `send` brings them to the client. Not here: the rules of
 //! conditions and ranges (`conditional`, `range`), or which location a path belongs to.
 
 pub(crate) mod cache;
 mod kind;
+mod listing;
 mod send;
+mod siblings;
 
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
@@ -16,7 +18,7 @@ use smallvec::SmallVec;
 use trine_http1::Request;
 
 use crate::conditional::{Conditions, Validators, Verdict};
-use crate::config::{Files, Folder, Rules};
+use crate::config::{FileRules, Files, Folder, Rules};
 use crate::conn::answer::{finish_body, skips_body};
 use crate::conn::record::Record;
 use crate::conn::reply::{Closing, Reply};
@@ -25,7 +27,7 @@ use crate::engine::Generation;
 use crate::range::{Ranges, ranges};
 use crate::template::Scene;
 use crate::workbench::Workbench;
-use cache::{Entry, Look};
+use cache::{Entry, Look, Shape};
 
 /// File names that are never handed out: sources and databases end up in static folders by mistake.
 const HIDDEN_SUFFIXES: [&[u8]; 3] = [b".py", b".pyc", b".sqlite3"];
@@ -120,6 +122,7 @@ pub(crate) fn find(files: &Files, rules: &Rules, scene: &Scene<'_>) -> Found {
     let (root, rest) = place(&files.folder, scene);
     let cache = &scene.conn.engine.files;
     let now = scene.record.started;
+    let shape = Shape::new(&rules.kinds, &files.how);
     let names: SmallVec<[Vec<u8>; 2]> = if path.ends_with(b"/") || rest.is_empty() {
         files.index.iter().map(|name| name.value(scene)).collect()
     } else {
@@ -132,17 +135,27 @@ pub(crate) fn find(files: &Files, rules: &Rules, scene: &Scene<'_>) -> Found {
                 return Found::Index(name.clone());
             }
             let file = [&rest[..], name].concat();
-            if let Look::File(_) = cache.look(&root, &file, &[], &rules.kinds, now) {
+            if let Look::File(_) = cache.look(&root, &file, &[], &shape, now) {
                 return Found::Index([path, name].concat());
             }
         }
-        cache.look(&root, &rest, &[], &rules.kinds, now)
+        cache.look(&root, &rest, &[], &shape, now)
     } else {
-        cache.look(&root, &rest, &index, &rules.kinds, now)
+        siblings::look(cache, &root, &rest, &index, files, &shape, scene)
     };
     let entry = match look {
         Look::File(entry) => entry,
         Look::Folder => return Found::AddSlash,
+        Look::NoIndex
+            if files.random_index
+                && method != "POST"
+                && let Some(name) = listing::any_file(&root, &rest) =>
+        {
+            return Found::Index([path, &name].concat());
+        }
+        Look::NoIndex if let (Some(listing), "GET" | "HEAD") = (&files.listing, method) => {
+            return Found::Reply(listing::page(&root, &rest, listing, &rules.kinds, scene));
+        }
         Look::NoIndex | Look::Forbidden => {
             let file = cache::shown(&root, &rest);
             tracing::warn!(client = %scene.conn.peer_text, file = %file.display(), "not allowed, or a folder without an index file");
@@ -163,7 +176,8 @@ pub(crate) fn find(files: &Files, rules: &Rules, scene: &Scene<'_>) -> Found {
     if method == "POST" {
         return refusal();
     }
-    match judge(&entry, method, &request, scene.record.visit.error.is_some()) {
+    let as_error = scene.record.visit.error.is_some();
+    match judge(&entry, method, &request, as_error, &files.how) {
         Ok(plan) => Found::File(entry, plan),
         Err(reply) => Found::Reply(reply),
     }
@@ -182,7 +196,7 @@ pub(crate) fn exists(files: &Files, wants_folder: bool, rules: &Rules, scene: &S
         &root,
         &rest[..=end],
         &[],
-        &rules.kinds,
+        &Shape::new(&rules.kinds, &files.how),
         scene.record.started,
     ) {
         Look::File(_) => !wants_folder && !is_folder,
@@ -197,6 +211,7 @@ fn judge(
     method: &str,
     request: &Request<'_>,
     as_error: bool,
+    how: &FileRules,
 ) -> Result<Plan, Reply> {
     if as_error {
         return Ok(Plan::Whole);
@@ -206,23 +221,27 @@ fn judge(
         etag: &entry.etag,
         modified: entry.modified,
     };
-    Ok(match fields.conditions.judge(&validators) {
+    Ok(match fields.conditions.judge(&validators, how.since) {
         Verdict::Failed => return Err(Reply::status(412)),
         Verdict::NotModified => Plan::NotModified,
-        Verdict::Send { range: true } if method == "GET" => match fields.range {
-            None => Plan::Whole,
-            Some(range) => match ranges(range, entry.size) {
-                Ranges::Whole => Plan::Whole,
-                Ranges::Unsatisfiable => {
-                    return Err(Reply::with(
-                        416,
-                        "Content-Range",
-                        format!("bytes */{}", entry.size),
-                    ));
-                }
-                parts => Plan::Parts(parts),
-            },
-        },
+        Verdict::Send { range: true }
+            if method == "GET" && how.max_ranges > 0 && entry.coding.is_none() =>
+        {
+            match fields.range {
+                None => Plan::Whole,
+                Some(range) => match ranges(range, entry.size, how.max_ranges) {
+                    Ranges::Whole => Plan::Whole,
+                    Ranges::Unsatisfiable => {
+                        return Err(Reply::with(
+                            416,
+                            "Content-Range",
+                            format!("bytes */{}", entry.size),
+                        ));
+                    }
+                    parts => Plan::Parts(parts),
+                },
+            }
+        }
         Verdict::Send { .. } => Plan::Whole,
     })
 }

@@ -98,7 +98,7 @@ pub(crate) async fn send(
             status,
             content_type: entry.content_type.as_bytes(),
             length: Some(entry.size),
-            encoded: false,
+            encoded: entry.coding.is_some(),
         };
         compress::coding(gzip, &request, &about)
     });

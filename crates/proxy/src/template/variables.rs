@@ -513,6 +513,11 @@ impl Scene<'_> {
         host
     }
 
+    /// The value of an argument of the request.
+    pub(crate) fn argument(&self, name: &str) -> Option<&[u8]> {
+        argument(self.args(), name)
+    }
+
     fn args(&self) -> Option<&[u8]> {
         match &self.record.visit.args {
             Some(args) => Some(args),

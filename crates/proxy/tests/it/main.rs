@@ -22,6 +22,7 @@ mod nginx_conf;
 mod proxy_protocol;
 mod rates;
 mod retries;
+mod serving;
 mod smuggling;
 mod starting;
 mod tls;

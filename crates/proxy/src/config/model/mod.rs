@@ -4,6 +4,7 @@
 //! filled in, units are in the types, strings with variables are compiled. It is read-only and swapped whole.
 //! `net` has names and addresses, `rules` what holds for a location. Not here: reading files, or anything that is open.
 
+mod files;
 mod limits;
 mod net;
 mod rules;
@@ -15,12 +16,15 @@ use std::time::Duration;
 
 use trine_config::ListenAddr;
 
+pub(crate) use files::{
+    FileRules, Files, Folder, Links, Listing, ListingFormat, Sibling, Siblings, Since,
+};
 pub(crate) use limits::{ConnectionLimits, RateLimit, RequestLimits};
 pub(crate) use net::{HostPattern, Network, PeerAddr, Trusted};
 pub(crate) use rules::{
-    Access, AddedHeader, BasicAuth, Charset, Content, ErrorPage, ErrorTarget, Expires, Files,
-    Folder, GzipRules, Kinds, LimitExcept, LogUse, Protocol, ProxyPass, ProxyTarget, Rebase,
-    RedirectRule, RedirectStyle, RequestFields, Return, ReturnBody, Rules, TryFiles, TryLast, Who,
+    Access, AddedHeader, BasicAuth, Charset, Content, ErrorPage, ErrorTarget, Expires, GzipRules,
+    Kinds, LimitExcept, LogUse, Protocol, ProxyPass, ProxyTarget, Rebase, RedirectRule,
+    RedirectStyle, RequestFields, Return, ReturnBody, Rules, TryFiles, TryLast, Who,
 };
 
 pub(crate) use script::{Asked, FileTest, Flag, Op, Rewrite, Test};

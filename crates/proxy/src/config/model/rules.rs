@@ -7,6 +7,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::files::Files;
 use super::limits::{ConnectionLimits, RateLimit, RequestLimits};
 use super::net::{Network, Trusted};
 use super::{LogFormat, Op, RealIp};
@@ -111,29 +112,6 @@ pub(crate) enum Content {
     Status,
     /// There is nothing.
     Nothing,
-}
-
-/// A folder that is served.
-#[derive(Debug, Clone)]
-pub(crate) struct Files {
-    pub(crate) folder: Folder,
-    /// What stands for a folder.
-    pub(crate) index: Vec<Template>,
-    /// An index file is found by an internal redirect, so that another location may serve it.
-    pub(crate) index_redirects: bool,
-    /// Dot files and sources are never handed out.
-    pub(crate) hides: bool,
-}
-
-/// How a path becomes a file.
-#[derive(Debug, Clone)]
-pub(crate) enum Folder {
-    /// The whole path lies beneath it.
-    Root(Template),
-    /// What follows the location's own `strip` bytes lies beneath it.
-    Alias { folder: Template, strip: usize },
-    /// The template is the file itself (`alias` with captures).
-    Whole(Template),
 }
 
 /// Files that are looked for one after another.

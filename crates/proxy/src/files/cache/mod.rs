@@ -4,25 +4,25 @@
 //! leads out. The folder itself is opened by its path each time: a link to it may be switched by a deploy.
 //! Not here: answering with what was found.
 
+mod open;
+
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use nix::fcntl::OFlag;
 use trine_http1::write_header;
-use trine_sys::file::{open_beneath, open_dir, pread};
+use trine_sys::file::pread;
 
 use crate::compress;
-use crate::config::{GzipRules, Kinds};
+use crate::config::{FileRules, GzipRules, Kinds, Links};
 use crate::conn::reply::write_number;
 
 /// How long what was found is believed.
@@ -45,6 +45,78 @@ pub(crate) struct Cache {
     uses: Cell<u64>,
 }
 
+/// What makes one file several answers.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Shape<'a> {
+    pub(crate) kinds: &'a Kinds,
+    pub(crate) etag: bool,
+    /// Parts of it may be asked for.
+    pub(crate) ranges: bool,
+    pub(crate) links: Links,
+    /// It is a compressed one beside the file that was asked for.
+    pub(crate) coding: Option<Ready>,
+    /// It depends on what the client accepts.
+    pub(crate) varies: bool,
+}
+
+/// How a ready-made file is compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ready {
+    Br,
+    Zstd,
+    Gzip,
+}
+
+impl Ready {
+    /// As it is called in fields.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Br => "br",
+            Self::Zstd => "zstd",
+            Self::Gzip => "gzip",
+        }
+    }
+
+    /// What follows the plain file's name.
+    pub(crate) fn ending(self) -> &'static str {
+        match self {
+            Self::Br => ".br",
+            Self::Zstd => ".zst",
+            Self::Gzip => ".gz",
+        }
+    }
+}
+
+impl<'a> Shape<'a> {
+    pub(crate) fn new(kinds: &'a Kinds, how: &FileRules) -> Self {
+        Self {
+            kinds,
+            etag: how.etag,
+            ranges: how.max_ranges > 0,
+            links: how.links,
+            coding: None,
+            varies: false,
+        }
+    }
+
+    /// Tells it from the other shapes of the same file.
+    fn mark(&self) -> u8 {
+        let coding = match self.coding {
+            None => 0,
+            Some(Ready::Br) => 1,
+            Some(Ready::Zstd) => 2,
+            Some(Ready::Gzip) => 3,
+        };
+        let links = match self.links {
+            Links::All => 0,
+            Links::OwnersOnly => 1,
+            Links::None => 2,
+        };
+        let flag = |flag: bool, bit: u8| u8::from(flag) << bit;
+        coding | links << 2 | flag(self.etag, 4) | flag(self.ranges, 5) | flag(self.varies, 6)
+    }
+}
+
 /// An open file, as it was when it was looked at.
 #[derive(Debug)]
 pub(crate) struct Entry {
@@ -53,6 +125,8 @@ pub(crate) struct Entry {
     pub(crate) modified: SystemTime,
     pub(crate) etag: Vec<u8>,
     pub(crate) content_type: String,
+    /// It is compressed already.
+    pub(crate) coding: Option<Ready>,
     /// ETag and Last-Modified: what a 304 and a 206 also tell.
     pub(crate) validators: Vec<u8>,
     /// Content-Type, Content-Length and ETag: what an error page has.
@@ -99,12 +173,13 @@ impl Cache {
         root: &Path,
         rest: &[u8],
         index: &[&[u8]],
-        kinds: &Kinds,
+        shape: &Shape<'_>,
         now: Instant,
     ) -> Look {
         let mut key = self.key.borrow_mut();
         key.clear();
-        key.extend_from_slice(&kinds.fingerprint.to_ne_bytes());
+        key.extend_from_slice(&shape.kinds.fingerprint.to_ne_bytes());
+        key.push(shape.mark());
         key.extend_from_slice(root.as_os_str().as_bytes());
         key.push(0);
         key.extend_from_slice(rest);
@@ -116,7 +191,7 @@ impl Cache {
                 return Look::File(Rc::clone(entry));
             }
         }
-        match find(root, rest, index) {
+        match open::find(root, rest, index, shape.links) {
             Ok((fd, name, meta)) => {
                 if let Some(entry) = known
                     && entry.identity == Identity::of(&meta)
@@ -124,7 +199,7 @@ impl Cache {
                     entry.checked.set(now);
                     return Look::File(entry);
                 }
-                let entry = Rc::new(Entry::new(fd, kinds.of(&name), &meta, now));
+                let entry = Rc::new(Entry::new(fd, &name, shape, &meta, now));
                 entry.used.set(self.uses.get());
                 self.keep(key.clone(), Rc::clone(&entry));
                 Look::File(entry)
@@ -214,73 +289,21 @@ impl Cache {
     }
 }
 
-/// Opens what `rest` stands for: a file, or a folder's index file.
-fn find(
-    root: &Path,
-    rest: &[u8],
-    index: &[&[u8]],
-) -> Result<(File, Vec<u8>, std::fs::Metadata), Look> {
-    let root = open_dir(root).map_err(look_at)?;
-    if !rest.is_empty() && !rest.ends_with(b"/") {
-        let (file, meta) = open(&root, rest)?;
-        return if meta.is_file() {
-            Ok((file, rest.to_vec(), meta))
-        } else if meta.is_dir() {
-            Err(Look::Folder)
-        } else {
-            // Pipes, sockets and devices are nobody's business.
-            Err(Look::Missing)
-        };
-    }
-    for index in index {
-        let name = [rest, index].concat();
-        match open(&root, &name) {
-            Ok((file, meta)) if meta.is_file() => return Ok((file, name, meta)),
-            Ok(_) | Err(Look::Missing) => {}
-            Err(look) => return Err(look),
-        }
-    }
-    let folder = if rest.is_empty() {
-        Ok(())
-    } else {
-        open(&root, rest).map(drop)
-    };
-    Err(folder.err().unwrap_or(Look::NoIndex))
-}
-
-fn open(root: &OwnedFd, rest: &[u8]) -> Result<(File, std::fs::Metadata), Look> {
-    // Without O_NONBLOCK a pipe without a writer would hold up the whole core; `open_beneath` sees to that.
-    let fd = open_beneath(
-        root,
-        OsStr::from_bytes(rest),
-        OFlag::O_RDONLY | OFlag::O_NOCTTY,
-    )
-    .map_err(look_at)?;
-    let file = File::from(fd);
-    let meta = file.metadata().map_err(Look::Trouble)?;
-    Ok((file, meta))
-}
-
-fn look_at(error: io::Error) -> Look {
-    use nix::errno::Errno;
-    match error.raw_os_error().map(Errno::from_raw) {
-        // EXDEV and ELOOP: a link leads out of the folder, or round in circles. ENXIO: a socket.
-        Some(
-            Errno::ENOENT
-            | Errno::ENOTDIR
-            | Errno::EXDEV
-            | Errno::ELOOP
-            | Errno::ENAMETOOLONG
-            | Errno::ENXIO
-            | Errno::EINVAL,
-        ) => Look::Missing,
-        Some(Errno::EACCES | Errno::EPERM) => Look::Forbidden,
-        _ => Look::Trouble(error),
-    }
-}
-
 impl Entry {
-    fn new(file: File, content_type: String, meta: &std::fs::Metadata, now: Instant) -> Self {
+    fn new(
+        file: File,
+        name: &[u8],
+        shape: &Shape<'_>,
+        meta: &std::fs::Metadata,
+        now: Instant,
+    ) -> Self {
+        let name = match shape.coding {
+            Some(coding) => name
+                .strip_suffix(coding.ending().as_bytes())
+                .unwrap_or(name),
+            None => name,
+        };
+        let content_type = shape.kinds.of(name);
         // Whole seconds, as HTTP dates are; a time before 1970 is as good as none.
         let seconds = u64::try_from(meta.mtime()).unwrap_or(0);
         let modified = UNIX_EPOCH + Duration::from_secs(seconds);
@@ -288,7 +311,21 @@ impl Entry {
         // Writing to a String cannot fail. The form is nginx's.
         let _ = write!(etag, "\"{seconds:x}-{:x}\"", meta.size());
         let mut validators = Vec::new();
-        write_header(&mut validators, b"ETag", etag.as_bytes());
+        if shape.etag {
+            write_header(&mut validators, b"ETag", etag.as_bytes());
+        } else {
+            etag.clear();
+        }
+        if let Some(coding) = shape.coding {
+            write_header(
+                &mut validators,
+                b"Content-Encoding",
+                coding.name().as_bytes(),
+            );
+        }
+        if shape.varies {
+            validators.extend_from_slice(b"Vary: Accept-Encoding\r\n");
+        }
         let mut page = Vec::new();
         write_header(&mut page, b"Content-Type", content_type.as_bytes());
         write_number(&mut page, b"Content-Length", meta.size());
@@ -297,13 +334,16 @@ impl Entry {
         write_header(&mut validators, b"Last-Modified", date.as_bytes());
         let mut fields = page.clone();
         write_header(&mut fields, b"Last-Modified", date.as_bytes());
-        fields.extend_from_slice(b"Accept-Ranges: bytes\r\n");
+        if shape.ranges {
+            fields.extend_from_slice(b"Accept-Ranges: bytes\r\n");
+        }
         Self {
             fd: file.into(),
             size: meta.size(),
             modified,
             etag: etag.into_bytes(),
             content_type,
+            coding: shape.coding,
             validators,
             page,
             fields,

@@ -7,7 +7,8 @@ use std::os::unix::fs::symlink;
 fn check(cache: &Cache, root: &Path, rest: &str, later: u64, want: &str) {
     let now = Instant::now() + Duration::from_secs(later);
     let kinds = Kinds::built_in();
-    let got = match cache.look(root, rest.as_bytes(), &[b"index.html"], &kinds, now) {
+    let shape = Shape::new(&kinds, &FileRules::nginx());
+    let got = match cache.look(root, rest.as_bytes(), &[b"index.html"], &shape, now) {
         Look::File(entry) => String::from_utf8_lossy(&cache.body(&entry).unwrap()).into_owned(),
         Look::Trouble(error) => format!("Trouble {error}"),
         look => format!("{look:?}"),
@@ -43,7 +44,7 @@ fn looks() {
     check("a.txt/x", "Missing");
     check("out", "Missing");
     check("etc/passwd", "Missing");
-    check("loop", "Missing");
+    check("loop", "Forbidden");
     check("pipe", "Missing");
     check("../secret", "Missing");
     check(&"x".repeat(300), "Missing");

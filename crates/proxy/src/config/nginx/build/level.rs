@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::super::tree::Directive;
 use super::super::units;
+use super::files::FileLevel;
 use super::guard::GuardLevel;
 use super::limits::LimitLevel;
 use super::proxy::ProxyLevel;
@@ -45,6 +46,7 @@ pub(super) struct Level {
     pub(super) expires: Option<Expires>,
     pub(super) gzips: bool,
     pub(super) gzip: GzipRules,
+    pub(super) files: FileLevel,
     pub(super) guard: GuardLevel,
     pub(super) limits: LimitLevel,
     pub(super) logs: Vec<LogUse>,
@@ -92,6 +94,7 @@ impl Level {
                 http10: false,
                 proxied: false,
             },
+            files: FileLevel::new(),
             guard: GuardLevel::default(),
             limits: LimitLevel::new(),
             logs: Vec::new(),
@@ -137,6 +140,7 @@ impl Level {
             types: None,
             default_type: "application/octet-stream".to_owned(),
             charset: Charset::Named("utf-8".to_owned()),
+            files: FileLevel::house(),
             timeouts,
             ..Self::new(prefix)
         }
@@ -167,6 +171,7 @@ impl Builder<'_> {
         for directive in block {
             self.apply_one(level, &mut own, directive);
         }
+        self.apply_files(&mut level.files, block);
         self.apply_guard(&mut level.guard, block);
         self.apply_limits(&mut level.limits, block);
         self.apply_proxy(&mut level.proxy, block);

@@ -188,6 +188,9 @@ impl Builder<'_> {
                         index: level.index.clone(),
                         index_redirects: false,
                         hides: true,
+                        random_index: level.files.random_index(),
+                        listing: level.files.listing(),
+                        how: level.files.how(&level.gzip),
                     }));
                 }
                 "alias" => folder = self.alias(directive, matcher),
@@ -206,6 +209,9 @@ impl Builder<'_> {
             index: level.index.clone(),
             index_redirects: true,
             hides: self.is_house(),
+            random_index: level.files.random_index(),
+            listing: level.files.listing(),
+            how: level.files.how(&level.gzip),
         };
         let has_folder =
             level.has_root || matches!(files.folder, Folder::Alias { .. } | Folder::Whole(_));

@@ -3,6 +3,7 @@
 //! `level` is what one block hands down to those in it, `server` and `location` make servers and locations, `proxy`
 //! what goes on to upstreams, `maps` the tables. Not here: which directives exist and where (`table`, `check`).
 
+mod files;
 mod geo;
 mod guard;
 mod level;

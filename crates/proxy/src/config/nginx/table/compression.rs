@@ -16,8 +16,9 @@ pub(super) const ROWS: &[Known] = &[
     works("gzip_http_version", HSL, ONE),
     accepted("gzip_disable", HSL, MORE, "the browsers it is for are gone"),
     accepted("gzip_buffers", HSL, Args::Words(2, 2), MEMORY),
-    refused("gzip_static", HSL, ONE, "not there yet; `gzip_static off`"),
+    works("gzip_static", HSL, ONE),
     refused("gunzip", HSL, FLAG, COMPRESSION),
     refused("brotli", HSLI, FLAG, COMPRESSION),
-    refused("brotli_static", HSL, ONE, COMPRESSION),
+    works("brotli_static", HSL, ONE),
+    works("zstd_static", HSL, ONE),
 ];
