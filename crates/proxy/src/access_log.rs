@@ -271,7 +271,7 @@ fn json(out: &mut Vec<u8>, conn: &Conn, request: Option<Request<'_>>, record: &R
         referer: field("referer"),
         user_agent: field("user-agent"),
         request_id: record.known_id(),
-        upstream: record.upstream.as_ref().map(|peer| peer.name.as_str()),
+        upstream: record.server().map(|peer| peer.name.as_str()),
         connect_ms: record.connected.map(since),
         first_byte_ms: record.first_byte.map(since),
         total_ms: since(Instant::now()),

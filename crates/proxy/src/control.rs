@@ -190,6 +190,12 @@ fn metrics(seen: &Snapshot, generation: u64) -> String {
         )
         .sample(&[], seen.body_bytes);
     metrics
+        .gauge(
+            "trine_proxy_waiting_requests",
+            "Requests that wait for a server to have a connection to spare.",
+        )
+        .sample(&[], seen.waiting_requests);
+    metrics
         .counter(
             "trine_proxy_upstream_failures",
             "Requests that an upstream failed.",

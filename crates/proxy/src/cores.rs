@@ -21,6 +21,7 @@ use crate::config::Config;
 use crate::engine::{Doors, Engine};
 use crate::listen::{self, NewDoor};
 use crate::tls;
+use crate::upstream::fleet::Fleet;
 
 /// What a core is told.
 pub(crate) enum Order {
@@ -45,6 +46,7 @@ pub(crate) struct Setup {
     pub(crate) open: Vec<NewDoor>,
     pub(crate) logs: Vec<Arc<Target>>,
     pub(crate) tls: Arc<[tls::Door]>,
+    pub(crate) fleet: Arc<Fleet>,
     /// How many descriptors it may use; only at the start.
     pub(crate) room: usize,
 }
@@ -55,6 +57,7 @@ pub(crate) struct Snapshot {
     pub(crate) open_connections: u64,
     pub(crate) idle_connections: u64,
     pub(crate) tunnels: u64,
+    pub(crate) waiting_requests: u64,
     pub(crate) open_files: u64,
     pub(crate) connections: u64,
     pub(crate) requests: u64,
@@ -165,9 +168,17 @@ async fn run(setup: Setup, inbox: mpsc::Receiver<Order>) -> io::Result<End> {
         open,
         logs,
         tls,
+        fleet,
         room,
     } = setup;
-    let engine = Engine::new(config, doors, tls, access_log::Writers::new(&logs), room);
+    let engine = Engine::new(
+        config,
+        doors,
+        tls,
+        &fleet,
+        access_log::Writers::new(&logs),
+        room,
+    );
     let mut desk = Desk {
         engine: Rc::clone(&engine),
         open: HashMap::new(),
@@ -244,12 +255,13 @@ impl Desk {
                         open,
                         logs,
                         tls,
+                        fleet,
                         ..
                     },
                 close,
                 done,
             } => {
-                self.engine.apply(config, doors, tls);
+                self.engine.apply(config, doors, tls, &fleet);
                 self.engine.logs.switch(&logs);
                 self.open(open);
                 for number in close {
@@ -305,6 +317,7 @@ impl Desk {
             open_connections: count(engine.deadlines.len()),
             idle_connections: count(engine.deadlines.idle()),
             tunnels: figures.tunnels.get(),
+            waiting_requests: figures.waiting.get(),
             open_files: count(engine.files.len()),
             connections: figures.connections.get(),
             requests: figures.requests.get(),
@@ -323,6 +336,7 @@ impl Snapshot {
         self.open_connections += other.open_connections;
         self.idle_connections += other.idle_connections;
         self.tunnels += other.tunnels;
+        self.waiting_requests += other.waiting_requests;
         self.open_files += other.open_files;
         self.connections += other.connections;
         self.requests += other.requests;

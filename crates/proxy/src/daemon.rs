@@ -27,6 +27,7 @@ use crate::launch::{self, Launch};
 use crate::listen::DoorBook;
 use crate::reload::{self, listeners, status_text};
 use crate::upgrade::Succession;
+use crate::upstream::fleet::Fleet;
 
 /// Starts everything, runs until told to stop, and stops everything.
 pub(crate) async fn run(
@@ -124,6 +125,7 @@ enum Step {
 pub(crate) struct Daemon {
     pub(crate) reading: Reading,
     pub(crate) config: Arc<Config>,
+    pub(crate) fleet: Arc<Fleet>,
     pub(crate) cores: Vec<Core>,
     /// Those that were told by WINCH to finish, while the daemon goes on.
     pub(crate) retiring: Vec<Core>,
@@ -147,12 +149,14 @@ impl Daemon {
     ) -> Result<(Self, mpsc::Receiver<Ask>), Error> {
         let mut book = DoorBook::default();
         let threads = config.threads;
-        let mut prepared = reload::prepare(Arc::new(config), &book, threads, true, &mut inherited)?;
+        let mut prepared =
+            reload::prepare(Arc::new(config), &book, threads, true, None, &mut inherited)?;
         let cores = reload::start(&mut prepared, room_for(threads))?;
         book.commit(&mut prepared.changes);
         let (asks, inbox) = mpsc::channel(16);
         let daemon = Self {
             reading: cli.reading(),
+            fleet: prepared.fleet,
             config: prepared.config,
             cores,
             retiring: Vec::new(),

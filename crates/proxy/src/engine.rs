@@ -14,7 +14,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::access::Guard;
 use crate::access_log;
-use crate::config::{Config, Http2Rules, Listen, PeerAddr, Upstream};
+use crate::config::{Config, Http2Rules, KeepAlive, Listen, PeerAddr, Upstream};
 use crate::conn::record::Record;
 use crate::deadline::Deadlines;
 use crate::files::cache::Cache;
@@ -23,6 +23,7 @@ use crate::stream::Stream;
 use crate::time::{Ids, WallClock};
 use crate::tls::{self, Tls};
 use crate::upstream::Group;
+use crate::upstream::fleet::{Fleet, Squad};
 use crate::upstream::pool::{Peer, add};
 use crate::workbench::Store;
 
@@ -80,6 +81,8 @@ pub(crate) struct Figures {
     pub(crate) body_bytes: Cell<u64>,
     pub(crate) upstream_failures: Cell<u64>,
     pub(crate) accept_failures: Cell<u64>,
+    /// Requests that wait for a server to have a connection to spare.
+    pub(crate) waiting: Cell<u64>,
     /// Switched connections that are open now.
     pub(crate) tunnels: Cell<u64>,
 }
@@ -128,13 +131,13 @@ impl Generation {
                 .or_insert_with(|| Rc::new(Peer::new(addr.clone())));
             Rc::clone(peer)
         };
-        let config = Upstream {
-            name: target.to_owned(),
-            peers: vec![addr],
-            primaries: 1,
-            keepalive: 0,
+        let none = KeepAlive {
+            count: 0,
+            ..KeepAlive::default()
         };
-        let group = Rc::new(Group::new(Arc::new(config), vec![peer]));
+        let config = Upstream::single(target, addr, none);
+        let squad = Squad::new(&config, None);
+        let group = Rc::new(Group::new(Arc::new(config), vec![peer], squad));
         let mut named = self.named.borrow_mut();
         if named.len() >= MOST_NAMED {
             named.clear();
@@ -198,6 +201,7 @@ impl Engine {
         config: Arc<Config>,
         doors: Doors,
         tls: Arc<[tls::Door]>,
+        fleet: &Fleet,
         logs: access_log::Writers,
         room: usize,
     ) -> Rc<Self> {
@@ -224,7 +228,7 @@ impl Engine {
             generation: RefCell::new(Rc::new(empty)),
             peers: RefCell::default(),
         });
-        engine.apply(config, doors, tls);
+        engine.apply(config, doors, tls, fleet);
         engine
     }
 
@@ -234,20 +238,29 @@ impl Engine {
     }
 
     /// Puts a configuration into effect for requests to come. Servers that stay keep their connections.
-    pub(crate) fn apply(&self, config: Arc<Config>, doors: Doors, tls: Arc<[tls::Door]>) {
+    pub(crate) fn apply(
+        &self,
+        config: Arc<Config>,
+        doors: Doors,
+        tls: Arc<[tls::Door]>,
+        fleet: &Fleet,
+    ) {
         let mut peers = self.peers.borrow_mut();
-        let mut keeps: HashMap<PeerAddr, usize> = HashMap::new();
+        let mut keeps: HashMap<PeerAddr, KeepAlive> = HashMap::new();
         for upstream in &config.upstreams {
-            for addr in &upstream.peers {
-                let keep = keeps.entry(addr.clone()).or_default();
-                *keep = upstream.keepalive.max(*keep);
+            for server in &upstream.servers {
+                let keep = keeps.entry(server.addr.clone());
+                let keep = keep.or_insert(upstream.keepalive);
+                if upstream.keepalive.count > keep.count {
+                    *keep = upstream.keepalive;
+                }
             }
         }
         peers.retain(|addr, peer| {
             let stays = keeps.contains_key(addr);
             if !stays {
                 // A link still in use must not come back to it.
-                peer.set_keep(0);
+                peer.retire();
             }
             stays
         });
@@ -257,14 +270,15 @@ impl Engine {
                 .or_insert_with(|| Rc::new(Peer::new(addr)))
                 .set_keep(keep);
         }
-        let groups = config.upstreams.iter().map(|upstream| {
+        let upstreams = config.upstreams.iter().zip(&fleet.squads);
+        let groups = upstreams.map(|(upstream, squad)| {
             let servers = upstream
-                .peers
+                .servers
                 .iter()
-                .filter_map(|addr| peers.get(addr))
+                .filter_map(|server| peers.get(&server.addr))
                 .map(Rc::clone)
                 .collect();
-            Rc::new(Group::new(Arc::clone(upstream), servers))
+            Rc::new(Group::new(Arc::clone(upstream), servers, Arc::clone(squad)))
         });
         let groups = groups.collect();
         *self.generation.borrow_mut() = Rc::new(Generation {

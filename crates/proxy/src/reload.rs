@@ -19,6 +19,7 @@ use crate::invoke;
 use crate::limit::zone;
 use crate::listen::{Changes, DoorBook, NewDoor};
 use crate::tls;
+use crate::upstream::fleet::Fleet;
 
 /// A configuration that is ready to be put into effect.
 pub(crate) struct Prepared {
@@ -26,6 +27,7 @@ pub(crate) struct Prepared {
     pub(crate) logs: Vec<Arc<Target>>,
     /// In the order of [`Config::listens`].
     pub(crate) tls: Arc<[tls::Door]>,
+    pub(crate) fleet: Arc<Fleet>,
     pub(crate) changes: Changes,
 }
 
@@ -35,6 +37,7 @@ pub(crate) fn prepare(
     book: &DoorBook,
     cores: usize,
     fresh: bool,
+    fleet: Option<&Fleet>,
     inherited: &mut Inherited,
 ) -> Result<Prepared, Error> {
     let tls = tls::doors(&config).map_err(Error::Tls)?;
@@ -43,6 +46,7 @@ pub(crate) fn prepare(
         .prepare(&config, cores, fresh, inherited)
         .map_err(Error::listen)?;
     Ok(Prepared {
+        fleet: Fleet::new(&config, fleet),
         config,
         logs,
         tls: tls.into(),
@@ -86,6 +90,7 @@ impl Prepared {
             open,
             logs: self.logs.clone(),
             tls: Arc::clone(&self.tls),
+            fleet: Arc::clone(&self.fleet),
             room,
         }
     }
@@ -196,11 +201,19 @@ impl Daemon {
             self.serve_again(Arc::new(config)).map_err(told)?;
         } else {
             let (config, cores) = (Arc::new(config), self.cores.len());
-            let mut prepared =
-                prepare(config, &self.book, cores, false, &mut self.inherited).map_err(told)?;
+            let mut prepared = prepare(
+                config,
+                &self.book,
+                cores,
+                false,
+                Some(&self.fleet),
+                &mut self.inherited,
+            )
+            .map_err(told)?;
             self.book.commit(&mut prepared.changes);
             apply(&mut prepared, &self.cores).await;
             self.config = prepared.config;
+            self.fleet = prepared.fleet;
         }
         self.succession.move_pidfile(self.config.pidfile.as_deref());
         if !restart.is_empty() {
@@ -233,10 +246,18 @@ impl Daemon {
     /// Starts cores again on the sockets that are open.
     fn serve_again(&mut self, config: Arc<Config>) -> Result<(), Error> {
         let threads = config.threads;
-        let mut prepared = prepare(config, &self.book, threads, true, &mut self.inherited)?;
+        let mut prepared = prepare(
+            config,
+            &self.book,
+            threads,
+            true,
+            Some(&self.fleet),
+            &mut self.inherited,
+        )?;
         self.cores = start(&mut prepared, room_for(threads))?;
         self.book.commit(&mut prepared.changes);
         self.config = prepared.config;
+        self.fleet = prepared.fleet;
         self.publish_cores();
         Ok(())
     }

@@ -26,6 +26,7 @@ const CASES: &[(&str, &str)] = &[
     ("sites", include_str!("differential/sites.txt")),
     ("rewriting", include_str!("differential/rewriting.txt")),
     ("access", include_str!("differential/access.txt")),
+    ("balancing", include_str!("differential/balancing.txt")),
     ("limits", include_str!("differential/limits.txt")),
     ("tables", include_str!("differential/tables.txt")),
     ("serving", include_str!("differential/serving.txt")),

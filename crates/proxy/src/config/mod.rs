@@ -17,8 +17,9 @@ pub(crate) use model::{
     TryLast, Who,
 };
 pub(crate) use model::{
-    AccessLog, ClientCertificates, Config, HostPattern, Http2Rules, Listen, Location, Locations,
-    Log, LogEscape, LogFormat, Matcher, PeerAddr, Timeouts, TlsRules, Trusted, Upstream,
+    AccessLog, ClientCertificates, Config, HostPattern, Http2Rules, KeepAlive, Listen, Location,
+    Locations, Log, LogEscape, LogFormat, Matcher, Method, NextUpstream, PeerAddr, Timeouts,
+    TlsRules, Trusted, Upstream, UpstreamServer,
 };
 pub(crate) use model::{FileRules, Links, Listing, ListingFormat, Network, Sibling, Since};
 use trine_config::Problems;

@@ -69,8 +69,8 @@ fn everything() {
     );
     assert_eq!(config.upstreams.len(), 2);
     assert_eq!(
-        config.upstreams[0].peers,
-        [PeerAddr::Unix("/etc/run/app.sock".into())]
+        config.upstreams[0].servers[0].addr,
+        PeerAddr::Unix("/etc/run/app.sock".into())
     );
     assert_eq!(config.upstreams[1].name, "127.0.0.1:9000");
     assert!(config.trusted.unix && config.trusted.networks.len() == 1);
@@ -81,7 +81,7 @@ fn defaults() {
     let config = testing::config(APP);
     assert!(config.access_logs.is_empty() && config.control.is_none() && config.threads >= 1);
     assert_eq!(config.timeouts.keepalive.as_secs(), 75);
-    assert_eq!(config.upstreams[0].keepalive, 64);
+    assert_eq!(config.upstreams[0].keepalive.count, 64);
     for off in ["off", "none", "false"] {
         assert!(
             testing::config(&format!("access_log: {off}\n{APP}"))

@@ -29,7 +29,8 @@ use crate::route::{self, Found, host};
 use crate::stream::Stream;
 use crate::tls;
 use crate::upstream::Group;
-use crate::upstream::forward::target;
+use crate::upstream::fleet::Fleet;
+use crate::upstream::request::target;
 
 /// What is asked.
 #[derive(Debug)]
@@ -52,7 +53,8 @@ pub(crate) fn explain(
     question: &Question,
 ) -> Result<String, String> {
     let door: Arc<[Option<usize>]> = vec![Some(question.listen)].into();
-    let engine = Engine::new(config, door, doors, Writers::new(&[]), 64);
+    let fleet = Fleet::new(&config, None);
+    let engine = Engine::new(config, door, doors, &fleet, Writers::new(&[]), 64);
     let generation = engine.generation();
     let (stream, _other) = tokio::net::UnixStream::pair().map_err(|error| error.to_string())?;
     let stream = generation
@@ -298,7 +300,12 @@ impl Telling<'_> {
     }
 
     fn upstream(&mut self, pass: &ProxyPass, group: &Group, config: &Config, record: &Record) {
-        let peers: Vec<_> = group.config.peers.iter().map(ToString::to_string).collect();
+        let peers: Vec<_> = group
+            .config
+            .servers
+            .iter()
+            .map(|server| server.addr.to_string())
+            .collect();
         self.say(
             "upstream",
             format!("{}: {}", group.config.name, peers.join(", ")),

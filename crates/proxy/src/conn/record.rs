@@ -4,7 +4,7 @@
 
 use std::net::IpAddr;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
 
@@ -64,6 +64,17 @@ pub(crate) struct Limited {
     pub(crate) rate: Option<u64>,
 }
 
+/// A server that failed a request.
+#[derive(Debug)]
+pub(crate) struct Attempt {
+    pub(crate) server: Rc<Peer>,
+    /// Its own, or the one that stands for how it failed.
+    pub(crate) status: u16,
+    pub(crate) connect: Option<Duration>,
+    pub(crate) header: Option<Duration>,
+    pub(crate) response: Duration,
+}
+
 /// Collected while a request is served.
 #[derive(Debug)]
 pub(crate) struct Record {
@@ -86,6 +97,12 @@ pub(crate) struct Record {
     pub(crate) request_bytes: u64,
     /// The upstream's own status; 0 without an answer.
     pub(crate) upstream_status: u16,
+    /// When its present attempt began, once there was another one before.
+    pub(crate) attempted: Option<Instant>,
+    /// Attempts before the last one.
+    pub(crate) earlier: Vec<Attempt>,
+    /// Time spent waiting for a server to have a connection to spare.
+    pub(crate) queued: Duration,
     pub(crate) visit: Visit,
     pub(crate) limited: Limited,
     id: std::cell::OnceCell<[u8; 32]>,
@@ -105,10 +122,50 @@ impl Record {
             body_spent: false,
             request_bytes: 0,
             upstream_status: 0,
+            attempted: None,
+            earlier: Vec::new(),
+            queued: Duration::ZERO,
             visit: Visit::default(),
             limited: Limited::default(),
             id: std::cell::OnceCell::new(),
         }
+    }
+
+    /// The server that was asked last.
+    pub(crate) fn server(&self) -> Option<&Rc<Peer>> {
+        let earlier = || self.earlier.last().map(|attempt| &attempt.server);
+        self.upstream.as_ref().or_else(earlier)
+    }
+
+    /// A server is asked.
+    pub(crate) fn attempt(&mut self, server: &Rc<Peer>) {
+        self.upstream = Some(Rc::clone(server));
+        self.connected = None;
+        self.first_byte = None;
+        self.upstream_status = 0;
+        self.attempted = Some(Instant::now());
+    }
+
+    /// The server that was asked last has failed; `told`: the log is to have it.
+    pub(crate) fn attempt_failed(&mut self, status: u16, told: bool) {
+        let Some(server) = self.upstream.clone() else {
+            return;
+        };
+        let begun = self.attempted.unwrap_or(self.started);
+        let since = |at: Option<Instant>| at.map(|at| at.saturating_duration_since(begun));
+        if told {
+            self.earlier.push(Attempt {
+                server,
+                status,
+                connect: since(self.connected),
+                header: since(self.first_byte),
+                response: begun.elapsed(),
+            });
+        }
+        self.upstream = None;
+        self.connected = None;
+        self.first_byte = None;
+        self.upstream_status = 0;
     }
 
     /// The request's id, made when it is first asked for.

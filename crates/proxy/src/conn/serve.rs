@@ -292,10 +292,7 @@ fn report(conn: &Conn, bench: &Workbench, record: &Record, upstream: &str, fault
     let method = request.method();
     let target = request.target().escape_ascii();
     let cause = trine_service::exit::chain(fault);
-    let server = record
-        .upstream
-        .as_ref()
-        .map_or("none", |peer| peer.name.as_str());
+    let server = record.server().map_or("none", |peer| peer.name.as_str());
     let after_ms = Instant::now().duration_since(record.started).as_millis();
     match fault.blame() {
         Blame::Nobody => {}

@@ -2,6 +2,7 @@
 //!
 //! `variables` has the names and their values. Not here: where templates stand.
 
+mod attempts;
 pub(crate) mod geo;
 mod map;
 pub(crate) mod split;

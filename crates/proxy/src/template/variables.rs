@@ -9,6 +9,7 @@ use trine_http1::{Request, Response};
 use trine_sys::net::{self, SockAddr};
 
 use super::Names;
+use super::attempts::{self, Told};
 use crate::config::{Config, Content, Files, Folder};
 use crate::conn::Conn;
 use crate::conn::record::Record;
@@ -83,11 +84,7 @@ pub(super) enum Variable {
     Connection,
     ConnectionRequests,
     Http2,
-    UpstreamAddr,
-    UpstreamStatus,
-    UpstreamConnectTime,
-    UpstreamHeaderTime,
-    UpstreamResponseTime,
+    Upstream(Told),
     Completion,
     LimitRequests,
     LimitConnections,
@@ -151,11 +148,18 @@ const NAMED: &[(&str, Variable)] = &[
     ("pid", Variable::Pid),
     ("nginx_version", Variable::Version),
     ("connection", Variable::Connection),
-    ("upstream_addr", Variable::UpstreamAddr),
-    ("upstream_status", Variable::UpstreamStatus),
-    ("upstream_connect_time", Variable::UpstreamConnectTime),
-    ("upstream_header_time", Variable::UpstreamHeaderTime),
-    ("upstream_response_time", Variable::UpstreamResponseTime),
+    ("upstream_addr", Variable::Upstream(Told::Addr)),
+    ("upstream_status", Variable::Upstream(Told::Status)),
+    ("upstream_queue_time", Variable::Upstream(Told::Queued)),
+    (
+        "upstream_connect_time",
+        Variable::Upstream(Told::ConnectTime),
+    ),
+    ("upstream_header_time", Variable::Upstream(Told::HeaderTime)),
+    (
+        "upstream_response_time",
+        Variable::Upstream(Told::ResponseTime),
+    ),
     ("request_completion", Variable::Completion),
     ("https", Variable::Https),
     ("ssl_server_name", Variable::TlsServerName),
@@ -426,20 +430,7 @@ impl Variable {
                 let tls = conn.stream.tls().is_some();
                 out.extend_from_slice(if tls { b"h2" } else { b"h2c" });
             }
-            Self::UpstreamAddr => match &record.upstream {
-                Some(peer) => out.extend_from_slice(peer.name.as_bytes()),
-                None => return false,
-            },
-            Self::UpstreamStatus => match record.upstream_status {
-                0 => return false,
-                status => push_number(out, u64::from(status)),
-            },
-            Self::UpstreamConnectTime => return since(out, record, record.connected),
-            Self::UpstreamHeaderTime => return since(out, record, record.first_byte),
-            Self::UpstreamResponseTime => {
-                let ended = record.upstream.as_ref().map(|_| Instant::now());
-                return since(out, record, ended);
-            }
+            Self::Upstream(what) => return attempts::write(out, *what, record),
             Self::Completion => {
                 if record.status != 0 && record.status != 499 {
                     out.extend_from_slice(b"OK");
@@ -614,12 +605,6 @@ fn seconds(out: &mut Vec<u8>, from: Instant, to: Instant) {
     let time = to.saturating_duration_since(from);
     // Writing to a Vec cannot fail.
     let _ = write!(out, "{}.{:03}", time.as_secs(), time.subsec_millis());
-}
-
-fn since(out: &mut Vec<u8>, record: &Record, at: Option<Instant>) -> bool {
-    let Some(at) = at else { return false };
-    seconds(out, record.started, at);
-    true
 }
 
 #[cfg(test)]

@@ -1,109 +1,233 @@
-//! Connections to upstream servers: idle ones, or new ones until the connect timeout is over.
+//! Connections to upstream servers: an idle one of the server that was chosen, else a new one, else the next server.
 //!
 //! A full backlog of a Unix socket (EAGAIN) means busy, not broken; a socket that nobody answers on right now may
-//! belong to a server that is being replaced. Both are tried again. Not here: what is sent on the connection.
+//! belong to a server that is being replaced. Both are tried again for a while. When every server has all the
+//! connections it may have, the request waits in line. Not here: what is sent on the connection.
 
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::io;
-use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use tokio::net::{TcpStream, UnixStream};
 
-use super::Group;
 use super::fault::Fault;
-use super::pool::{Link, Peer, add};
-use crate::config::PeerAddr;
+use super::pool::{Link, add};
+use super::retry::{Lost, Retries};
+use super::{Group, NoSeat, Seat, Trip};
+use crate::config::{PeerAddr, ProxyPass};
+use crate::conn::record::Record;
 use crate::conn::{Conn, Interrupted};
 use crate::stream::Stream;
 
 /// Pauses between two rounds over all servers.
 const FIRST_PAUSE: Duration = Duration::from_millis(2);
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
+/// How long nobody may listen until that counts as the answer: a server is replaced faster.
+const REPLACEMENT: Duration = Duration::from_secs(5);
 
-/// The servers, beginning with the one whose turn it is; those for emergencies come last.
-fn in_turn(group: &Group, turn: usize) -> impl Iterator<Item = &Rc<Peer>> + Clone {
-    let (primaries, backups) = group.peers.split_at(group.config.primaries);
-    let first = primaries.iter().cycle().skip(turn).take(primaries.len());
-    first.chain(backups)
+/// What a search for a connection needs.
+pub(crate) struct Search<'a> {
+    pub(crate) conn: &'a Conn,
+    pub(crate) group: &'a Group,
+    pub(crate) pass: &'a ProxyPass,
+    /// When the whole request is too late, and how long it was given.
+    pub(crate) limit: Option<(Instant, Duration)>,
+    /// When the first server was chosen.
+    pub(crate) begun: Instant,
 }
 
-/// Finds a connection: an idle one, else a new one, beginning with the server whose turn it is. `limit` is when the
-/// whole request is too late. `fresh` leaves the idle ones alone.
-pub(crate) async fn link(
-    conn: &Conn,
-    group: &Group,
-    timeout: Duration,
-    limit: Option<Instant>,
-    fresh: bool,
-) -> Result<Link, Fault> {
-    let turn = group.turn();
-    if !fresh && let Some(link) = in_turn(group, turn).find_map(Peer::take) {
-        return Ok(link);
+/// A connection, and whose it is.
+pub(crate) struct Found {
+    pub(crate) link: Link,
+    pub(crate) index: usize,
+}
+
+impl Search<'_> {
+    /// Finds a connection. `fresh` leaves the idle ones alone.
+    pub(crate) async fn link(
+        &self,
+        trip: &mut Trip,
+        retries: &mut Retries<'_>,
+        record: &mut Record,
+        fresh: bool,
+    ) -> Result<Found, Fault> {
+        let seat = if self.group.squad.line.is_empty() {
+            self.group.pick(trip)
+        } else {
+            // Others were here before.
+            Err(NoSeat::Full)
+        };
+        let seat = match seat {
+            Ok(seat) => match self.idle(seat, fresh, record.started) {
+                Ok(found) => return Ok(found),
+                Err(seat) => Ok(seat),
+            },
+            Err(why) => Err(why),
+        };
+        Box::pin(self.connect(seat, trip, retries, record, fresh)).await
     }
-    Box::pin(connect(conn, group, turn, timeout, limit)).await
-}
 
-async fn connect(
-    conn: &Conn,
-    group: &Group,
-    turn: usize,
-    timeout: Duration,
-    limit: Option<Instant>,
-) -> Result<Link, Fault> {
-    let order = in_turn(group, turn);
-    let last = RefCell::new(None);
-    let rounds = async {
-        let give_up = Instant::now() + timeout;
-        let mut pause = FIRST_PAUSE;
-        loop {
-            for peer in order.clone() {
-                match tokio::time::timeout(timeout, open(&peer.addr)).await {
-                    Ok(Ok(stream)) => {
-                        add(&peer.figures.connects, 1);
-                        return Some(peer.link(stream, false));
-                    }
-                    Ok(Err(error)) => _ = last.replace(Some(error)),
-                    Err(_) => _ = last.take(),
-                }
+    /// An idle connection of the server.
+    fn idle(&self, seat: Seat, fresh: bool, now: Instant) -> Result<Found, Seat> {
+        let peer = &self.group.peers[seat.index];
+        let link = if fresh { None } else { peer.take(now) };
+        match link {
+            Some(mut link) => {
+                link.ticket = seat.ticket;
+                let index = seat.index;
+                Ok(Found { link, index })
             }
-            let hopeless = last
-                .borrow()
-                .as_ref()
-                .is_none_or(|error| !passes_soon(error));
-            if hopeless || Instant::now() + pause >= give_up {
-                return None;
-            }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
+            None => Err(seat),
         }
-    };
-    match conn.within(limit, true, rounds).await {
-        Ok(Some(link)) => return Ok(link),
-        Ok(None) => {}
-        Err(Interrupted::Late) => return Err(Fault::Total(Duration::ZERO)),
-        Err(Interrupted::Gone(source)) => {
-            return Err(Fault::ClientGone {
+    }
+
+    async fn connect(
+        &self,
+        first: Result<Seat, NoSeat>,
+        trip: &mut Trip,
+        retries: &mut Retries<'_>,
+        record: &mut Record,
+        fresh: bool,
+    ) -> Result<Found, Fault> {
+        let work = self.rounds(first, trip, retries, record, fresh);
+        let limit = self.limit.map(|(limit, _)| limit);
+        match self.conn.within(limit, true, work).await {
+            Ok(done) => done,
+            Err(Interrupted::Late) => Err(Fault::Total(
+                self.limit.map(|(_, given)| given).unwrap_or_default(),
+            )),
+            Err(Interrupted::Gone(source)) => Err(Fault::ClientGone {
                 while_: "a connection was made",
                 source,
-            });
+            }),
         }
     }
-    for peer in &group.peers {
-        add(&peer.figures.failures, 1);
+
+    /// Tries servers until one accepts, none is left, or it takes too long.
+    async fn rounds(
+        &self,
+        first: Result<Seat, NoSeat>,
+        trip: &mut Trip,
+        retries: &mut Retries<'_>,
+        record: &mut Record,
+        fresh: bool,
+    ) -> Result<Found, Fault> {
+        let Self { group, pass, .. } = *self;
+        let timeout = pass.connect_timeout;
+        let begun = Instant::now();
+        let mut pause = FIRST_PAUSE;
+        let mut next = first;
+        let mut failed: Option<Fault> = None;
+        loop {
+            let seat = match next {
+                Ok(seat) => seat,
+                Err(NoSeat::Full) => self.wait_in_line(trip, record).await?,
+                Err(NoSeat::None) => {
+                    let Some(fault) = failed.take() else {
+                        return Err(Fault::NoLive);
+                    };
+                    let patience = match &fault {
+                        Fault::Busy(_) => timeout,
+                        Fault::Connect(error) if passes_soon(error) => timeout.min(REPLACEMENT),
+                        _ => return Err(fault),
+                    };
+                    let waited = begun.elapsed();
+                    if !retries.may_wait(self.begun.elapsed()) || waited + pause >= patience {
+                        return Err(fault);
+                    }
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                    trip.begin_again();
+                    retries.new_round();
+                    failed = Some(fault);
+                    next = group.pick(trip);
+                    continue;
+                }
+            };
+            let seat = match self.idle(seat, fresh, record.started) {
+                Ok(found) => return Ok(found),
+                Err(seat) => seat,
+            };
+            let Seat { index, ticket } = seat;
+            let peer = &group.peers[index];
+            record.attempt(peer);
+            let fault = match tokio::time::timeout(timeout, open(&peer.addr)).await {
+                Ok(Ok(stream)) => {
+                    add(&peer.figures.connects, 1);
+                    let mut link = peer.link(stream, false);
+                    link.ticket = ticket;
+                    return Ok(Found { link, index });
+                }
+                Ok(Err(error)) if error.kind() == io::ErrorKind::WouldBlock => Fault::Busy(timeout),
+                Ok(Err(error)) => Fault::Connect(error),
+                Err(_) => Fault::ConnectTimeout(timeout),
+            };
+            drop(ticket);
+            record.attempt_failed(fault.status(), !trip.is_again());
+            trip.mark(index);
+            // A full backlog is no failure, and one that is seen again in another round is the same one.
+            if !matches!(fault, Fault::Busy(_)) && !trip.is_again() {
+                group.failed(index);
+            }
+            let lost = match &fault {
+                Fault::ConnectTimeout(_) => Lost::ConnectTimeout,
+                _ => Lost::Connect,
+            };
+            let again = retries.again(lost, false, self.begun.elapsed());
+            next = if again {
+                tracing::debug!(server = %peer.name, "trying another server: {fault}");
+                group.pick(trip)
+            } else {
+                Err(NoSeat::None)
+            };
+            failed = Some(fault);
+        }
     }
-    Err(match last.take() {
-        None => Fault::ConnectTimeout(timeout),
-        Some(error) if error.kind() == io::ErrorKind::WouldBlock => Fault::Busy(timeout),
-        Some(error) => Fault::Connect(error),
-    })
+
+    /// Waits until a server has a connection to spare.
+    async fn wait_in_line(&self, trip: &mut Trip, record: &mut Record) -> Result<Seat, Fault> {
+        let Self { group, .. } = *self;
+        let Some(queue) = group.config.queue else {
+            return group.pick(trip).map_err(|_| Fault::NoLive);
+        };
+        let Some(place) = group.squad.line.join(queue.most) else {
+            return Err(Fault::QueueFull(queue.most));
+        };
+        let waiting = place.until(|| match group.pick(trip) {
+            Ok(seat) => Some(Ok(seat)),
+            Err(NoSeat::Full) => None,
+            Err(NoSeat::None) => Some(Err(Fault::NoLive)),
+        });
+        let counted = Counted::new(&self.conn.engine.figures.waiting);
+        let began = Instant::now();
+        let seat = tokio::time::timeout(queue.timeout, waiting).await;
+        record.queued += began.elapsed();
+        drop(counted);
+        seat.map_err(|_| Fault::QueueTimeout(queue.timeout))?
+    }
 }
 
-/// Whether it is worth waiting: the backlog is full, or nobody listens right now.
+/// One more for as long as it lives.
+struct Counted<'a>(&'a Cell<u64>);
+
+impl<'a> Counted<'a> {
+    fn new(count: &'a Cell<u64>) -> Self {
+        add(count, 1);
+        Self(count)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.set(self.0.get().saturating_sub(1));
+    }
+}
+
+/// Whether it is worth waiting: nobody listens right now.
 fn passes_soon(error: &io::Error) -> bool {
     matches!(
         error.kind(),
-        io::ErrorKind::WouldBlock | io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound
+        io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound
     )
 }
 
@@ -119,7 +243,7 @@ async fn open(addr: &PeerAddr) -> io::Result<Stream> {
 
 /// Counts a request on a link.
 pub(crate) fn count(link: &Link) {
-    let figures = &Rc::clone(link.peer()).figures;
+    let figures = &link.peer().figures;
     add(&figures.requests, 1);
     add(&figures.reused, u64::from(link.reused));
 }

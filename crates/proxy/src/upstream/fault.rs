@@ -34,6 +34,17 @@ pub(crate) enum Fault {
     ConnectTimeout(Duration),
     #[error("it is busy: its backlog stayed full for {0:?}")]
     Busy(Duration),
+    #[error(
+        "no live upstreams: every server is down, was tried, or has all the connections it may have"
+    )]
+    NoLive,
+    #[error("{0} requests wait for a server already, which is as many as may")]
+    QueueFull(usize),
+    #[error("no server had a connection to spare within {0:?}")]
+    QueueTimeout(Duration),
+    /// An answer that sends the request to another server, if there is one.
+    #[error("it answered {0}")]
+    Unwanted(u16),
     #[error("it closed the connection before the request was sent")]
     Unsent(#[source] io::Error),
     #[error("it closed the connection without an answer")]
@@ -76,13 +87,16 @@ impl Fault {
             Self::BodyTimeout(_) | Self::ClientSendTimeout(_) => 408,
             Self::Body(error) => error.status(),
             Self::BodyTooLarge { .. } => 413,
-            Self::Intercepted(status) => *status,
+            Self::Intercepted(status) | Self::Unwanted(status) => *status,
             Self::Busy(_) => 503,
             Self::Total(_)
             | Self::ConnectTimeout(_)
             | Self::SendTimeout(_)
             | Self::ReadTimeout(_) => 504,
             Self::Connect(_)
+            | Self::NoLive
+            | Self::QueueFull(_)
+            | Self::QueueTimeout(_)
             | Self::Unsent(_)
             | Self::Unanswered(_)
             | Self::Head(_)
@@ -103,6 +117,10 @@ impl Fault {
             Self::Total(_) => Blame::Limits,
             Self::Intercepted(_) => Blame::Nobody,
             Self::Connect(_)
+            | Self::NoLive
+            | Self::QueueFull(_)
+            | Self::QueueTimeout(_)
+            | Self::Unwanted(_)
             | Self::ConnectTimeout(_)
             | Self::Busy(_)
             | Self::Unsent(_)

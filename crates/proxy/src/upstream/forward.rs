@@ -2,31 +2,28 @@
 //!
 //! Not here: the rules for trying again (see `retry`), and answers of our own when all fails (see `conn`).
 
-use std::borrow::Cow;
 use std::ops::Range;
 use std::time::Instant;
 
-use trine_http1::{BodyLength, Request, Version, write_header, write_status_line};
+use trine_http1::{BodyLength, Version, write_header, write_status_line};
 
-use super::Group;
 use super::codec::Codec;
-use super::connect;
+use super::connect::{self, Found, Search};
 use super::exchange::{Clock, Exchange, Upload, clear_answer};
-use super::fault::Fault;
-use super::head::{self, Facts};
+use super::fault::{Blame, Fault};
+use super::head::{self};
 use super::pool::{Link, add};
 use super::relay::{Dress, Relay};
 use super::retry::{Lost, Retries};
 use super::tunnel;
-use crate::config::{Protocol, ProxyPass, Rebase, RequestFields, Rules};
+use super::{Group, Trip};
+use crate::config::{ProxyPass, Rules};
 use crate::conn::body::ClientBody;
 use crate::conn::record::Record;
 use crate::conn::reply::{self, Closing};
 use crate::conn::{Conn, Ending};
 use crate::engine::Generation;
 use crate::headers::response_field_passes;
-use crate::route::path;
-use crate::template::Scene;
 use crate::workbench::Workbench;
 
 /// Forwards the request whose head is on the bench to a server of `group`. An error leaves the client without an
@@ -75,116 +72,62 @@ pub(crate) async fn forward(
         held,
     };
     let retries = job.write(bench, record);
-    job.run(bench, &mut body, retries, record).await
+    let trip = job.trip(bench, record);
+    job.run(bench, &mut body, (retries, trip), record).await
 }
 
 /// What stays the same over all attempts.
-struct Job<'a> {
-    conn: &'a Conn,
-    group: &'a Group,
-    pass: &'a ProxyPass,
-    rules: &'a Rules,
-    generation: &'a Generation,
+pub(super) struct Job<'a> {
+    pub(super) conn: &'a Conn,
+    pub(super) group: &'a Group,
+    pub(super) pass: &'a ProxyPass,
+    pub(super) rules: &'a Rules,
+    pub(super) generation: &'a Generation,
     /// The whole body, if it came together with the head.
-    held: Option<Range<usize>>,
-    expects_continue: bool,
-    sent_as: BodyLength,
+    pub(super) held: Option<Range<usize>>,
+    pub(super) expects_continue: bool,
+    pub(super) sent_as: BodyLength,
 }
 
 impl Job<'_> {
-    /// Writes the head that the upstream gets.
-    fn write(&self, bench: &mut Workbench, record: &Record) -> Retries {
-        match self.pass.protocol {
-            Protocol::Http1 => self.write_http1(bench, record),
-        }
-        let request = bench.head.on(bench.input.all());
-        Retries::new(method(record, &request), self.held.is_some())
-    }
-
-    fn write_http1(&self, bench: &mut Workbench, record: &Record) {
-        let Workbench {
-            input,
-            head,
-            request: out,
-            ..
-        } = bench;
-        let request = head.on(input.all());
-        let Self {
-            conn, group, pass, ..
-        } = *self;
-        let config = &self.generation.config;
-        let method = method(record, &request);
-        let target = target(pass, record, &request);
-        let close = group.config.keepalive == 0;
-        match &pass.fields {
-            RequestFields::Forwarded => {
-                let real_ip = record.real_ip.map(|addr| addr.to_string());
-                let facts = Facts {
-                    peer: &conn.peer_text,
-                    real_ip: real_ip.as_deref().unwrap_or(&conn.peer_text),
-                    trusted: conn.peer.is_trusted(&config.trusted),
-                    port: conn.port,
-                    scheme: conn.scheme(),
-                    id: record.id(&conn.engine),
-                    now: conn.engine.time.now(),
-                    body: self.sent_as,
-                    upgrade: head::wanted_upgrade(&request),
-                    close,
-                };
-                head::write(out, method, &target, &request, &facts);
-            }
-            RequestFields::Set(fields) => {
-                let scene = Scene {
-                    conn,
-                    request: Some(request),
-                    record,
-                    config,
-                    answer: None,
-                    sent: b"",
-                    captures: None,
-                };
-                let order = head::Order {
-                    fields,
-                    underscores: config.servers[record.visit.server].underscores,
-                    body: self.sent_as,
-                    close,
-                };
-                head::write_set(out, method, &target, &request, &order, &scene);
-            }
-        }
-    }
-
     async fn run(
         &self,
         bench: &mut Workbench,
         body: &mut ClientBody,
-        mut retries: Retries,
+        (mut retries, mut trip): (Retries<'_>, Trip),
         record: &mut Record,
     ) -> Result<Ending, Fault> {
         let limit = self.limit(record);
         let head_length = bench.request.len();
         let mut asked_for_body = !self.expects_continue || self.held.is_some();
         let mut fresh = false;
+        let mut failed = None;
+        let search = Search {
+            conn: self.conn,
+            group: self.group,
+            pass: self.pass,
+            limit,
+            begun: record.started,
+        };
         loop {
-            let found = connect::link(
-                self.conn,
-                self.group,
-                self.pass.connect_timeout,
-                limit.map(|limit| limit.0),
-                fresh,
-            )
-            .await;
-            let link = found.map_err(|fault| match (fault, limit) {
-                (Fault::Total(_), Some((_, given))) => Fault::Total(given),
-                (fault, _) => fault,
-            })?;
+            let found = search
+                .link(&mut trip, &mut retries, record, fresh)
+                .await
+                .map_err(|fault| match (fault, failed.take()) {
+                    (Fault::NoLive, Some(before)) => before,
+                    (fault, _) => fault,
+                });
+            let Found { link, index } = found?;
             connect::count(&link);
-            record.upstream = Some(link.peer().clone());
-            record.connected = Some(if link.reused {
-                record.started
+            if link.reused {
+                if !record.earlier.is_empty() {
+                    record.attempt(link.peer());
+                }
+                record.connected = Some(record.attempted.unwrap_or(record.started));
             } else {
-                Instant::now()
-            });
+                record.connected = Some(Instant::now());
+            }
+            record.upstream = Some(link.peer().clone());
             if !asked_for_body {
                 asked_for_body = true;
                 self.conn.send(reply::CONTINUE).await?;
@@ -205,30 +148,52 @@ impl Job<'_> {
                 clock: Clock::new(limit),
                 head_at: 0,
             };
-            let lost = match exchange.answer().await {
+            let done = match exchange.answer().await {
                 Ok(()) => {
-                    let (ending, reusable) = self.answered(&mut exchange, &link, record).await?;
+                    self.answered(&mut exchange, &link, &mut retries, record)
+                        .await
+                }
+                Err(fault) => Err(fault),
+            };
+            let fault = match done {
+                Ok((ending, reusable)) => {
+                    self.group.answered(index);
                     if reusable {
                         link.give_back(record.first_byte.unwrap_or(record.started));
                     }
                     return Ok(ending);
                 }
-                // Closed while it was idle: nobody's failure.
-                Err(fault @ Fault::Unsent(_)) => (Lost::Unsent, fault),
-                Err(fault) => {
-                    add(&link.peer().figures.failures, 1);
-                    match fault {
-                        Fault::Unanswered(_) => (Lost::Unanswered, fault),
-                        fault => return Err(fault),
+                Err(fault) => fault,
+            };
+            let unwanted = matches!(fault, Fault::Unwanted(_));
+            let told = record.status != 0 || (record.first_byte.is_some() && !unwanted);
+            let lost = match lost(&fault) {
+                Some(lost) if !told => lost,
+                // The client has seen something of this answer, or the fault is another's.
+                _ => {
+                    if fault.blame() == Blame::Upstream {
+                        add(&link.peer().figures.failures, 1);
                     }
+                    return Err(fault);
                 }
             };
-            if !retries.again(lost.0, link.reused) {
-                return Err(lost.1);
+            // Closed while it was idle: nobody's failure. Nor is an answer that only sends on.
+            let idle = matches!(lost, Lost::Unsent | Lost::Unanswered) && link.reused;
+            if !idle && !matches!(lost, Lost::Status(403 | 404)) {
+                self.group.failed(index);
+            }
+            record.attempt_failed(fault.status(), lost != Lost::Unsent);
+            let decided = matches!(lost, Lost::Status(_));
+            if !decided && !retries.again(lost, link.reused, record.started.elapsed()) {
+                return Err(fault);
+            }
+            if lost != Lost::Unsent && self.group.peers.len() > 1 {
+                trip.mark(index);
             }
             // What may have been seen once is not entrusted to another old connection.
-            fresh |= lost.0 == Lost::Unanswered;
-            tracing::debug!(upstream = %link.peer().name, reused = link.reused, "trying again: {}", lost.1);
+            fresh |= lost == Lost::Unanswered;
+            tracing::debug!(upstream = %link.peer().name, reused = link.reused, "trying again: {fault}");
+            failed = (!decided).then_some(fault);
         }
     }
 
@@ -255,11 +220,13 @@ impl Job<'_> {
         &self,
         exchange: &mut Exchange<'_>,
         link: &Link,
+        retries: &mut Retries<'_>,
         record: &mut Record,
     ) -> Result<(Ending, bool), Fault> {
         let conn = self.conn;
         let version = exchange.bench.head.on(exchange.bench.input.all()).version();
         while exchange.head().is_interim() {
+            record.first_byte = Some(Instant::now());
             if exchange.head().status() == 103 && version == Version::Http11 {
                 write_interim(exchange);
                 conn.send(&exchange.bench.out).await?;
@@ -272,6 +239,11 @@ impl Job<'_> {
         record.first_byte = Some(Instant::now());
         let status = exchange.head().status();
         record.upstream_status = status;
+        if self.pass.next.has_status(status)
+            && retries.again(Lost::Status(status), false, record.started.elapsed())
+        {
+            return Err(Fault::Unwanted(status));
+        }
         if self.pass.intercepts_errors
             && status >= 300
             && record.visit.error.is_none()
@@ -359,47 +331,17 @@ impl Job<'_> {
     }
 }
 
-/// The method that goes on.
-fn method<'a>(record: &Record, request: &Request<'a>) -> &'a str {
-    if record.visit.as_get {
-        "GET"
-    } else {
-        request.method()
-    }
-}
-
-/// The request target that goes on.
-pub(crate) fn target<'a>(
-    pass: &ProxyPass,
-    record: &'a Record,
-    request: &Request<'a>,
-) -> Cow<'a, [u8]> {
-    let visit = &record.visit;
-    if let Some(uri) = &visit.upstream_uri {
-        return Cow::Borrowed(uri);
-    }
-    let query = visit.args.as_deref().or(request.query());
-    let query = query.filter(|query| !query.is_empty());
-    let path = match &pass.rebase {
-        Rebase::Keep if !visit.moved => return head::origin_form(request),
-        Rebase::Replace { with, strip } if !visit.rewritten => {
-            let mut path = with.as_bytes().to_vec();
-            let rest = visit.path.get(*strip..).unwrap_or_default();
-            path::encode(rest, &mut path);
-            path
-        }
-        Rebase::Keep | Rebase::Replace { .. } => {
-            let mut path = Vec::new();
-            path::encode(&visit.path, &mut path);
-            path
-        }
-    };
-    let mut target = path;
-    if let Some(query) = query {
-        target.push(b'?');
-        target.extend_from_slice(query);
-    }
-    Cow::Owned(target)
+/// How a server has failed, if another one may do better.
+fn lost(fault: &Fault) -> Option<Lost> {
+    Some(match fault {
+        Fault::Unsent(_) => Lost::Unsent,
+        Fault::Unanswered(_) => Lost::Unanswered,
+        Fault::CutHead => Lost::CutHead,
+        Fault::SendTimeout(_) | Fault::ReadTimeout(_) => Lost::Timeout,
+        Fault::Head(_) => Lost::BadHead,
+        Fault::Unwanted(status) => Lost::Status(*status),
+        _ => return None,
+    })
 }
 
 /// The head of an interim answer, for the client.

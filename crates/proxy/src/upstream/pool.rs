@@ -5,13 +5,11 @@
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use crate::config::PeerAddr;
+use super::fleet::Ticket;
+use crate::config::{KeepAlive, PeerAddr};
 use crate::stream::{Glance, Stream};
-
-/// Idle connections older than this are closed: many servers close theirs after a minute or so.
-const IDLE_LIMIT: Duration = Duration::from_secs(60);
 
 /// A server, with this core's connections to it. It outlives a reload that keeps the address.
 pub(crate) struct Peer {
@@ -19,7 +17,7 @@ pub(crate) struct Peer {
     /// As it is written in logs.
     pub(crate) name: String,
     idle: RefCell<Vec<Idle>>,
-    keep: Cell<usize>,
+    keep: Cell<KeepAlive>,
     pub(crate) figures: Figures,
 }
 
@@ -27,6 +25,15 @@ pub(crate) struct Peer {
 struct Idle {
     stream: Stream,
     since: Instant,
+    age: Age,
+}
+
+/// What a connection has been through.
+#[derive(Debug, Clone, Copy)]
+struct Age {
+    born: Instant,
+    /// Requests that it has served.
+    served: u32,
 }
 
 /// What happened with a server so far.
@@ -52,6 +59,9 @@ pub(crate) struct Link {
     peer: Rc<Peer>,
     /// It has served a request before, so the server may have closed it meanwhile.
     pub(crate) reused: bool,
+    /// Held for as long as the connection is in use, where connections are counted.
+    pub(crate) ticket: Option<Ticket>,
+    age: Age,
 }
 
 impl Peer {
@@ -61,15 +71,24 @@ impl Peer {
             addr,
             name,
             idle: RefCell::default(),
-            keep: Cell::new(0),
+            keep: Cell::new(KeepAlive {
+                count: 0,
+                ..KeepAlive::default()
+            }),
             figures: Figures::default(),
         }
     }
 
     /// Idle connections beyond `keep` are closed, now and later.
-    pub(crate) fn set_keep(&self, keep: usize) {
+    pub(crate) fn set_keep(&self, keep: KeepAlive) {
         self.keep.set(keep);
-        self.idle.borrow_mut().truncate(keep);
+        self.idle.borrow_mut().truncate(keep.count);
+    }
+
+    /// None is kept from now on.
+    pub(crate) fn retire(&self) {
+        let keep = self.keep.get();
+        self.set_keep(KeepAlive { count: 0, ..keep });
     }
 
     pub(crate) fn idle(&self) -> usize {
@@ -82,13 +101,16 @@ impl Peer {
     }
 
     /// The connection that was idle for the shortest time and is still good.
-    pub(crate) fn take(self: &Rc<Self>) -> Option<Link> {
+    pub(crate) fn take(self: &Rc<Self>, now: Instant) -> Option<Link> {
         let mut idle = self.idle.borrow_mut();
-        while let Some(Idle { stream, .. }) = idle.pop() {
+        let most = self.keep.get().timeout;
+        while let Some(Idle { stream, since, age }) = idle.pop() {
             // Bytes that nobody asked for are as bad as a closed connection.
-            if stream.glance() == Glance::Quiet {
+            if now.saturating_duration_since(since) < most && stream.glance() == Glance::Quiet {
                 drop(idle);
-                return Some(self.link(stream, true));
+                let mut link = self.link(stream, true);
+                link.age = age;
+                return Some(link);
             }
         }
         None
@@ -100,14 +122,20 @@ impl Peer {
             stream: Some(stream),
             peer: Rc::clone(self),
             reused,
+            ticket: None,
+            age: Age {
+                born: Instant::now(),
+                served: 0,
+            },
         }
     }
 
     /// Closes what was idle for too long, or was closed by the server. Returns whether any is left.
     pub(crate) fn sweep(&self, now: Instant) -> bool {
         let mut idle = self.idle.borrow_mut();
+        let most = self.keep.get().timeout;
         idle.retain(|one| {
-            now.duration_since(one.since) < IDLE_LIMIT && one.stream.glance() == Glance::Quiet
+            now.saturating_duration_since(one.since) < most && one.stream.glance() == Glance::Quiet
         });
         !idle.is_empty()
     }
@@ -131,11 +159,21 @@ impl Link {
 
     /// Keeps the connection for another request. Only for one on which nothing is left to be read or written.
     pub(crate) fn give_back(mut self, now: Instant) {
+        let keep = self.peer.keep.get();
+        let mut age = self.age;
+        age.served += 1;
+        let young =
+            age.served < keep.requests && now.saturating_duration_since(age.born) < keep.time;
         let mut idle = self.peer.idle.borrow_mut();
-        if idle.len() < self.peer.keep.get()
+        if young
+            && idle.len() < keep.count
             && let Some(stream) = self.stream.take()
         {
-            idle.push(Idle { stream, since: now });
+            idle.push(Idle {
+                stream,
+                since: now,
+                age,
+            });
         }
     }
 }

@@ -11,6 +11,7 @@ mod asking;
 mod harness;
 
 mod access;
+mod balancing;
 mod changes;
 mod drain;
 mod files;

@@ -154,15 +154,25 @@ fn filetime(path: &Path) -> std::io::Result<()> {
 
 /// Answers every request with what it was asked, so that the comparison sees what went on to the upstream.
 fn application(folder: &Folder) {
-    let listener = UnixListener::bind(folder.join("app.sock")).unwrap();
-    thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            thread::spawn(move || drop(converse(stream)));
-        }
-    });
+    for (name, who) in [
+        ("app.sock", ""),
+        ("pool-1.sock", "one"),
+        ("pool-2.sock", "two"),
+        ("pool-3.sock", "three"),
+        // It breaks off whatever it is asked.
+        ("broken.sock", "broken"),
+    ] {
+        let listener = UnixListener::bind(folder.join(name)).unwrap();
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                thread::spawn(move || drop(converse(stream, who)));
+            }
+        });
+    }
 }
 
-fn converse(mut stream: UnixStream) -> std::io::Result<()> {
+/// `who` is told, and `broken` tells nothing; `fails=NAME` in the target makes that one answer 503.
+fn converse(mut stream: UnixStream, who: &str) -> std::io::Result<()> {
     let mut unread = Vec::new();
     loop {
         let end = loop {
@@ -196,6 +206,9 @@ fn converse(mut stream: UnixStream) -> std::io::Result<()> {
             }
         }
         let body: Vec<u8> = unread.drain(..length).collect();
+        if who == "broken" {
+            return Ok(());
+        }
         let mut words = request.split(' ');
         let (method, target) = (words.next().unwrap_or(""), words.next().unwrap_or(""));
         // The version and the connection's future are each proxy's own affair.
@@ -208,7 +221,14 @@ fn converse(mut stream: UnixStream) -> std::io::Result<()> {
             let rest = &target[start..];
             Some(rest[..rest.find('&').unwrap_or(rest.len())].to_owned())
         };
-        let status = asked("status=").unwrap_or_else(|| "200 OK".to_owned());
+        if !who.is_empty() {
+            text = format!("{who} was asked\n{text}");
+        }
+        let status = if !who.is_empty() && asked("fails=").is_some_and(|fails| fails == who) {
+            "503 Broken".to_owned()
+        } else {
+            asked("status=").unwrap_or_else(|| "200 OK".to_owned())
+        };
         let mut reply = format!(
             "HTTP/1.1 {}\r\nContent-Length: {}\r\n",
             status.replace('+', " "),

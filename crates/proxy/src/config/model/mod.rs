@@ -2,13 +2,14 @@
 //!
 //! Nothing in it has to be interpreted any more: names are resolved to indices, inheritance is resolved, defaults are
 //! filled in, units are in the types, strings with variables are compiled. It is read-only and swapped whole.
-//! `net` has names and addresses, `rules` what holds for a location. Not here: reading files, or anything that is open.
+//! `net` has names and addresses, `rules` what holds for a location, `upstream` where requests go on to. Not here: reading files, or anything that is open.
 
 mod files;
 mod limits;
 mod net;
 mod rules;
 mod script;
+mod upstream;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -25,6 +26,10 @@ pub(crate) use rules::{
     Access, AddedHeader, BasicAuth, Charset, Content, ErrorPage, ErrorTarget, Expires, GzipRules,
     Kinds, LimitExcept, LogUse, Protocol, ProxyPass, ProxyTarget, Rebase, RedirectRule,
     RedirectStyle, RequestFields, Return, ReturnBody, Rules, TryFiles, TryLast, Who,
+};
+
+pub(crate) use upstream::{
+    KeepAlive, Method, NEXT_STATUSES, NextUpstream, Queue, Upstream, UpstreamServer,
 };
 
 pub(crate) use script::{Asked, FileTest, Flag, Op, Rewrite, Test};
@@ -279,17 +284,6 @@ impl Locations {
             (!exact, std::cmp::Reverse(location.matcher.path().len()))
         });
     }
-}
-
-/// Servers that do the same work.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Upstream {
-    pub(crate) name: String,
-    pub(crate) peers: Vec<PeerAddr>,
-    /// Those after this number are asked only when none of the first answers.
-    pub(crate) primaries: usize,
-    /// Idle connections kept for each peer on each core.
-    pub(crate) keepalive: usize,
 }
 
 impl Config {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::files::Files;
 use super::limits::{ConnectionLimits, RateLimit, RequestLimits};
 use super::net::{Network, Trusted};
-use super::{LogFormat, Op, RealIp};
+use super::{LogFormat, NextUpstream, Op, RealIp};
 use crate::pattern::Pattern;
 use crate::template::Template;
 
@@ -246,6 +246,8 @@ pub(crate) struct ProxyPass {
     pub(crate) send_timeout: Duration,
     pub(crate) read_timeout: Duration,
     pub(crate) total_timeout: Option<Duration>,
+    /// When another server is tried.
+    pub(crate) next: NextUpstream,
     /// Errors of the upstream lead to error pages.
     pub(crate) intercepts_errors: bool,
 }

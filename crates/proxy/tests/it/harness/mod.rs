@@ -25,10 +25,15 @@ pub(crate) fn pair() -> (Daemon, Upstream) {
 pub(crate) fn pair_with(top: &str, upstream: &str) -> (Daemon, Upstream) {
     let proxy = Proxy::new();
     let app = Upstream::at(&proxy.path("app.sock"));
+    let servers = if upstream.contains("servers:") {
+        ""
+    } else {
+        "servers: ['unix:app.sock'], "
+    };
     let config = format!(
         "control: proxy.sock\nthreads: 1\naccess_log: {{ path: access.log, format: json }}\n{top}\n\
          servers:\n- listen: 127.0.0.1:0\n  max_body: 1MiB\n  locations: [{{ path: /, proxy: app }}]\n\
-         upstreams:\n  app: {{ servers: ['unix:app.sock'], {upstream} }}\n"
+         upstreams:\n  app: {{ {servers}{upstream} }}\n"
     );
     (proxy.config(&config).start(), app)
 }

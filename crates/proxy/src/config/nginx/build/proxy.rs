@@ -10,7 +10,8 @@ use super::super::tree::Directive;
 use super::upstream::peer_address;
 use super::{Builder, arg, is_on};
 use crate::config::model::{
-    Matcher, Protocol, ProxyPass, ProxyTarget, Rebase, RedirectRule, RequestFields, Upstream,
+    KeepAlive, Matcher, NEXT_STATUSES, NextUpstream, Protocol, ProxyPass, ProxyTarget, Rebase,
+    RedirectRule, RequestFields, Upstream,
 };
 use crate::template::Template;
 
@@ -25,6 +26,7 @@ pub(super) struct ProxyLevel {
     send_timeout: Duration,
     read_timeout: Duration,
     intercepts_errors: bool,
+    next: NextUpstream,
 }
 
 #[derive(Clone)]
@@ -54,6 +56,7 @@ impl ProxyLevel {
             send_timeout: minute,
             read_timeout: minute,
             intercepts_errors: false,
+            next: NextUpstream::default(),
         }
     }
 }
@@ -120,6 +123,12 @@ impl Builder<'_> {
                 "proxy_connect_timeout" => self.patience(directive, &mut level.connect_timeout),
                 "proxy_send_timeout" => self.patience(directive, &mut level.send_timeout),
                 "proxy_read_timeout" => self.patience(directive, &mut level.read_timeout),
+                "proxy_next_upstream" => self.next_upstream(directive, &mut level.next),
+                "proxy_next_upstream_tries" => match first.parse() {
+                    Ok(tries) => level.next.tries = tries,
+                    Err(_) => self.invalid_number(directive),
+                },
+                "proxy_next_upstream_timeout" => self.patience(directive, &mut level.next.within),
                 "proxy_intercept_errors" => level.intercepts_errors = is_on(directive),
                 "proxy_http_version" if !matches!(first, "1.0" | "1.1") => {
                     let message = format!("invalid value \"{first}\"");
@@ -146,6 +155,48 @@ impl Builder<'_> {
         if let Some(time) = self.time(directive) {
             *slot = time;
         }
+    }
+
+    fn next_upstream(&mut self, directive: &Directive, next: &mut NextUpstream) {
+        let NextUpstream { tries, within, .. } = *next;
+        let mut new = NextUpstream {
+            error: false,
+            timeout: false,
+            tries,
+            within,
+            ..NextUpstream::default()
+        };
+        let mut off = false;
+        for word in &directive.args {
+            let status = word
+                .text
+                .strip_prefix("http_")
+                .and_then(|status| status.parse::<u16>().ok());
+            let bit = NEXT_STATUSES
+                .iter()
+                .position(|&known| known != 0 && Some(known) == status);
+            match word.text.as_str() {
+                "error" => new.error = true,
+                "timeout" => new.timeout = true,
+                "invalid_header" => new.invalid_header = true,
+                "non_idempotent" => new.non_idempotent = true,
+                // Stale answers are the cache's matter.
+                "updating" => {}
+                "off" => off = true,
+                text => match bit {
+                    Some(bit) => new.statuses |= 1 << bit,
+                    None => {
+                        let message = format!("invalid value \"{text}\"");
+                        self.wrong(directive, message, "");
+                    }
+                },
+            }
+        }
+        if off {
+            (new.error, new.timeout, new.invalid_header) = (false, false, false);
+            new.statuses = 0;
+        }
+        *next = new;
     }
 
     /// `proxy_pass` in a location.
@@ -239,6 +290,7 @@ impl Builder<'_> {
             send_timeout: level.send_timeout,
             read_timeout: level.read_timeout,
             total_timeout: None,
+            next: level.next,
             intercepts_errors: level.intercepts_errors,
         }
     }
@@ -272,12 +324,12 @@ impl Builder<'_> {
             self.wrong(directive, message, "");
             return None;
         };
-        self.upstreams.push(Upstream {
-            name: target.to_owned(),
-            peers: vec![peer],
-            primaries: 1,
-            keepalive: if self.is_house() { 64 } else { 32 },
-        });
+        let mut keepalive = KeepAlive::default();
+        if self.is_house() {
+            keepalive.count = 64;
+        }
+        self.upstreams
+            .push(Upstream::single(target, peer, keepalive));
         Some(self.upstreams.len() - 1)
     }
 

@@ -4,13 +4,12 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::super::tree::Directive;
+use super::super::units;
 use super::{Builder, arg};
-use crate::config::model::{PeerAddr, Upstream};
-
-/// nginx's default since 1.29.7.
-const KEEPALIVE: usize = 32;
+use crate::config::model::{KeepAlive, Method, PeerAddr, Queue, Upstream, UpstreamServer};
 
 /// `host`, `host:port`, `[::1]:port` or `unix:/path`.
 pub(crate) fn peer_address(text: &str, default_port: u16) -> Option<PeerAddr> {
@@ -43,20 +42,41 @@ impl Builder<'_> {
         if self.upstreams.iter().any(|other| other.name == name) {
             self.wrong(directive, format!("duplicate upstream \"{name}\""), "");
         }
-        let mut keepalive = KEEPALIVE;
+        let mut keepalive = KeepAlive::default();
+        let mut method = Method::RoundRobin;
+        let mut queue = None;
         let (mut primaries, mut backups) = (Vec::new(), Vec::new());
         for inner in directive.block.as_deref().unwrap_or_default() {
             match inner.name.text.as_str() {
                 "server" => {
-                    if let Some((peer, weight, backup)) = self.peer(inner) {
+                    if let Some((server, backup)) = self.upstream_server(inner, &method) {
                         let list = if backup { &mut backups } else { &mut primaries };
-                        list.extend(std::iter::repeat_n(peer, weight));
+                        list.push(server);
                     }
                 }
                 "keepalive" => match arg(inner, 0).parse() {
-                    Ok(count) => keepalive = count,
-                    Err(_) => self.invalid(inner),
+                    Ok(count) => keepalive.count = count,
+                    Err(_) => {
+                        let message = format!(
+                            "invalid value \"{}\" in \"keepalive\" directive",
+                            arg(inner, 0)
+                        );
+                        self.wrong(inner, message, "write how many connections are kept");
+                    }
                 },
+                "keepalive_requests" => match arg(inner, 0).parse() {
+                    Ok(count) => keepalive.requests = count,
+                    Err(_) => self.invalid_number(inner),
+                },
+                "keepalive_time" => keepalive.time = self.time(inner).unwrap_or(keepalive.time),
+                "keepalive_timeout" => {
+                    keepalive.timeout = self.time(inner).unwrap_or(keepalive.timeout);
+                }
+                "least_conn" => method = Method::LeastConn,
+                "ip_hash" => method = Method::IpHash,
+                "hash" => method = self.hash(inner),
+                "random" => method = self.random(inner),
+                "queue" => queue = self.queue(inner),
                 _ => {}
             }
         }
@@ -64,71 +84,142 @@ impl Builder<'_> {
             let message = format!("no servers are inside upstream \"{name}\"");
             self.wrong(directive, message, "");
         }
+        let count = primaries.len();
+        primaries.extend(backups);
         self.upstreams.push(Upstream {
             name,
-            primaries: primaries.len(),
-            peers: interleave(primaries).into_iter().chain(backups).collect(),
+            primaries: count,
+            servers: primaries,
+            method,
             keepalive,
+            queue,
         });
     }
 
-    /// Address, weight, and whether it is for emergencies; `None` for one that is down.
-    fn peer(&mut self, directive: &Directive) -> Option<(PeerAddr, usize, bool)> {
+    /// A server, and whether it is for emergencies.
+    fn upstream_server(
+        &mut self,
+        directive: &Directive,
+        method: &Method,
+    ) -> Option<(UpstreamServer, bool)> {
         let text = arg(directive, 0);
-        let Some(peer) = peer_address(text, 80) else {
+        let Some(addr) = peer_address(text, 80) else {
             let message = format!("invalid host in upstream \"{text}\"");
             self.wrong(directive, message, "write HOST:PORT or unix:/path");
             return None;
         };
-        let (mut weight, mut backup, mut down) = (1, false, false);
+        let mut server = UpstreamServer {
+            text: text.to_owned(),
+            ..UpstreamServer::new(addr)
+        };
+        let mut backup = false;
         for word in directive.args.iter().skip(1) {
             let (key, value) = word.text.split_once('=').unwrap_or((&word.text, ""));
-            match key {
-                "backup" => backup = true,
-                "down" => down = true,
-                "weight" => match value.parse() {
-                    Ok(given @ 1..=256) => weight = given,
-                    _ => {
-                        let message = format!("invalid parameter \"{}\"", word.text);
-                        self.wrong(directive, message, "write a weight from 1 to 256");
+            let number = value.parse::<u32>().ok();
+            let good = match (key, number) {
+                ("backup", _) if value.is_empty() => {
+                    backup = true;
+                    let hashes = !matches!(method, Method::RoundRobin | Method::LeastConn);
+                    if hashes {
+                        let message = "balancing method does not support parameter \"backup\"";
+                        self.wrong(directive, message, "");
                     }
-                },
-                // A server that fails is passed over for the request; resolving is done for each connection.
-                "max_fails" | "fail_timeout" | "resolve" => {}
-                _ => {
-                    let message = format!("invalid parameter \"{}\"", word.text);
-                    self.wrong(directive, message, "it is not supported; remove it");
+                    true
                 }
+                // Without sticky sessions, one that is drained and one that is down get the same.
+                ("down" | "drain", _) if value.is_empty() => {
+                    server.down = true;
+                    true
+                }
+                // A name is looked up whenever a connection is made.
+                ("resolve", _) if value.is_empty() => true,
+                ("weight", Some(weight @ 1..=65535)) => {
+                    server.weight = weight;
+                    true
+                }
+                ("max_fails", Some(number)) => {
+                    server.max_fails = number;
+                    true
+                }
+                ("max_conns", Some(number)) => {
+                    server.max_conns = number;
+                    true
+                }
+                ("fail_timeout" | "slow_start", _) => match units::time(value) {
+                    Some(time) => {
+                        if key == "fail_timeout" {
+                            server.fail_timeout = time;
+                        } else {
+                            server.slow_start = time;
+                        }
+                        true
+                    }
+                    None => false,
+                },
+                _ => false,
+            };
+            if !good {
+                let help = match key {
+                    "weight" => "write a weight from 1 to 65535",
+                    "service" => "SRV records are not looked up; name the port",
+                    "route" => "sticky sessions are not there yet; remove it",
+                    _ => "",
+                };
+                let message = format!("invalid parameter \"{}\"", word.text);
+                self.wrong(directive, message, help);
             }
         }
-        (!down).then_some((peer, weight, backup))
+        Some((server, backup))
     }
-}
 
-/// Spreads what stands several times, so that a heavy server does not get its share in one go.
-fn interleave(list: Vec<PeerAddr>) -> Vec<PeerAddr> {
-    let mut kinds: Vec<(PeerAddr, usize)> = Vec::new();
-    for peer in list {
-        match kinds.iter_mut().find(|(known, _)| *known == peer) {
-            Some((_, count)) => *count += 1,
-            None => kinds.push((peer, 1)),
-        }
-    }
-    let total: usize = kinds.iter().map(|(_, count)| count).sum();
-    // nginx's smooth weighted round robin, played through once.
-    let mut credit = vec![0i64; kinds.len()];
-    let mut out = Vec::with_capacity(total);
-    for _ in 0..total {
-        for (credit, (_, count)) in credit.iter_mut().zip(&kinds) {
-            *credit += i64::try_from(*count).unwrap_or(0);
-        }
-        let Some(best) = (0..kinds.len()).rev().max_by_key(|&index| credit[index]) else {
-            break;
+    fn hash(&mut self, directive: &Directive) -> Method {
+        let key = arg(directive, 0).to_owned();
+        let key = self.template(directive, &key);
+        let consistent = match arg(directive, 1) {
+            "" => false,
+            "consistent" => true,
+            other => {
+                self.wrong(directive, format!("invalid parameter \"{other}\""), "");
+                false
+            }
         };
-        credit[best] -= i64::try_from(total).unwrap_or(0);
-        out.push(kinds[best].0.clone());
+        Method::Hash { key, consistent }
     }
-    out
+
+    fn random(&mut self, directive: &Directive) -> Method {
+        let two = match (arg(directive, 0), arg(directive, 1)) {
+            ("", _) => false,
+            ("two", "" | "least_conn") => true,
+            ("two", other) | (other, _) => {
+                self.wrong(directive, format!("invalid parameter \"{other}\""), "");
+                false
+            }
+        };
+        Method::Random { two }
+    }
+
+    /// `queue NUMBER [timeout=TIME]`.
+    fn queue(&mut self, directive: &Directive) -> Option<Queue> {
+        let Ok(most) = arg(directive, 0).parse() else {
+            self.invalid_number(directive);
+            return None;
+        };
+        let text = arg(directive, 1);
+        let timeout = match text.strip_prefix("timeout=") {
+            _ if text.is_empty() => Some(Duration::from_secs(60)),
+            Some(time) => units::time(time),
+            None => None,
+        };
+        if timeout.is_none() {
+            self.wrong(directive, format!("invalid parameter \"{text}\""), "");
+        }
+        timeout.map(|timeout| Queue { most, timeout })
+    }
+
+    /// What should be a number is none.
+    pub(super) fn invalid_number(&mut self, directive: &Directive) {
+        self.wrong(directive, "invalid number", "");
+    }
 }
 
 #[cfg(test)]
@@ -153,24 +244,5 @@ mod tests {
         check("a b", "none");
         check("app:0", "none");
         check("app:http", "none");
-    }
-
-    #[test]
-    fn weights_are_spread() {
-        let peer = |port| PeerAddr::Name("h".to_owned(), port);
-        let list = vec![
-            peer(1),
-            peer(1),
-            peer(1),
-            peer(1),
-            peer(1),
-            peer(2),
-            peer(3),
-        ];
-        let order: String = interleave(list)
-            .iter()
-            .map(|peer| peer.to_string().pop().unwrap())
-            .collect();
-        assert_eq!(order, "1121311");
     }
 }

@@ -2,14 +2,15 @@
 //!
 //! Not here: what they do (see `config::nginx::build`).
 
+use super::context::UPSTREAM;
 use super::{
     Args, FLAG, HS, HSL, Known, MEMORY, MORE, ONE, ONE_OR_TWO, TUNING, accepted, refused, works,
 };
 
 pub(super) const ROWS: &[Known] = &[
-    works("keepalive_timeout", HSL, ONE_OR_TWO),
-    works("keepalive_requests", HSL, ONE),
-    works("keepalive_time", HSL, ONE),
+    works("keepalive_timeout", HSL | UPSTREAM, ONE_OR_TWO),
+    works("keepalive_requests", HSL | UPSTREAM, ONE),
+    works("keepalive_time", HSL | UPSTREAM, ONE),
     accepted("keepalive_min_timeout", HSL, ONE, TUNING),
     accepted(
         "keepalive_disable",

@@ -58,19 +58,9 @@ pub(super) const ROWS: &[Known] = &[
         FLAG,
         "small bodies are collected, large ones streamed",
     ),
-    accepted(
-        "proxy_next_upstream",
-        HSL,
-        MORE,
-        "what is safe to repeat is repeated",
-    ),
-    accepted("proxy_next_upstream_tries", HSL, ONE, "bounded"),
-    accepted(
-        "proxy_next_upstream_timeout",
-        HSL,
-        ONE,
-        "bounded by the other timeouts",
-    ),
+    works("proxy_next_upstream", HSL, MORE),
+    works("proxy_next_upstream_tries", HSL, ONE),
+    works("proxy_next_upstream_timeout", HSL, ONE),
     accepted("proxy_socket_keepalive", HSL, FLAG, TUNING),
     accepted("proxy_send_lowat", HSL, ONE, TUNING),
     refused(

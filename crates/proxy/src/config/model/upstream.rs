@@ -1,0 +1,176 @@
+//! Upstreams: servers that do the same work, how one is chosen, and when another is tried.
+//!
+//! Not here: choosing (see `upstream::balance`), or what is known about the servers (see `upstream::fleet`).
+
+use std::time::Duration;
+
+use super::PeerAddr;
+use crate::template::Template;
+
+/// Servers that do the same work.
+#[derive(Debug, Clone)]
+pub(crate) struct Upstream {
+    pub(crate) name: String,
+    /// In the order of the file; those for emergencies come last.
+    pub(crate) servers: Vec<UpstreamServer>,
+    /// Those after this number are asked only when none of the first can be.
+    pub(crate) primaries: usize,
+    pub(crate) method: Method,
+    pub(crate) keepalive: KeepAlive,
+    /// Requests wait here while every server has all the connections it may have.
+    pub(crate) queue: Option<Queue>,
+}
+
+/// One of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct UpstreamServer {
+    pub(crate) addr: PeerAddr,
+    /// As it was written: consistent hashing goes by it.
+    pub(crate) text: String,
+    pub(crate) weight: u32,
+    /// So many failures within `fail_timeout` put it aside for `fail_timeout`; 0: never.
+    pub(crate) max_fails: u32,
+    pub(crate) fail_timeout: Duration,
+    /// Connections in use at once, over all cores; 0: any number.
+    pub(crate) max_conns: u32,
+    /// Not asked; it keeps its place in hashes.
+    pub(crate) down: bool,
+    /// How long a server that has recovered takes to get its full share.
+    pub(crate) slow_start: Duration,
+}
+
+/// How a server is chosen.
+#[derive(Debug, Clone)]
+pub(crate) enum Method {
+    RoundRobin,
+    /// The one with the fewest connections for its weight.
+    LeastConn,
+    /// By the first three bytes of the client's IPv4 address, or all of its IPv6 address.
+    IpHash,
+    Hash {
+        key: Template,
+        /// A server that leaves moves only its own keys.
+        consistent: bool,
+    },
+    Random {
+        /// Of two, the one with fewer connections.
+        two: bool,
+    },
+}
+
+/// Connections that are kept for later requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct KeepAlive {
+    /// Idle ones for each server on each core.
+    pub(crate) count: usize,
+    /// Requests that one serves.
+    pub(crate) requests: u32,
+    /// From its beginning.
+    pub(crate) time: Duration,
+    /// How long it may be idle.
+    pub(crate) timeout: Duration,
+}
+
+/// A line of requests that wait for a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Queue {
+    /// More are refused.
+    pub(crate) most: usize,
+    pub(crate) timeout: Duration,
+}
+
+/// When a request goes on to another server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct NextUpstream {
+    pub(crate) error: bool,
+    pub(crate) timeout: bool,
+    pub(crate) invalid_header: bool,
+    /// Even if doing it twice is more than doing it once.
+    pub(crate) non_idempotent: bool,
+    /// Bits in the order of [`NEXT_STATUSES`].
+    pub(crate) statuses: u8,
+    /// Servers that are tried at most; 0: each.
+    pub(crate) tries: u32,
+    /// After this time no other is tried; zero: any time.
+    pub(crate) within: Duration,
+}
+
+/// Statuses that may send a request to another server.
+pub(crate) const NEXT_STATUSES: [u16; 8] = [500, 502, 503, 504, 403, 404, 429, 0];
+
+impl Default for KeepAlive {
+    /// nginx's defaults since 1.29.7.
+    fn default() -> Self {
+        Self {
+            count: 32,
+            requests: 1000,
+            time: Duration::from_secs(3600),
+            timeout: Duration::from_secs(60),
+        }
+    }
+}
+
+impl Default for NextUpstream {
+    fn default() -> Self {
+        Self {
+            error: true,
+            timeout: true,
+            invalid_header: false,
+            non_idempotent: false,
+            statuses: 0,
+            tries: 0,
+            within: Duration::ZERO,
+        }
+    }
+}
+
+impl NextUpstream {
+    /// Whether an answer with this status is a reason.
+    pub(crate) fn has_status(&self, status: u16) -> bool {
+        self.statuses != 0
+            && NEXT_STATUSES
+                .iter()
+                .position(|&known| known == status)
+                .is_some_and(|bit| self.statuses & (1 << bit) != 0)
+    }
+}
+
+impl UpstreamServer {
+    /// With nginx's defaults.
+    pub(crate) fn new(addr: PeerAddr) -> Self {
+        Self {
+            text: addr.to_string(),
+            addr,
+            weight: 1,
+            max_fails: 1,
+            fail_timeout: Duration::from_secs(10),
+            max_conns: 0,
+            down: false,
+            slow_start: Duration::ZERO,
+        }
+    }
+}
+
+impl Upstream {
+    /// A server that stands for itself.
+    pub(crate) fn single(name: &str, addr: PeerAddr, keepalive: KeepAlive) -> Self {
+        Self {
+            name: name.to_owned(),
+            servers: vec![UpstreamServer::new(addr)],
+            primaries: 1,
+            method: Method::RoundRobin,
+            keepalive,
+            queue: None,
+        }
+    }
+
+    /// Whether somebody has to know how many connections each server has.
+    pub(crate) fn is_counted(&self) -> bool {
+        let by_count = matches!(
+            self.method,
+            Method::LeastConn | Method::Random { two: true }
+        );
+        (by_count && self.servers.len() > 1)
+            || self.servers.iter().any(|server| server.max_conns > 0)
+    }
+}

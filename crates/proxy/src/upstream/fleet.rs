@@ -1,0 +1,321 @@
+//! What all cores know together about the servers of upstreams: who failed, how many connections each has, and who
+//! waits for one.
+//!
+//! It outlives a reload for servers that stay in their upstream. All of it is atomics; the rules are nginx's. Not here:
+//! choosing (`balance`), or a core's own connections (`pool`).
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
+use std::time::Instant;
+
+use tokio::sync::Notify;
+
+use crate::config::{Config, PeerAddr, Upstream, UpstreamServer};
+
+/// All upstreams of a configuration, in its order.
+#[derive(Debug)]
+pub(crate) struct Fleet {
+    pub(crate) squads: Vec<Arc<Squad>>,
+}
+
+/// The servers of one upstream.
+#[derive(Debug)]
+pub(crate) struct Squad {
+    name: String,
+    /// Times are counted from here.
+    base: Instant,
+    /// In the order of [`Upstream::servers`].
+    pub(crate) servers: Vec<Arc<Standing>>,
+    pub(crate) line: Arc<Line>,
+}
+
+/// How a server stands.
+#[derive(Debug)]
+pub(crate) struct Standing {
+    addr: PeerAddr,
+    fails: AtomicU32,
+    /// When it failed last, or was tried again after that; milliseconds.
+    checked: AtomicU64,
+    /// When it failed last.
+    failed: AtomicU64,
+    /// When it came back from being aside; 0: it never was.
+    back: AtomicU64,
+    /// Connections in use, over all cores, where somebody asks for them.
+    conns: AtomicU32,
+}
+
+/// Requests that wait until a server has a connection to spare, first come first served.
+#[derive(Debug, Default)]
+pub(crate) struct Line {
+    waiting: AtomicUsize,
+    free: Notify,
+}
+
+/// A connection that counts. Dropping it lets the next request have one.
+#[derive(Debug)]
+pub(crate) struct Ticket {
+    standing: Arc<Standing>,
+    line: Arc<Line>,
+}
+
+impl Fleet {
+    /// For a configuration; what was known before about its servers stays known.
+    pub(crate) fn new(config: &Config, before: Option<&Self>) -> Arc<Self> {
+        let squads = config.upstreams.iter().map(|upstream| {
+            let known = before.and_then(|fleet| {
+                let mut squads = fleet.squads.iter();
+                squads.find(|squad| squad.name == upstream.name)
+            });
+            Squad::new(upstream, known.map(|squad| &**squad))
+        });
+        let squads = squads.collect();
+        Arc::new(Self { squads })
+    }
+}
+
+impl Squad {
+    pub(crate) fn new(upstream: &Upstream, before: Option<&Self>) -> Arc<Self> {
+        let servers = upstream.servers.iter().map(|server| {
+            let known = before.and_then(|squad| {
+                let mut servers = squad.servers.iter();
+                servers.find(|standing| standing.addr == server.addr)
+            });
+            known.map_or_else(|| Arc::new(Standing::new(server.addr.clone())), Arc::clone)
+        });
+        Arc::new(Self {
+            name: upstream.name.clone(),
+            base: before.map_or_else(Instant::now, |squad| squad.base),
+            servers: servers.collect(),
+            line: before.map_or_else(Arc::default, |squad| Arc::clone(&squad.line)),
+        })
+    }
+
+    /// Milliseconds, never 0.
+    pub(crate) fn now(&self) -> u64 {
+        let since = self.base.elapsed().as_millis();
+        u64::try_from(since).unwrap_or(u64::MAX) + 1
+    }
+
+    /// Takes a connection of a server, if it may have one more.
+    pub(crate) fn ticket(&self, index: usize, max_conns: u32) -> Option<Ticket> {
+        let standing = self.servers.get(index)?;
+        let most = if max_conns == 0 { u32::MAX } else { max_conns };
+        let more = |conns| (conns < most).then_some(conns + 1);
+        standing.conns.fetch_update(SeqCst, SeqCst, more).ok()?;
+        Some(Ticket {
+            standing: Arc::clone(standing),
+            line: Arc::clone(&self.line),
+        })
+    }
+}
+
+impl Standing {
+    fn new(addr: PeerAddr) -> Self {
+        Self {
+            addr,
+            fails: AtomicU32::new(0),
+            checked: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+            back: AtomicU64::new(0),
+            conns: AtomicU32::new(0),
+        }
+    }
+
+    pub(crate) fn conns(&self) -> u32 {
+        self.conns.load(Relaxed)
+    }
+
+    pub(crate) fn fails(&self) -> u32 {
+        self.fails.load(Relaxed)
+    }
+
+    /// Whether failures have put it aside.
+    pub(crate) fn is_aside(&self, server: &UpstreamServer, now: u64) -> bool {
+        server.max_fails > 0
+            && self.fails() >= server.max_fails
+            && now.saturating_sub(self.checked.load(Relaxed)) <= millis(server.fail_timeout)
+    }
+
+    /// It was chosen.
+    pub(crate) fn chosen(&self, server: &UpstreamServer, now: u64) {
+        // One that failed is tried by one request; the others wait for how that ends.
+        if self.fails() > 0
+            && now.saturating_sub(self.checked.load(Relaxed)) > millis(server.fail_timeout)
+        {
+            self.checked.store(now, Relaxed);
+        }
+    }
+
+    /// It failed a request. Returns whether that puts it aside.
+    pub(crate) fn failed(&self, server: &UpstreamServer, now: u64) -> bool {
+        let fails = self.fails.fetch_add(1, Relaxed) + 1;
+        self.failed.store(now, Relaxed);
+        self.checked.store(now, Relaxed);
+        server.max_fails > 0 && fails == server.max_fails
+    }
+
+    /// It answered a request.
+    pub(crate) fn answered(&self, server: &UpstreamServer, now: impl FnOnce() -> u64) {
+        let fails = self.fails();
+        if fails == 0 {
+            return;
+        }
+        let was_aside = server.max_fails > 0 && fails >= server.max_fails;
+        let tried_again = self.failed.load(Relaxed) < self.checked.load(Relaxed);
+        if was_aside || tried_again {
+            self.fails.store(0, Relaxed);
+            if was_aside {
+                self.back.store(now(), Relaxed);
+            }
+        }
+    }
+
+    /// How much of its weight counts, in hundredths.
+    pub(crate) fn share(&self, server: &UpstreamServer, now: u64) -> i64 {
+        let back = self.back.load(Relaxed);
+        let slow = millis(server.slow_start);
+        if back == 0 || slow == 0 {
+            return 100;
+        }
+        let part = now.saturating_sub(back).saturating_mul(100) / slow;
+        i64::try_from(part).unwrap_or(100).clamp(1, 100)
+    }
+}
+
+impl Line {
+    /// Whether requests wait; whoever comes now has to wait behind them.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.waiting.load(SeqCst) == 0
+    }
+
+    /// Joins the line, unless `most` are in it.
+    pub(crate) fn join(&self, most: usize) -> Option<Waiting<'_>> {
+        let more = |waiting| (waiting < most).then_some(waiting + 1);
+        self.waiting.fetch_update(SeqCst, SeqCst, more).ok()?;
+        Some(Waiting(self))
+    }
+}
+
+/// A place in the line. Dropping it leaves the line.
+#[derive(Debug)]
+pub(crate) struct Waiting<'a>(&'a Line);
+
+impl Waiting<'_> {
+    /// Tries until it brings something: at once, and then each time that a connection may have become free.
+    pub(crate) async fn until<T>(&self, mut attempt: impl FnMut() -> Option<T>) -> T {
+        loop {
+            let mut free = std::pin::pin!(self.0.free.notified());
+            // From here on nothing that becomes free goes unnoticed.
+            free.as_mut().enable();
+            if let Some(found) = attempt() {
+                return found;
+            }
+            free.await;
+        }
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, SeqCst);
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.standing.conns.fetch_sub(1, SeqCst);
+        if !self.line.is_empty() {
+            self.line.free.notify_one();
+        }
+    }
+}
+
+fn millis(time: std::time::Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn server(max_fails: u32, max_conns: u32) -> UpstreamServer {
+        UpstreamServer {
+            max_fails,
+            max_conns,
+            slow_start: Duration::from_secs(10),
+            ..UpstreamServer::new(PeerAddr::Name("a".to_owned(), 80))
+        }
+    }
+
+    #[test]
+    fn failures_put_aside_for_a_while() {
+        let server = server(2, 0);
+        let standing = Standing::new(server.addr.clone());
+        let aside = |now| standing.is_aside(&server, now);
+        assert!(!standing.failed(&server, 1000));
+        assert!(!aside(1000));
+        // An answer in between does not wash a failure away.
+        standing.answered(&server, || 1500);
+        assert!(standing.failed(&server, 2000));
+        assert!(aside(2001) && aside(12_000) && !aside(12_001));
+        // One request tries it; the others wait for how that ends.
+        standing.chosen(&server, 12_001);
+        assert!(aside(12_002));
+        assert_eq!(standing.share(&server, 12_500), 100);
+        standing.answered(&server, || 12_500);
+        assert!(!aside(12_501) && standing.fails() == 0);
+        assert_eq!(standing.share(&server, 12_500), 1);
+        assert_eq!(standing.share(&server, 17_500), 50);
+        assert_eq!(standing.share(&server, 32_500), 100);
+    }
+
+    #[test]
+    fn max_fails_of_zero_never_puts_aside() {
+        let server = server(0, 0);
+        let standing = Standing::new(server.addr.clone());
+        for now in 1..100 {
+            assert!(!standing.failed(&server, now));
+        }
+        assert!(!standing.is_aside(&server, 100));
+    }
+
+    #[test]
+    fn nobody_gets_more_connections_than_there_are() {
+        let upstream = Upstream {
+            servers: vec![server(1, 2)],
+            ..Upstream::single("a", PeerAddr::Name("a".to_owned(), 80), Default::default())
+        };
+        let squad = Squad::new(&upstream, None);
+        let first = squad.ticket(0, 2);
+        let second = squad.ticket(0, 2);
+        assert!(first.is_some() && second.is_some() && squad.ticket(0, 2).is_none());
+        let waiting = squad.line.join(1).unwrap();
+        assert!(squad.line.join(1).is_none());
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
+        let third = runtime.block_on(async {
+            let (ticket, ()) = tokio::join!(waiting.until(|| squad.ticket(0, 2)), async {
+                tokio::task::yield_now().await;
+                drop(first);
+            });
+            ticket
+        });
+        drop(waiting);
+        assert!(squad.line.is_empty() && squad.servers[0].conns() == 2);
+        drop((second, third));
+        assert_eq!(squad.servers[0].conns(), 0);
+    }
+
+    #[test]
+    fn a_reload_keeps_what_is_known() {
+        let upstream =
+            Upstream::single("a", PeerAddr::Name("a".to_owned(), 80), Default::default());
+        let before = Squad::new(&upstream, None);
+        before.servers[0].failed(&upstream.servers[0], 5);
+        let after = Squad::new(&upstream, Some(&before));
+        assert_eq!(after.servers[0].fails(), 1);
+    }
+}

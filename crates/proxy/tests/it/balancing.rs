@@ -1,0 +1,269 @@
+//! Several servers: who is asked, what is known about those that fail, and who waits when all are busy.
+
+use crate::harness::{Client, Daemon, Proxy, Upstream, pair_with};
+use crate::nginx_conf::{front, start};
+
+/// A daemon with an upstream `app` of the servers `a.sock` and `b.sock`, each with what is said about it.
+fn two(http: &str, a: &str, b: &str, more: &str, server: &str) -> (Daemon, Upstream, Upstream) {
+    let http = format!(
+        "{http} log_format up '$uri [$upstream_addr] [$upstream_status]';\n\
+         upstream app {{ {more} server unix:@dir@/a.sock {a}; server unix:@dir@/b.sock {b}; }}"
+    );
+    let server =
+        format!("access_log @dir@/access.log up; location / {{ proxy_pass http://app; {server} }}");
+    let daemon = start(&http, &server);
+    let a = Upstream::at(&daemon.path("a.sock"));
+    let b = Upstream::at(&daemon.path("b.sock"));
+    (daemon, a, b)
+}
+
+fn client(daemon: &Daemon) -> Client {
+    Client::connect(&front(daemon))
+}
+
+/// Asks, and has whoever is asked answer its name.
+fn ask(daemon: &Daemon, target: &str, a: &Upstream, b: &Upstream) -> &'static str {
+    let mut client = client(daemon);
+    client.send(format!(
+        "GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    ));
+    let (who, mut link) = loop {
+        if let Some(link) = a.try_accept() {
+            break ("a", link);
+        }
+        if let Some(link) = b.try_accept() {
+            break ("b", link);
+        }
+        std::thread::yield_now();
+    };
+    link.read_head();
+    link.write("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok");
+    assert_eq!(client.reply().text(), "ok");
+    who
+}
+
+#[test]
+fn weights_are_kept() {
+    let (daemon, a, b) = two("", "weight=3", "", "", "");
+    let order: String = (0..8).map(|_| ask(&daemon, "/", &a, &b)).collect();
+    assert_eq!(order, "aabaaaba");
+}
+
+#[test]
+fn a_key_keeps_its_server() {
+    let (daemon, a, b) = two("", "", "", "hash $arg_k consistent;", "");
+    let mut seen = std::collections::BTreeSet::new();
+    for key in 0..8 {
+        let first = ask(&daemon, &format!("/?k={key}"), &a, &b);
+        seen.insert(first);
+        assert_eq!(ask(&daemon, &format!("/?k={key}"), &a, &b), first);
+    }
+    assert_eq!(seen.len(), 2, "eight keys go to both");
+}
+
+#[test]
+fn the_least_busy_is_asked() {
+    let (daemon, a, b) = two("", "", "", "least_conn;", "");
+    let mut busy = client(&daemon);
+    busy.get("/held");
+    let mut held = a.accept();
+    held.read_head();
+    for _ in 0..3 {
+        assert_eq!(ask(&daemon, "/", &a, &b), "b");
+    }
+    held.write("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+    assert_eq!(busy.reply().text(), "ok");
+}
+
+#[test]
+fn a_server_that_breaks_off_is_passed_over_and_put_aside() {
+    let (daemon, a, b) = two("", "", "", "", "");
+    let mut one = client(&daemon);
+    one.get("/one");
+    let mut link = a.accept();
+    link.read_head();
+    drop(link);
+    let mut link = b.accept();
+    assert!(link.answer("from b").starts_with("GET /one "));
+    assert_eq!(one.reply().text(), "from b");
+    daemon.wait_file("access.log", "b.sock] [502, 200]");
+    daemon.wait_log("temporarily disabled");
+    for _ in 0..3 {
+        one.get("/again");
+        link.answer("b again");
+        assert_eq!(one.reply().text(), "b again");
+    }
+    a.expect_untouched();
+    // What is not safe to repeat is not repeated, and a lone server left is not spared.
+    one.send("POST /post HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx");
+    link.read_head();
+    drop(link);
+    assert_eq!(one.reply().status, 502);
+    a.expect_untouched();
+}
+
+#[test]
+fn statuses_lead_to_the_next_server() {
+    let (daemon, a, b) = two("", "", "", "", "proxy_next_upstream error http_503;");
+    let mut client = client(&daemon);
+    client.get("/one");
+    let mut link = a.accept();
+    link.read_head();
+    link.write("HTTP/1.1 503 Busy\r\nContent-Length: 4\r\n\r\nbusy");
+    let mut other = b.accept();
+    other.answer("ok");
+    assert_eq!(client.reply().text(), "ok");
+    daemon.wait_file("access.log", "b.sock] [503, 200]");
+    // A POST stays where it is, and its answer is passed on.
+    client.send("POST /post HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx");
+    other.read_head();
+    other.read_exact(1);
+    other.write("HTTP/1.1 503 Busy\r\nContent-Length: 4\r\n\r\nbusy");
+    let reply = client.reply();
+    assert_eq!((reply.status, reply.text()), (503, "busy"));
+}
+
+#[test]
+fn a_silent_server_is_left_for_another() {
+    let (daemon, a, b) = two("", "", "", "", "proxy_read_timeout 200ms;");
+    let mut client = client(&daemon);
+    client.get("/one");
+    let mut link = a.accept();
+    link.read_head();
+    b.accept().answer("ok");
+    assert_eq!(client.reply().text(), "ok");
+    daemon.wait_file("access.log", "b.sock] [504, 200]");
+}
+
+#[test]
+fn off_leads_nowhere() {
+    let (daemon, a, b) = two("", "", "", "", "proxy_next_upstream off;");
+    let mut client = client(&daemon);
+    client.get("/one");
+    let mut link = a.accept();
+    link.read_head();
+    drop(link);
+    assert_eq!(client.reply().status, 502);
+    b.expect_untouched();
+}
+
+#[test]
+fn backups_and_those_that_are_down() {
+    let (daemon, a, b) = two("", "down", "", "", "");
+    for _ in 0..3 {
+        assert_eq!(ask(&daemon, "/", &a, &b), "b");
+    }
+    let (daemon, a, b) = two("", "max_fails=1 fail_timeout=60s", "backup", "", "");
+    assert_eq!(ask(&daemon, "/", &a, &b), "a");
+    let mut client = client(&daemon);
+    client.get("/one");
+    let mut link = a.accept();
+    link.read_head();
+    drop(link);
+    b.accept().answer("backup");
+    assert_eq!(client.reply().text(), "backup");
+    daemon.wait_log("temporarily disabled");
+    assert_eq!(ask(&daemon, "/", &a, &b), "b");
+}
+
+#[test]
+fn no_more_connections_than_are_allowed() {
+    let (daemon, a, b) = two("", "max_conns=1", "max_conns=1", "", "");
+    let mut clients: Vec<_> = (0..3).map(|_| client(&daemon)).collect();
+    clients[0].get("/0");
+    let mut first = a.accept();
+    first.read_head();
+    clients[1].get("/1");
+    let mut second = b.accept();
+    second.read_head();
+    clients[2].get("/2");
+    assert_eq!(clients[2].reply().status, 502);
+    daemon.wait_log("no live upstreams");
+    for (client, link) in clients.iter_mut().zip([&mut first, &mut second]) {
+        link.write("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+        assert_eq!(client.reply().text(), "ok");
+    }
+}
+
+#[test]
+fn a_queue_holds_requests_in_order() {
+    let (daemon, a) = pair_with(
+        "",
+        "servers: ['unix:app.sock max_conns=1'], queue: [2, timeout=1m]",
+    );
+    let mut clients: Vec<_> = (0..4).map(|_| daemon.client()).collect();
+    clients[0].get("/0");
+    let mut link = a.accept();
+    link.read_head();
+    for (number, client) in clients.iter_mut().enumerate().skip(1).take(2) {
+        client.get(&format!("/{number}"));
+        daemon.wait_figure("waiting_requests", number as u64);
+    }
+    clients[3].get("/3");
+    assert_eq!(clients[3].reply().status, 502, "the line is full");
+    for (number, client) in clients.iter_mut().enumerate().take(3) {
+        link.write("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+        assert_eq!(client.reply().text(), "ok");
+        if number < 2 {
+            let head = link.read_head();
+            assert!(head.starts_with(&format!("GET /{} ", number + 1)), "{head}");
+        }
+    }
+    daemon.wait_figure("waiting_requests", 0);
+    a.expect_untouched();
+}
+
+#[test]
+fn a_client_that_leaves_the_line_is_not_served() {
+    let (daemon, a, _b) = two("", "max_conns=1", "down", "queue 5 timeout=30s;", "");
+    let mut first = client(&daemon);
+    first.get("/0");
+    let mut link = a.accept();
+    link.read_head();
+    let mut left = client(&daemon);
+    left.get("/left");
+    drop(left);
+    daemon.wait_file("access.log", "/left");
+    link.write("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+    assert_eq!(first.reply().text(), "ok");
+    first.get("/next");
+    assert!(link.answer("ok").starts_with("GET /next "));
+    assert_eq!(first.reply().text(), "ok");
+}
+
+#[test]
+fn a_line_has_a_deadline() {
+    let (daemon, a, _b) = two("", "max_conns=1", "down", "queue 5 timeout=100ms;", "");
+    let mut first = client(&daemon);
+    first.get("/0");
+    let mut link = a.accept();
+    link.read_head();
+    let mut second = client(&daemon);
+    second.get("/1");
+    assert_eq!(second.reply().status, 502);
+    daemon.wait_log("no server had a connection to spare");
+    link.write("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+    assert_eq!(first.reply().text(), "ok");
+}
+
+#[test]
+fn the_same_in_yaml() {
+    let proxy = Proxy::new();
+    let a = Upstream::at(&proxy.path("a.sock"));
+    let b = Upstream::at(&proxy.path("b.sock"));
+    let daemon = proxy
+        .config(
+            "threads: 1\nservers:\n- listen: 127.0.0.1:0\n  locations:\n  - { path: /, proxy: app, \
+             proxy_next_upstream: [error, http_503], proxy_next_upstream_tries: 2 }\n\
+             upstreams:\n  app:\n    servers: ['unix:a.sock weight=2 max_conns=9', 'unix:b.sock']\n    \
+             least_conn: true\n    queue: [10, timeout=5s]\n",
+        )
+        .start();
+    let mut client = daemon.client();
+    client.get("/");
+    let mut link = a.accept();
+    link.read_head();
+    link.write("HTTP/1.1 503 Busy\r\nContent-Length: 4\r\n\r\nbusy");
+    b.accept().answer("ok");
+    assert_eq!(client.reply().text(), "ok");
+}
