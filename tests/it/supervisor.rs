@@ -1,8 +1,11 @@
 //! trine-supervisor alone, with small shell programs: life, logs, readiness, the death of its brain, refusals.
 
 mod brain;
+mod container;
 mod peers;
 mod programs;
+mod pty;
+mod shell;
 mod top;
 
 use std::fs;

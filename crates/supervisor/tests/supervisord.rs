@@ -359,6 +359,8 @@ fn users() {
     daemon.signal(Signal::SIGTERM);
     daemon.until_gone();
 
+    in_the_new_users_shoes();
+
     // The supervisor itself; then its programs cannot become anybody else.
     std::os::unix::fs::chown(house.folder.path(), Some(1), Some(1)).unwrap();
     std::fs::remove_file(house.path("supervisord.log")).unwrap();
@@ -501,4 +503,69 @@ password=p
     assert_eq!(code, Some(2), "{told}");
     assert!(told.contains(&address.to_string()), "{told}");
     assert!(!house.path("supervisord.pid").exists());
+}
+
+/// As root: the user is switched before the folder is changed to and the program is looked at, so rights are the new
+/// user's; all of its ids are the new ones; and a folder that only root may enter keeps it from starting, in words.
+fn in_the_new_users_shoes() {
+    let house = House::new(
+        "[supervisord]
+[program:ids]
+command=sh -c 'umask; grep -E \"^(Uid|Gid|Groups|NoNewPrivs)\" /proc/self/status; ps -o pgid= -o pid= -p $$'
+user=daemon
+umask=077
+startsecs=0
+autorestart=false
+stdout_logfile=%(here)s/ids.log
+[program:shut_out]
+command=sleep 1000
+user=daemon
+directory=%(here)s/private
+startretries=0
+[program:not_its_file]
+command=%(here)s/private/program
+user=daemon
+startretries=0
+",
+    );
+    let private = house.path("private");
+    std::fs::create_dir(&private).unwrap();
+    std::fs::copy("/bin/sleep", private.join("program")).unwrap();
+    let mode = <std::fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode;
+    std::fs::set_permissions(&private, mode(0o700)).unwrap();
+    std::fs::set_permissions(house.folder.path(), mode(0o755)).unwrap();
+    let daemon = house.start(&["-c", "s.conf"]);
+    house.until_logged("exited: ids (exit status 0; expected)");
+    house.until_logged("gave up: shut_out entered FATAL state");
+    house.until_logged("gave up: not_its_file entered FATAL state");
+    until("all that was said", || {
+        (house.read("ids.log").lines().count() >= 5).then_some(())
+    });
+    let said = house.read("ids.log");
+    for line in ["0077", "Uid:\t1\t1\t1\t1", "Gid:\t1\t1\t1\t1"] {
+        assert!(said.lines().any(|told| told == line), "{line:?}: {said}");
+    }
+    let last: Vec<&str> = said
+        .lines()
+        .last()
+        .unwrap_or_default()
+        .split_whitespace()
+        .collect();
+    assert_eq!(
+        last.first(),
+        last.get(1),
+        "it leads a group of its own: {said}"
+    );
+    let log = house.read("supervisord.log");
+    let why = |name: &str| {
+        let mut lines = log.lines();
+        lines
+            .find(|line| line.contains("spawnerr: ") && line.contains(name))
+            .unwrap_or_default()
+            .to_owned()
+    };
+    assert!(why("shut_out").contains("Permission denied"), "{log}");
+    assert!(why("not_its_file").contains("ermission"), "{log}");
+    daemon.signal(Signal::SIGTERM);
+    daemon.until_gone();
 }

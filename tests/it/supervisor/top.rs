@@ -1,14 +1,12 @@
 //! `trine top` and the other orders of `trine`, on a real terminal (a pseudo-terminal) and a real supervisor.
 
-use std::fs::File;
-use std::io::{Read as _, Write as _};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::sync::{Arc, Mutex};
 
 use e2e::folder::Folder;
 use e2e::{tools, wait};
-use nix::pty::{Winsize, openpty};
 
+use super::pty::{COLUMNS, Pty, ROWS};
 use super::start;
 
 /// What a terminal of that size shows: as much of one as `trine top` needs, which is moving and writing.
@@ -19,9 +17,6 @@ struct Screen {
     /// An escape sequence that has begun.
     sequence: Option<String>,
 }
-
-const ROWS: usize = 30;
-const COLUMNS: usize = 120;
 
 impl Screen {
     fn new() -> Self {
@@ -76,49 +71,27 @@ impl Screen {
 
 /// `trine top` on a terminal.
 struct Top {
-    child: Child,
-    keys: File,
+    pty: Pty,
     screen: Arc<Mutex<Screen>>,
 }
 
 impl Top {
     fn start(folder: &Folder) -> Self {
-        let size = Winsize {
-            ws_row: ROWS as u16,
-            ws_col: COLUMNS as u16,
-            ws_xpixel: 0,
-            ws_ypixel: 0,
-        };
-        let pty = openpty(Some(&size), None).unwrap();
-        let stdio = || Stdio::from(pty.slave.try_clone().unwrap());
-        let child = Command::new(tools::binary("trine"))
-            .args(["top", "--control"])
-            .arg(folder.join("supervisor.sock"))
-            .env("TERM", "xterm")
-            .stdin(stdio())
-            .stdout(stdio())
-            .stderr(stdio())
-            .spawn()
-            .unwrap();
         let screen = Arc::new(Mutex::new(Screen::new()));
-        let mut output = File::from(pty.master.try_clone().unwrap());
         let sink = screen.clone();
-        std::thread::spawn(move || {
-            let mut bytes = [0; 4096];
-            while let Ok(count @ 1..) = output.read(&mut bytes) {
-                let text = String::from_utf8_lossy(&bytes[..count]).into_owned();
-                sink.lock().unwrap().write(&text);
-            }
+        let mut command = Command::new(tools::binary("trine"));
+        command
+            .args(["top", "--control"])
+            .arg(folder.join("supervisor.sock"));
+        let pty = Pty::start(&mut command, move |bytes| {
+            let text = String::from_utf8_lossy(bytes);
+            sink.lock().unwrap().write(&text);
         });
-        Self {
-            child,
-            keys: pty.master.into(),
-            screen,
-        }
+        Self { pty, screen }
     }
 
     fn press(&mut self, keys: &str) {
-        self.keys.write_all(keys.as_bytes()).unwrap();
+        self.pty.press(keys);
     }
 
     #[track_caller]
@@ -164,8 +137,7 @@ fn top_shows_programs_and_logs_and_obeys_keys() {
     top.press("s");
     control.wait_running("quiet");
     top.press("q");
-    let status = wait::until("the end", || top.child.try_wait().unwrap());
-    assert_eq!(status.code(), Some(0));
+    assert_eq!(top.pty.wait_exit(), Some(0));
     supervisor.stop();
 }
 

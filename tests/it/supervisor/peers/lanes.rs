@@ -126,10 +126,16 @@ impl Lane {
     /// The same for one line, in a process of its own.
     #[track_caller]
     pub(super) fn ctl(&self, whose: Whose, action: &str) -> (i32, String) {
+        let words: Vec<&str> = action.split_whitespace().collect();
+        self.ctl_words(whose, &words)
+    }
+
+    #[track_caller]
+    pub(super) fn ctl_words(&self, whose: Whose, action: &[&str]) -> (i32, String) {
         let output = Command::new(supervisorctl(whose, &self.venv, &self.folder))
             .arg("-c")
             .arg(self.folder.join("supervisord.conf"))
-            .args(action.split_whitespace())
+            .args(action)
             .stdin(Stdio::null())
             .output()
             .unwrap();

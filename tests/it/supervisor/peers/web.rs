@@ -1,6 +1,7 @@
 //! The web page and the other paths of the HTTP servers: who gets in, what buttons do, what other sites cannot.
 
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use e2e::client::{Request, ask};
@@ -132,27 +133,9 @@ fn a_browser_renders_the_page_and_follows_what_happens() {
     let folder = Folder::new();
     let address = port::free();
     let (supervisor, _) = start(&folder, address);
-    let output = Command::new(chromium)
-        .args([
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--disable-quic",
-            "--no-first-run",
-        ])
-        .args([
-            "--disable-background-networking",
-            "--disable-component-update",
-            "--disable-sync",
-        ])
-        .arg(format!(
-            "--user-data-dir={}",
-            folder.join("profile").display()
-        ))
-        .args(["--virtual-time-budget=2000", "--dump-dom"])
-        .arg(format!(
-            "http://me:secret@{address}/log?name=web&channel=stdout"
-        ))
+    let page = format!("http://me:secret@{address}/log?name=web&channel=stdout");
+    let output = browser(&chromium, &folder)
+        .args(["--virtual-time-budget=2000", "--dump-dom", &page])
         .output()
         .unwrap();
     let dom = String::from_utf8_lossy(&output.stdout);
@@ -164,4 +147,72 @@ fn a_browser_renders_the_page_and_follows_what_happens() {
     );
     assert!(dom.contains("web <small>stdout</small>"), "{dom}");
     supervisor.stop();
+}
+
+/// Headless, alone with us, and never for ever.
+fn browser(chromium: &Path, folder: &Folder) -> Command {
+    let profile = folder.join("profile").display().to_string();
+    let mut command = Command::new("timeout");
+    command.arg("60").arg(chromium).args([
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-quic",
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+    ]);
+    command.arg(format!("--user-data-dir={profile}"));
+    command
+}
+
+/// Pictures of the page in both colour schemes: they are kept where TRINE_TEST_PICTURES says, to be looked at; here it
+/// counts that one is light and the other dark, and that neither is empty.
+#[test]
+fn the_page_is_light_or_dark_as_its_reader_likes() {
+    let Some(chromium) = tools::program("chromium", "chromium") else {
+        return;
+    };
+    let folder = Folder::new();
+    let address = port::free();
+    let (supervisor, _) = start(&folder, address);
+    let kept = std::env::var_os("TRINE_TEST_PICTURES");
+    let place = kept.map_or_else(|| folder.path().to_owned(), PathBuf::from);
+    let mut corners = Vec::new();
+    for (scheme, value) in [("light", 1), ("dark", 0)] {
+        let picture = place.join(format!("{scheme}.png"));
+        let output = browser(&chromium, &folder)
+            .arg(format!("--blink-settings=preferredColorScheme={value}"))
+            .arg(format!("--screenshot={}", picture.display()))
+            // The page never stops loading events, so virtual time would never pass.
+            .args(["--window-size=1000,600", "--timeout=2000"])
+            .arg(format!("http://me:secret@{address}/"))
+            .output()
+            .unwrap();
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        let png = std::fs::read(&picture).unwrap_or_else(|err| panic!("{err}: {told}"));
+        assert!(png.len() > 10_000, "{scheme}: an empty page");
+        corners.push(first_pixel(&png));
+    }
+    assert!(corners[0].iter().all(|part| *part > 0xe0), "{corners:02x?}");
+    assert!(corners[1].iter().all(|part| *part < 0x30), "{corners:02x?}");
+    supervisor.stop();
+}
+
+/// Red, green and blue of a PNG's first pixel, which is as it is whatever filter its row has.
+fn first_pixel(png: &[u8]) -> [u8; 3] {
+    let mut chunks = &png[8..];
+    let mut packed = Vec::new();
+    while let Some((head, rest)) = chunks.split_first_chunk::<8>() {
+        let length = u32::from_be_bytes([head[0], head[1], head[2], head[3]]) as usize;
+        if &head[4..] == b"IDAT" {
+            packed.extend_from_slice(&rest[..length]);
+        }
+        chunks = &rest[length + 4..];
+    }
+    let mut row = [0; 4];
+    let mut unpacked = flate2::read::ZlibDecoder::new(&packed[..]);
+    std::io::Read::read_exact(&mut unpacked, &mut row).unwrap();
+    [row[1], row[2], row[3]]
 }
