@@ -29,6 +29,7 @@ const CASES: &[(&str, &str)] = &[
     ("balancing", include_str!("differential/balancing.txt")),
     ("limits", include_str!("differential/limits.txt")),
     ("tables", include_str!("differential/tables.txt")),
+    ("handing", include_str!("differential/handing.txt")),
     ("serving", include_str!("differential/serving.txt")),
 ];
 const REVIEWED: &str = include_str!("differential/differences.txt");

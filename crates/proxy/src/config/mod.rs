@@ -21,6 +21,7 @@ pub(crate) use model::{
     Locations, Log, LogEscape, LogFormat, Matcher, Method, NextUpstream, PeerAddr, Timeouts,
     TlsRules, Trusted, Upstream, UpstreamServer,
 };
+pub(crate) use model::{CookieFlags, CookieName, CookieRule, CookieRules, SameSite};
 pub(crate) use model::{FileRules, Links, Listing, ListingFormat, Network, Sibling, Since};
 use trine_config::Problems;
 

@@ -12,6 +12,7 @@ use crate::engine::Engine;
 use crate::limit::Status;
 use crate::limit::connections::Permit;
 use crate::pattern::Captures;
+use crate::upstream::accel::Accel;
 use crate::upstream::pool::Peer;
 
 /// The status of an error page's own answer is the one that is sent.
@@ -47,6 +48,11 @@ pub(crate) struct Visit {
     pub(crate) as_get: bool,
     /// The path hid a separator in an escape; files refuse these.
     pub(crate) hidden_separator: bool,
+    /// Lines of fields that an upstream has sent before it had another location answer, and its content type.
+    pub(crate) carried: Vec<u8>,
+    pub(crate) content_type: Option<Vec<u8>>,
+    /// Where an upstream sends the request.
+    pub(crate) accel: Option<Box<Accel>>,
     /// The realm of a password that was asked for: what is answered tells of it, error pages too.
     pub(crate) challenge: Option<Vec<u8>>,
     /// The status that led to an error page, which the page's answer gets unless `=` says otherwise.

@@ -22,6 +22,7 @@ use crate::files;
 use crate::headers::forwarded;
 use crate::route::{self, path};
 use crate::template::Scene;
+use crate::upstream::accel::Target;
 use crate::upstream::fault::{Blame, Fault};
 use crate::upstream::pool::add;
 use crate::upstream::{Group, forward};
@@ -103,6 +104,16 @@ pub(super) async fn serve(conn: &Conn, bench: &mut Workbench, record: &mut Recor
                 ));
                 match sent.await {
                     Ok(ending) => return ending,
+                    Err(Fault::Handed) => {
+                        let request = bench.head.on(bench.input.all());
+                        match handed(conn, &request, record) {
+                            Step::Reply(reply) => reply,
+                            other => {
+                                step = other;
+                                continue;
+                            }
+                        }
+                    }
                     Err(fault) => {
                         let name = &group.config.name;
                         report(conn, bench, record, name, &fault);
@@ -226,6 +237,33 @@ pub(super) fn go_to(record: &mut Record, uri: Vec<u8>) {
         Some(at) => go(record, uri[..at].to_vec(), Some(uri[at + 1..].to_vec())),
         None => go(record, uri, None),
     }
+}
+
+/// Another round for the location that an upstream names by `X-Accel-Redirect`.
+fn handed<'g>(conn: &Conn, request: &Request<'_>, record: &mut Record) -> Step<'g> {
+    let Some(accel) = record.visit.accel.take() else {
+        return Step::Reply(Reply::status(500));
+    };
+    let accel = *accel;
+    record.visit.carried.extend_from_slice(&accel.carried);
+    if accel.content_type.is_some() {
+        record.visit.content_type = accel.content_type;
+    }
+    record.visit.upstream_uri = None;
+    match accel.target {
+        Target::Unsafe => {
+            tracing::error!(client = %conn.peer_text, "unsafe URI in X-Accel-Redirect was detected");
+            return Step::Reply(Reply::status(404));
+        }
+        Target::Named(name) => record.visit.named = Some(name),
+        Target::Path { path, args } => {
+            record.visit.as_get = request.method() != "HEAD";
+            record.visit.rewritten = false;
+            record.visit.args = Some(args.unwrap_or_default());
+            go(record, path, None);
+        }
+    }
+    Step::Again
 }
 
 /// Another round for the page that stands for an error, if the location has one.

@@ -193,6 +193,9 @@ impl<'g> Stage<'_, 'g> {
         }
         match &rules.content {
             Content::Nothing => Step::Reply(Reply::status(404)),
+            Content::Status if !matches!(self.request.method(), "GET" | "HEAD") => {
+                Step::Reply(Reply::with(405, "Allow", "GET, HEAD"))
+            }
             Content::Status => Step::Reply(status_page(self.conn)),
             Content::Files(files) => {
                 let scene = scene(self.conn, config, Some(self.request), record);

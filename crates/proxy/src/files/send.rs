@@ -56,9 +56,13 @@ pub(crate) async fn send(
         input, head, out, ..
     } = bench;
     let request = head.on(input.all());
+    // An upstream may have said what it is.
+    let given = record.visit.content_type.clone();
+    let kind = given.as_deref().unwrap_or(entry.content_type.as_bytes());
     let job = Job {
         conn,
         entry,
+        kind,
         closing,
         version: request.version(),
         head_only: request.method() == "HEAD",
@@ -96,7 +100,7 @@ pub(crate) async fn send(
     let coding = gzip.map_or(Coding::Plain, |gzip| {
         let about = compress::Answer {
             status,
-            content_type: entry.content_type.as_bytes(),
+            content_type: kind,
             length: Some(entry.size),
             encoded: entry.coding.is_some(),
         };
@@ -108,7 +112,7 @@ pub(crate) async fn send(
         && !matches!(plan, Plan::NotModified)
     {
         reply::start_head(out, &conn.engine.time, status);
-        write_header(out, b"Content-Type", entry.content_type.as_bytes());
+        write_header(out, b"Content-Type", kind);
         write_header(out, b"ETag", &compress::weak(&entry.etag));
         out.extend_from_slice(b"Content-Encoding: gzip\r\n");
         out.extend_from_slice(&added);
@@ -124,18 +128,26 @@ pub(crate) async fn send(
         }
         Plan::Whole | Plan::Parts(Ranges::Whole | Ranges::Unsatisfiable) => {
             reply::start_head(out, &conn.engine.time, status);
-            out.extend_from_slice(if status == 200 {
-                &entry.fields
+            let fields = if status == 200 {
+                &entry.fields[..]
             } else {
-                &entry.page
-            });
+                &entry.page[..]
+            };
+            if given.is_some() {
+                write_header(out, b"Content-Type", kind);
+                // The first line is the file's own.
+                let end = memchr::memchr(b'\n', fields).map_or(0, |at| at + 1);
+                out.extend_from_slice(&fields[end..]);
+            } else {
+                out.extend_from_slice(fields);
+            }
             out.extend_from_slice(&added);
             job.end_head(out);
             job.part(out, 0..entry.size, record).await
         }
         Plan::Parts(Ranges::One(range)) => {
             reply::start_head(out, &conn.engine.time, 206);
-            write_header(out, b"Content-Type", entry.content_type.as_bytes());
+            write_header(out, b"Content-Type", kind);
             write_number(out, b"Content-Length", range.end - range.start);
             content_range(out, range, entry.size);
             out.extend_from_slice(&entry.validators);
@@ -150,6 +162,8 @@ pub(crate) async fn send(
 struct Job<'a> {
     conn: &'a Conn,
     entry: &'a Entry,
+    /// The content type.
+    kind: &'a [u8],
     closing: Closing,
     version: Version,
     head_only: bool,
@@ -281,11 +295,7 @@ impl Job<'_> {
                 let mut head = b"\r\n--".to_vec();
                 head.extend_from_slice(&boundary);
                 head.extend_from_slice(b"\r\n");
-                write_header(
-                    &mut head,
-                    b"Content-Type",
-                    self.entry.content_type.as_bytes(),
-                );
+                write_header(&mut head, b"Content-Type", self.kind);
                 content_range(&mut head, range, self.entry.size);
                 head.extend_from_slice(b"\r\n");
                 head

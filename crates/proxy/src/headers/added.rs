@@ -32,7 +32,10 @@ pub(crate) fn sets_expiry(rules: &Rules, status: u16) -> bool {
 
 /// Whether there may be any.
 pub(crate) fn adds(rules: &Rules, record: &Record) -> bool {
-    !rules.headers.is_empty() || rules.expires.is_some() || record.visit.challenge.is_some()
+    !rules.headers.is_empty()
+        || rules.expires.is_some()
+        || record.visit.challenge.is_some()
+        || !record.visit.carried.is_empty()
 }
 
 /// Appends the fields. What is in `out` so far is the head that `$sent_http_…` looks at.
@@ -46,7 +49,7 @@ pub(crate) fn write(
     if !adds(rules, scene.record) {
         return;
     }
-    let mut added = Vec::new();
+    let mut added = scene.record.visit.carried.clone();
     if let Some(realm) = scene
         .record
         .visit

@@ -3,6 +3,7 @@
 //! Not here: the fields that a proxy sets itself (see `forwarded`), or framing (the body decides it).
 
 pub(crate) mod added;
+pub(crate) mod cookies;
 pub(crate) mod forwarded;
 
 use smallvec::SmallVec;

@@ -64,6 +64,9 @@ pub(crate) enum Fault {
     /// An error page of ours takes the place of the answer.
     #[error("it answered {0}, which an error page stands for")]
     Intercepted(u16),
+    /// Another location answers (`X-Accel-Redirect`).
+    #[error("it has another location answer")]
+    Handed,
     #[error("it closed the connection within the body of its answer")]
     CutBody(#[source] Option<io::Error>),
 }
@@ -103,7 +106,8 @@ impl Fault {
             | Self::CutHead
             | Self::UnaskedUpgrade
             | Self::AnswerBody(_)
-            | Self::CutBody(_) => 502,
+            | Self::CutBody(_)
+            | Self::Handed => 502,
         }
     }
 
@@ -115,7 +119,7 @@ impl Fault {
             | Self::Body(_)
             | Self::BodyTooLarge { .. } => Blame::Client,
             Self::Total(_) => Blame::Limits,
-            Self::Intercepted(_) => Blame::Nobody,
+            Self::Intercepted(_) | Self::Handed => Blame::Nobody,
             Self::Connect(_)
             | Self::NoLive
             | Self::QueueFull(_)

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use trine_http1::{BodyLength, Version, write_header, write_status_line};
 
+use super::accel;
 use super::codec::Codec;
 use super::connect::{self, Found, Search};
 use super::exchange::{Clock, Exchange, Upload, clear_answer};
@@ -57,20 +58,37 @@ pub(crate) async fn forward(
         conn.collect_small(bench, length).await?;
     }
     let mut body = ClientBody::new(length, max_body);
-    let held = body.take_held(&mut bench.input)?;
-    let job = Job {
+    let mut held = body.take_held(&mut bench.input)?;
+    let mut sent_as = match (&held, length) {
+        (Some(held), BodyLength::Chunked) => BodyLength::Known(held.len() as u64),
+        _ => length,
+    };
+    let mut drops_body = false;
+    if !pass.shaping.passes_body || pass.shaping.body.is_some() {
+        // What is there already is taken and forgotten; for the rest the connection cannot go on.
+        drops_body = held.is_none();
+        held = Some(0..0);
+        sent_as = BodyLength::Empty;
+        expects_continue = false;
+    }
+    let mut job = Job {
         conn,
         group,
         pass,
         rules,
         generation,
         expects_continue,
-        sent_as: match (&held, length) {
-            (Some(held), BodyLength::Chunked) => BodyLength::Known(held.len() as u64),
-            _ => length,
-        },
+        sent_as,
         held,
+        drops_body,
+        own_body: None,
     };
+    if let Some(template) = &pass.shaping.body {
+        let request = bench.head.on(bench.input.all());
+        let own = template.value(&job.scene(&request, record));
+        job.sent_as = BodyLength::Known(own.len() as u64);
+        job.own_body = Some(own);
+    }
     let retries = job.write(bench, record);
     let trip = job.trip(bench, record);
     job.run(bench, &mut body, (retries, trip), record).await
@@ -87,6 +105,10 @@ pub(super) struct Job<'a> {
     pub(super) held: Option<Range<usize>>,
     pub(super) expects_continue: bool,
     pub(super) sent_as: BodyLength,
+    /// The client's body is not read at all.
+    pub(super) drops_body: bool,
+    /// What goes on in its place.
+    pub(super) own_body: Option<Vec<u8>>,
 }
 
 impl Job<'_> {
@@ -98,6 +120,9 @@ impl Job<'_> {
         record: &mut Record,
     ) -> Result<Ending, Fault> {
         let limit = self.limit(record);
+        if let Some(own) = &self.own_body {
+            bench.request.extend_from_slice(own);
+        }
         let head_length = bench.request.len();
         let mut asked_for_body = !self.expects_continue || self.held.is_some();
         let mut fresh = false;
@@ -171,6 +196,9 @@ impl Job<'_> {
                 Some(lost) if !told => lost,
                 // The client has seen something of this answer, or the fault is another's.
                 _ => {
+                    if matches!(fault, Fault::Handed) {
+                        self.group.answered(index);
+                    }
                     if fault.blame() == Blame::Upstream {
                         add(&link.peer().figures.failures, 1);
                     }
@@ -251,13 +279,25 @@ impl Job<'_> {
         {
             return Err(Fault::Intercepted(status));
         }
+        if self.pass.shaping.obeys("x-accel-redirect")
+            && let Some(accel) = accel::redirect(&exchange.head())
+        {
+            record.visit.accel = Some(Box::new(accel));
+            return Err(Fault::Handed);
+        }
+        if self.pass.shaping.obeys("x-accel-limit-rate")
+            && let Some(rate) = accel::rate(&exchange.head())
+        {
+            record.limited.rate = Some(rate);
+        }
         if status == 101 {
             let ending = Box::pin(self.switch(exchange, link, record)).await?;
             return Ok((ending, false));
         }
         let request = exchange.bench.head.on(exchange.bench.input.all());
         // A body that was not sent on is still in the way of the next request.
-        let whole = request.body() == BodyLength::Empty || !record.visit.as_get;
+        let whole =
+            request.body() == BodyLength::Empty || !(record.visit.as_get || self.drops_body);
         let keep = conn.may_keep(&request) && whole;
         let upload_complete = exchange.upload.is_complete() && whole;
         let closing = if keep && upload_complete {

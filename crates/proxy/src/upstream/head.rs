@@ -82,6 +82,8 @@ pub(crate) struct Order<'a> {
     pub(crate) fields: &'a [(String, Template)],
     /// The client's fields may have underscores in their names.
     pub(crate) underscores: bool,
+    /// The client's own fields go on.
+    pub(crate) passes_fields: bool,
     pub(crate) body: BodyLength,
     pub(crate) close: bool,
 }
@@ -116,7 +118,7 @@ pub(crate) fn write_set(
         write_header(out, b"Host", request.authority().unwrap_or(b"localhost"));
     }
     let listed = Listed::new(request.get_all("connection"));
-    for (name, value) in request.headers() {
+    for (name, value) in request.headers().filter(|_| order.passes_fields) {
         let set = |(set, _): &(String, Template)| name.eq_ignore_ascii_case(set.as_bytes());
         let hidden = name.contains(&b'_') && !order.underscores;
         let ours = is_ours(name) || name.eq_ignore_ascii_case(b"host");

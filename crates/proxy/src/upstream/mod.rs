@@ -5,6 +5,7 @@
 //! the answer on, `tunnel` copies what follows an upgrade, `retry` decides what may be sent again, `forward` puts them
 //! in order. Not here: choosing the upstream (see `route`).
 
+pub(crate) mod accel;
 mod balance;
 mod codec;
 pub(crate) mod connect;

@@ -20,7 +20,7 @@ use crate::conn::answer::located;
 use crate::conn::frame::Frame;
 use crate::conn::record::Record;
 use crate::conn::reply::{self, Closing, write_number};
-use crate::headers::{Listed, added, response_field_passes};
+use crate::headers::{Listed, added, cookies, response_field_passes};
 use crate::template::Scene;
 use crate::workbench::{Input, Workbench};
 
@@ -96,7 +96,9 @@ impl Dress<'_> {
 
     /// Appends a field, its URL rewritten if it is one that names a place.
     fn field(&self, out: &mut Vec<u8>, name: &[u8], value: &[u8], scene: &Scene<'_>) {
-        let rewritten = if self.pass.redirects.is_empty() {
+        let rewritten = if name.eq_ignore_ascii_case(b"set-cookie") {
+            cookies::rewrite(&self.pass.shaping.cookies, value, scene)
+        } else if self.pass.redirects.is_empty() {
             None
         } else if name.eq_ignore_ascii_case(b"location") {
             redirect(&self.pass.redirects, value, scene)

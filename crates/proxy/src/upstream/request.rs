@@ -23,9 +23,10 @@ impl Job<'_> {
             Protocol::Http1 => self.write_http1(bench, record),
         }
         let request = bench.head.on(bench.input.all());
+        let given = self.method(&request, record);
         Retries::new(
             &self.pass.next,
-            method(record, &request),
+            given.as_deref().unwrap_or(method(record, &request)),
             self.held.is_some(),
             self.group.usable(),
         )
@@ -34,15 +35,10 @@ impl Job<'_> {
     /// Begins the way over the servers.
     pub(super) fn trip(&self, bench: &Workbench, record: &Record) -> Trip {
         self.group.trip(|method| match method {
-            Method::Hash { key, .. } => key.value(&Scene {
-                conn: self.conn,
-                request: Some(bench.head.on(bench.input.all())),
-                record,
-                config: &self.generation.config,
-                answer: None,
-                sent: b"",
-                captures: None,
-            }),
+            Method::Hash { key, .. } => {
+                let request = bench.head.on(bench.input.all());
+                key.value(&self.scene(&request, record))
+            }
             _ => address_key(self.conn, record),
         })
     }
@@ -59,7 +55,8 @@ impl Job<'_> {
             conn, group, pass, ..
         } = *self;
         let config = &self.generation.config;
-        let method = method(record, &request);
+        let given = self.method(&request, record);
+        let method = given.as_deref().unwrap_or(method(record, &request));
         let target = target(pass, record, &request);
         let close = group.config.keepalive.count == 0;
         match &pass.fields {
@@ -80,23 +77,43 @@ impl Job<'_> {
                 head::write(out, method, &target, &request, &facts);
             }
             RequestFields::Set(fields) => {
-                let scene = Scene {
-                    conn,
-                    request: Some(request),
-                    record,
-                    config,
-                    answer: None,
-                    sent: b"",
-                    captures: None,
-                };
+                let scene = self.scene(&request, record);
                 let order = head::Order {
                     fields,
                     underscores: config.servers[record.visit.server].underscores,
+                    passes_fields: pass.shaping.passes_fields,
                     body: self.sent_as,
                     close,
                 };
                 head::write_set(out, method, &target, &request, &order, &scene);
             }
+        }
+    }
+
+    /// The method that is configured. HEAD stays HEAD: its answer has no body that could be sent.
+    fn method(&self, request: &Request<'_>, record: &Record) -> Option<String> {
+        let template = self.pass.shaping.method.as_ref()?;
+        if request.method() == "HEAD" {
+            return None;
+        }
+        let scene = self.scene(request, record);
+        let method = String::from_utf8(template.value(&scene)).ok()?;
+        let is_word = !method.is_empty() && method.bytes().all(|byte| byte.is_ascii_alphabetic());
+        let is_other =
+            method.eq_ignore_ascii_case("head") || method.eq_ignore_ascii_case("connect");
+        (is_word && !is_other).then(|| method.to_ascii_uppercase())
+    }
+
+    /// What strings with variables look at.
+    pub(super) fn scene<'s>(&'s self, request: &Request<'s>, record: &'s Record) -> Scene<'s> {
+        Scene {
+            conn: self.conn,
+            request: Some(*request),
+            record,
+            config: &self.generation.config,
+            answer: None,
+            sent: b"",
+            captures: None,
         }
     }
 }

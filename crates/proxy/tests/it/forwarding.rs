@@ -78,7 +78,7 @@ fn heads_are_cleaned_both_ways() {
     }
     link.write(
         "HTTP/1.1 200 Fine\r\nConnection: X-Secret\r\nX-Secret: 1\r\nServer: gunicorn\r\nKeep-Alive: timeout=5\r\n\
-         X-Accel-Redirect: /etc/passwd\r\nSet-Cookie: a=1\r\nSet-Cookie: b=2\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\n\
+         X-Accel-Expires: 60\r\nSet-Cookie: a=1\r\nSet-Cookie: b=2\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\n\
          Content-Length: 0\r\n\r\n",
     );
     let reply = client.reply();

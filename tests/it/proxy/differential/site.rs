@@ -237,8 +237,9 @@ fn converse(mut stream: UnixStream, who: &str) -> std::io::Result<()> {
         if let Some(location) = asked("location=") {
             let _ = write!(reply, "Location: {location}\r\n");
         }
-        for field in asked("field=").iter() {
+        for field in [asked("field="), asked("more=")].iter().flatten() {
             let (name, value) = field.split_once(':').unwrap_or((field, ""));
+            let value = value.replace('+', " ");
             let _ = write!(reply, "{name}: {value}\r\n");
         }
         reply += "Content-Type: text/plain\r\nX-App: yes\r\n\r\n";

@@ -9,6 +9,7 @@ mod limits;
 mod net;
 mod rules;
 mod script;
+mod shaping;
 mod upstream;
 
 use std::path::PathBuf;
@@ -28,6 +29,7 @@ pub(crate) use rules::{
     RedirectStyle, RequestFields, Return, ReturnBody, Rules, TryFiles, TryLast, Who,
 };
 
+pub(crate) use shaping::{CookieFlags, CookieName, CookieRule, CookieRules, SameSite, Shaping};
 pub(crate) use upstream::{
     KeepAlive, Method, NEXT_STATUSES, NextUpstream, Queue, Upstream, UpstreamServer,
 };

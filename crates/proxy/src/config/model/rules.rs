@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::files::Files;
 use super::limits::{ConnectionLimits, RateLimit, RequestLimits};
 use super::net::{Network, Trusted};
+use super::shaping::Shaping;
 use super::{LogFormat, NextUpstream, Op, RealIp};
 use crate::pattern::Pattern;
 use crate::template::Template;
@@ -250,6 +251,7 @@ pub(crate) struct ProxyPass {
     pub(crate) next: NextUpstream,
     /// Errors of the upstream lead to error pages.
     pub(crate) intercepts_errors: bool,
+    pub(crate) shaping: Shaping,
 }
 
 /// What is spoken to an upstream.

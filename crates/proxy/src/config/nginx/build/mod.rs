@@ -14,6 +14,7 @@ mod maps;
 mod proxy;
 mod script;
 mod server;
+mod shaping;
 mod tls;
 mod upstream;
 

@@ -11,7 +11,7 @@ use super::upstream::peer_address;
 use super::{Builder, arg, is_on};
 use crate::config::model::{
     KeepAlive, Matcher, NEXT_STATUSES, NextUpstream, Protocol, ProxyPass, ProxyTarget, Rebase,
-    RedirectRule, RequestFields, Upstream,
+    RedirectRule, RequestFields, Shaping, Upstream,
 };
 use crate::template::Template;
 
@@ -27,6 +27,7 @@ pub(super) struct ProxyLevel {
     read_timeout: Duration,
     intercepts_errors: bool,
     next: NextUpstream,
+    shaping: Shaping,
 }
 
 #[derive(Clone)]
@@ -57,6 +58,7 @@ impl ProxyLevel {
             read_timeout: minute,
             intercepts_errors: false,
             next: NextUpstream::default(),
+            shaping: Shaping::default(),
         }
     }
 }
@@ -83,6 +85,7 @@ pub(crate) fn split_url(url: &str) -> Option<(&str, Option<&str>)> {
 
 impl Builder<'_> {
     pub(super) fn apply_proxy(&mut self, level: &mut ProxyLevel, block: &[Directive]) {
+        self.apply_shaping(&mut level.shaping, block);
         let mut fields: Option<Vec<(String, Template)>> = None;
         let mut hidden: Option<Vec<String>> = None;
         let mut shown: Option<Vec<String>> = None;
@@ -292,6 +295,7 @@ impl Builder<'_> {
             total_timeout: None,
             next: level.next,
             intercepts_errors: level.intercepts_errors,
+            shaping: level.shaping.clone(),
         }
     }
 
