@@ -30,6 +30,8 @@ pub(crate) enum Order {
         close: Vec<usize>,
         done: oneshot::Sender<()>,
     },
+    /// Go on with other certificates for the same configuration.
+    Certificates(Arc<[tls::Door]>),
     /// Go on with these access logs.
     Logs(Vec<Arc<Target>>),
     Look(oneshot::Sender<Snapshot>),
@@ -273,6 +275,7 @@ impl Desk {
                 // Whoever gave the order may have left.
                 let _ = done.send(());
             }
+            Order::Certificates(doors) => self.engine.renew_tls(doors),
             Order::Logs(targets) => self.engine.logs.switch(&targets),
             Order::Look(reply) => _ = reply.send(self.snapshot()),
             Order::Drain(_) | Order::Stop => {}

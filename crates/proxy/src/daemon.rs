@@ -26,6 +26,7 @@ use crate::error::Error;
 use crate::launch::{self, Launch};
 use crate::listen::DoorBook;
 use crate::reload::{self, listeners, status_text};
+use crate::tls::Watch;
 use crate::upgrade::Succession;
 use crate::upstream::fleet::Fleet;
 
@@ -188,8 +189,14 @@ impl Daemon {
         signals: &mut AsyncSignals,
         asks: &mut mpsc::Receiver<Ask>,
     ) -> Result<(), Error> {
+        let mut files = Watch::new(&self.config);
         loop {
+            files.renew(&self.config);
             let step = tokio::select! {
+                () = files.changed() => {
+                    self.renew_certificates().await;
+                    Step::Go
+                }
                 number = failed(&mut self.retiring) => {
                     self.retired(number);
                     Step::Go

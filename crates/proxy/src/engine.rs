@@ -64,7 +64,7 @@ pub(crate) struct Generation {
     /// Those that URLs with variables have named.
     named: RefCell<HashMap<String, Rc<Group>>>,
     /// In the order of [`Config::listens`].
-    tls: Arc<[tls::Door]>,
+    tls: RefCell<Arc<[tls::Door]>>,
     doors: Doors,
 }
 
@@ -149,15 +149,12 @@ impl Generation {
     /// The stream of a client that came in by the door: with TLS, if the door has that.
     pub(crate) fn dress(&self, door: usize, stream: Stream) -> Option<Stream> {
         let index = (*self.doors.get(door)?)?;
-        match self.tls.get(index)? {
+        match self.tls.borrow().get(index)? {
             None => Some(stream),
-            Some(tls) => match Tls::new(stream, Arc::clone(tls)) {
-                Ok(tls) => Some(Stream::Tls(Box::new(tls))),
-                Err(error) => {
-                    tracing::error!("cannot begin TLS: {error}");
-                    None
-                }
-            },
+            Some(tls) => {
+                let tls = Tls::new(stream, Arc::clone(tls));
+                Some(Stream::Tls(Box::new(tls)))
+            }
         }
     }
 
@@ -209,7 +206,7 @@ impl Engine {
             config: Arc::clone(&config),
             groups: Vec::new(),
             named: RefCell::default(),
-            tls: Arc::clone(&tls),
+            tls: Arc::clone(&tls).into(),
             doors: Arc::clone(&doors),
         };
         let engine = Rc::new(Self {
@@ -285,9 +282,14 @@ impl Engine {
             config,
             groups,
             named: RefCell::default(),
-            tls,
+            tls: tls.into(),
             doors,
         });
+    }
+
+    /// Goes on with other certificates.
+    pub(crate) fn renew_tls(&self, tls: Arc<[tls::Door]>) {
+        self.generation.borrow().tls.replace(tls);
     }
 
     /// Whether a door is still listed.

@@ -243,7 +243,7 @@ pub(crate) fn load(cli: &Cli) -> Result<Config, Error> {
     let path = reading.path.display();
     match config {
         Ok(config) => {
-            if checking && let Err(error) = tls::doors(&config) {
+            if checking && let Err(error) = tls::check(&config) {
                 let cause = trine_service::exit::chain(&error);
                 eprintln!("nginx: [emerg] {cause}");
                 eprintln!("nginx: configuration file {path} test failed");

@@ -69,7 +69,7 @@ pub fn run(cli: &Cli) -> Result<(), Error> {
         return invoke::send_signal(name, &config);
     }
     if cli.test || cli.dump {
-        tls::doors(&config).map_err(Error::Tls)?;
+        tls::check(&config).map_err(Error::Tls)?;
         if cli.reading().is_yaml() && !cli.quiet {
             println!("{}: the configuration is good", cli.path().display());
         }

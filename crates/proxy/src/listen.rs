@@ -21,6 +21,7 @@ use crate::engine::{Doors, Engine};
 use crate::headers::forwarded::Peer;
 use crate::preamble;
 use crate::stream::Stream;
+use crate::tls::Keyring;
 use crate::upstream::pool::add;
 
 /// What a predecessor calls sockets that it had made itself.
@@ -34,6 +35,8 @@ const SHORTAGE_WARNING_EVERY: Duration = Duration::from_secs(10);
 #[derive(Debug, Default)]
 pub(crate) struct DoorBook {
     doors: Vec<Door>,
+    /// Keys of TLS sessions, which outlive configurations as doors do.
+    pub(crate) keyring: Keyring,
 }
 
 #[derive(Debug)]

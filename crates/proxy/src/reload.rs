@@ -40,7 +40,7 @@ pub(crate) fn prepare(
     fleet: Option<&Fleet>,
     inherited: &mut Inherited,
 ) -> Result<Prepared, Error> {
-    let tls = tls::doors(&config).map_err(Error::Tls)?;
+    let tls = tls::doors(&config, &book.keyring).map_err(Error::Tls)?;
     let logs = open_logs(&config)?;
     let changes = book
         .prepare(&config, cores, fresh, inherited)
@@ -239,6 +239,26 @@ impl Daemon {
             }
             Err(error) => {
                 tracing::error!("the access logs go on into the old files: {}", line(&error))
+            }
+        }
+    }
+
+    /// Reads certificates and keys again, which have changed. What cannot be used leaves the old ones in effect.
+    pub(crate) async fn renew_certificates(&mut self) {
+        match tls::doors(&self.config, &self.book.keyring) {
+            Ok(doors) => {
+                let doors: Arc<[tls::Door]> = doors.into();
+                for core in &self.cores {
+                    core.tell(Order::Certificates(Arc::clone(&doors))).await;
+                }
+                tracing::info!("certificates have changed, the new ones are in effect");
+            }
+            Err(error) => {
+                let error = Error::Tls(error);
+                tracing::error!(
+                    "certificates have changed and cannot be used, the old ones go on: {}",
+                    line(&error)
+                );
             }
         }
     }

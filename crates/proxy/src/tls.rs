@@ -1,11 +1,22 @@
 //! TLS towards clients, by rustls: certificates by server name, tickets shared by the cores, one session on a socket.
 //!
 //! `Tls` has the same operations as a bare socket (see `stream`): bytes that were taken are not lost when the socket is
-//! full, they are owed and sent first the next time. Not here: which servers have certificates (`config`).
+//! full, they are owed and sent first the next time. `server` makes what a listening socket needs, `clients` judges
+//! clients' certificates and `x509` tells what is in them, `tickets` has the keys of resumed sessions, `suites` reads
+//! OpenSSL's strings, `watch` notices new files. Not here: which servers have certificates (`config`).
 
+mod clients;
 mod server;
 mod session;
+pub(crate) mod suites;
+mod tickets;
+mod watch;
+mod x509;
 
+pub(crate) use clients::Verdict;
 pub use server::TlsError;
-pub(crate) use server::{Door, doors};
+pub(crate) use server::{Door, check, doors};
 pub(crate) use session::Tls;
+pub(crate) use tickets::Keyring;
+pub(crate) use watch::Watch;
+pub(crate) use x509::Shown;

@@ -17,7 +17,7 @@ pub(crate) use model::{
     TryLast, Who,
 };
 pub(crate) use model::{
-    AccessLog, ClientCertificates, Config, HostPattern, Http2Rules, KeepAlive, Listen, Location,
+    AccessLog, ClientCertificates, Config, Demand, HostPattern, Http2Rules, KeepAlive, Listen, Location,
     Locations, Log, LogEscape, LogFormat, Matcher, Method, NextUpstream, PeerAddr, Timeouts,
     TlsRules, Trusted, Upstream, UpstreamServer,
 };

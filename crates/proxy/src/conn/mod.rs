@@ -54,6 +54,8 @@ pub(crate) struct Conn {
     pub(crate) peer_port: u16,
     /// Whom a preamble of the PROXY protocol names: the client, and where it connected to.
     pub(crate) introduced: Option<Box<(SocketAddr, SocketAddr)>>,
+    /// It came without TLS to where TLS is spoken.
+    pub(crate) is_undressed: bool,
     /// Which listener it came in by, and that one's port.
     pub(crate) door: usize,
     pub(crate) port: u16,
@@ -119,6 +121,7 @@ impl Conn {
             peer_text,
             peer_port: 0,
             introduced: None,
+            is_undressed: false,
             door,
             port,
             server: Cell::new(None),
@@ -144,6 +147,7 @@ impl Conn {
             peer_text: parent.peer_text.clone(),
             peer_port: parent.peer_port,
             introduced: parent.introduced.clone(),
+            is_undressed: false,
             door: parent.door,
             port: parent.port,
             server: parent.server.clone(),
@@ -177,11 +181,20 @@ impl Conn {
     }
 
     /// Serves requests until either side has had enough.
-    pub(crate) async fn run(self) {
+    pub(crate) async fn run(mut self) {
         let figures = &self.engine.figures;
         add(&figures.connections, 1);
         let mut served = false;
         while self.idle(served).await {
+            if self.requests.get() == 0
+                && let Stream::Tls(tls) = self.stream
+            {
+                // A client that speaks HTTP where TLS is spoken is told so.
+                (self.stream, self.is_undressed) = match tls.plain() {
+                    Ok(socket) => (socket, true),
+                    Err(tls) => (Stream::Tls(tls), false),
+                };
+            }
             let mut bench = self.engine.store.bench();
             let ending = self.busy(&mut bench).await;
             if ending == Some(Ending::Http2) {
@@ -412,7 +425,10 @@ impl Conn {
 
     /// Whether another request may follow this one on the connection.
     pub(crate) fn may_keep(&self, request: &Request<'_>) -> bool {
-        request.keep_alive() && self.is_welcome() && !self.is_used_up(self.requests.get())
+        request.keep_alive()
+            && !self.is_undressed
+            && self.is_welcome()
+            && !self.is_used_up(self.requests.get())
     }
 
     /// Whether a connection with so many requests has to end.
@@ -423,7 +439,8 @@ impl Conn {
 
     /// How HTTP/2 is spoken on this connection.
     pub(crate) fn http2_rules(&self) -> Http2Rules {
-        self.generation.borrow().http2(self.door, None)
+        let name = self.stream.tls().and_then(Tls::server_name);
+        self.generation.borrow().http2(self.door, name.as_deref())
     }
 
     /// Whether a client that begins as one of HTTP/2 does may be one.

@@ -16,13 +16,14 @@ use super::reply::Reply;
 use super::script::{Flow, Script};
 use super::stage::{Stage, clean};
 use super::{Conn, Ending};
-use crate::config::{Config, ErrorTarget, ProxyPass, Rules};
+use crate::config::{Config, Demand, ErrorTarget, ProxyPass, Rules};
 use crate::engine::Generation;
 use crate::files;
 use crate::headers::forwarded;
 use crate::route::{self, path};
 use crate::template::Scene;
 use crate::upstream::accel::Target;
+use crate::tls::Verdict;
 use crate::upstream::fault::{Blame, Fault};
 use crate::upstream::pool::add;
 use crate::upstream::{Group, forward};
@@ -130,6 +131,10 @@ pub(super) async fn serve(conn: &Conn, bench: &mut Workbench, record: &mut Recor
         match error_page(conn, config, rules, request, record, &status) {
             Some(next) => step = next,
             None => {
+                let status = Reply {
+                    status: told(status.status),
+                    ..status
+                };
                 return Box::pin(answer(conn, bench, record, &generation, &status)).await;
             }
         }
@@ -156,6 +161,9 @@ pub(super) fn arrive<'g>(
     record.visit.rules = server.rules;
     record.visit.server_captures = captures.map(Box::new);
     real_ip(conn, config, request, record);
+    if let Some(status) = distrust(conn, generation, index) {
+        return Step::Reply(Reply::status(status));
+    }
     match (request.method(), request.target_form()) {
         ("CONNECT" | "TRACE", _) => {
             return Step::Reply(Reply::with(405, "Allow", ALL_METHODS));
@@ -181,6 +189,42 @@ pub(super) fn arrive<'g>(
         }
     }
     Step::Again
+}
+
+/// The status of a client that has not proved who it is as its server wants it to, by nginx's numbers: 495 for a bad
+/// certificate, 496 for none, 497 for no TLS, and 421 for one that has proved it to another server.
+fn distrust(conn: &Conn, generation: &Generation, server: usize) -> Option<u16> {
+    if conn.is_undressed {
+        return Some(497);
+    }
+    let config = &*generation.config;
+    let clients = config.servers[server].tls.as_ref()?.clients.as_ref()?;
+    let tls = conn.stream.tls()?;
+    let name = tls.server_name();
+    let servers = &generation.listen(conn.door)?.servers;
+    let met = route::host::find(config, servers, name.as_deref().map(str::as_bytes));
+    if met.is_some_and(|(met, _)| met != server) {
+        return Some(421);
+    }
+    match tls.verdict() {
+        Verdict::Good => None,
+        Verdict::Nothing if clients.demand == Demand::Required => Some(496),
+        Verdict::Nothing => None,
+        Verdict::Bad { unknown: true, .. } if clients.demand == Demand::OptionalNoCa => None,
+        Verdict::Bad { why, .. } => {
+            tracing::info!(client = %conn.peer_text, "client SSL certificate verify error: {why}");
+            Some(495)
+        }
+    }
+}
+
+/// What goes out for statuses that only `error_page` knows.
+fn told(status: u16) -> u16 {
+    if matches!(status, 494..=497) {
+        400
+    } else {
+        status
+    }
 }
 
 /// The client's address, as far as trusted proxies tell it.
@@ -281,7 +325,7 @@ pub(super) fn error_page<'g>(
     }
     let page = rules.error_page(reply.status)?;
     record.visit.error = match page.status {
-        None => Some(reply.status),
+        None => Some(told(reply.status)),
         Some(given) => given,
     };
     record.visit.error.get_or_insert(AS_IT_COMES);

@@ -17,6 +17,7 @@ use crate::conn::reply::push_number;
 use crate::limit::pace::Rate;
 use crate::pattern::Captures;
 use crate::route::host::name_of;
+use crate::tls::{Shown, Verdict};
 
 /// What a request's variables are taken from.
 #[derive(Clone, Copy)]
@@ -96,6 +97,10 @@ pub(super) enum Variable {
     TlsCipher,
     TlsServerName,
     TlsClientVerify,
+    TlsClient(Shown),
+    TlsCurve,
+    TlsApplication,
+    TlsReused,
     Group(u8),
     NamedGroup(String),
     Map(usize),
@@ -164,6 +169,27 @@ const NAMED: &[(&str, Variable)] = &[
     ("https", Variable::Https),
     ("ssl_server_name", Variable::TlsServerName),
     ("ssl_client_verify", Variable::TlsClientVerify),
+    ("ssl_client_s_dn", Variable::TlsClient(Shown::Subject)),
+    ("ssl_client_i_dn", Variable::TlsClient(Shown::Issuer)),
+    ("ssl_client_serial", Variable::TlsClient(Shown::Serial)),
+    (
+        "ssl_client_fingerprint",
+        Variable::TlsClient(Shown::Fingerprint),
+    ),
+    ("ssl_client_v_start", Variable::TlsClient(Shown::Begin)),
+    ("ssl_client_v_end", Variable::TlsClient(Shown::End)),
+    ("ssl_client_v_remain", Variable::TlsClient(Shown::Remain)),
+    ("ssl_client_cert", Variable::TlsClient(Shown::Indented)),
+    ("ssl_client_raw_cert", Variable::TlsClient(Shown::Raw)),
+    (
+        "ssl_client_escaped_cert",
+        Variable::TlsClient(Shown::Escaped),
+    ),
+    ("ssl_curve", Variable::TlsCurve),
+    ("ssl_alpn_protocol", Variable::TlsApplication),
+    ("ssl_session_reused", Variable::TlsReused),
+    ("ssl_session_id", Variable::Empty),
+    ("ssl_early_data", Variable::Empty),
     ("http2", Variable::Http2),
     ("ssl_protocol", Variable::TlsProtocol),
     ("ssl_cipher", Variable::TlsCipher),
@@ -313,8 +339,32 @@ impl Variable {
                 let Some(tls) = conn.stream.tls() else {
                     return false;
                 };
-                let shown = tls.has_client_certificate();
-                out.extend_from_slice(if shown { b"SUCCESS" } else { b"NONE" });
+                match tls.verdict() {
+                    Verdict::Nothing => out.extend_from_slice(b"NONE"),
+                    Verdict::Good => out.extend_from_slice(b"SUCCESS"),
+                    Verdict::Bad { why, .. } => {
+                        out.extend_from_slice(b"FAILED:");
+                        out.extend_from_slice(why.as_bytes());
+                    }
+                }
+            }
+            Self::TlsClient(what) => {
+                let shown = conn.stream.tls().and_then(|tls| tls.shown(*what));
+                return put(out, shown.as_deref().map(str::as_bytes));
+            }
+            Self::TlsCurve => {
+                let curve = conn.stream.tls().and_then(|tls| tls.curve());
+                return put(out, curve.as_deref().map(str::as_bytes));
+            }
+            Self::TlsApplication => {
+                let name = conn.stream.tls().and_then(|tls| tls.application());
+                return put(out, name.as_deref().map(str::as_bytes));
+            }
+            Self::TlsReused => {
+                let Some(tls) = conn.stream.tls() else {
+                    return false;
+                };
+                out.push(if tls.is_resumed() { b'r' } else { b'.' });
             }
             Self::Method => {
                 return put(out, request.map(|request| request.method().as_bytes()));

@@ -7,18 +7,20 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustls::crypto::ring;
+use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
+use rustls::server::{
+    ClientHello, NoServerSessionStorage, ResolvesServerCert, ServerSessionMemoryCache,
+};
 use rustls::sign::CertifiedKey;
 use rustls::version::{TLS12, TLS13};
-use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
+use rustls::{ServerConfig, SignatureAlgorithm, SupportedCipherSuite, SupportedProtocolVersion};
 
-use crate::config::{ClientCertificates, Config, HostPattern, Listen, TlsRules};
-
-/// TLS of one listening socket; `None` for one without.
-pub(crate) type Door = Option<Arc<ServerConfig>>;
+use super::clients::Judge;
+use super::tickets::Keyring;
+use crate::config::{Config, Listen, TlsRules};
+use crate::route::host;
 
 /// Why certificates cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -48,75 +50,194 @@ pub enum TlsError {
     Setup(String),
 }
 
+/// TLS of one listening socket; `None` for one without.
+pub(crate) type Door = Option<Arc<TlsDoor>>;
+
+/// The servers of a listening socket that speak TLS.
+#[derive(Debug)]
+pub(crate) struct TlsDoor {
+    config: Arc<Config>,
+    /// Indices into the configuration's servers, the default one first.
+    servers: Vec<usize>,
+    by_server: ByServer,
+    /// For names that lead to a server without certificates.
+    default: Arc<Chosen>,
+}
+
+/// How a server speaks TLS.
+#[derive(Debug)]
+pub(crate) struct Chosen {
+    /// `None`: not at all, the handshake is refused.
+    pub(super) config: Option<Arc<ServerConfig>>,
+    pub(super) judge: Option<Judge>,
+}
+
+impl TlsDoor {
+    /// The server for the name that a client asks for.
+    pub(super) fn choose(&self, name: Option<&str>) -> &Arc<Chosen> {
+        let found = host::find(&self.config, &self.servers, name.map(str::as_bytes));
+        let chosen = found.and_then(|(index, _)| self.by_server.get(&index));
+        chosen.unwrap_or(&self.default)
+    }
+}
+
 /// What each listening socket of a configuration needs, in its order.
 ///
 /// # Errors
 /// The first certificate, key or authority that cannot be used.
-pub(crate) fn doors(config: &Config) -> Result<Vec<Door>, TlsError> {
-    config
-        .listens
-        .iter()
-        .map(|listen| listen.tls.then(|| door(config, listen)).transpose())
-        .collect()
-}
-
-fn door(config: &Config, listen: &Listen) -> Result<Arc<ServerConfig>, TlsError> {
-    let provider = Arc::new(ring::default_provider());
-    let rules: Vec<_> = listen
+pub(crate) fn doors(config: &Arc<Config>, keyring: &Keyring) -> Result<Vec<Door>, TlsError> {
+    let used: Vec<_> = config
         .servers
         .iter()
-        .map(|&index| &config.servers[index])
+        .filter_map(|server| server.tls.as_ref())
         .collect();
-    let mut by_name = ByName::default();
-    for server in &rules {
-        let Some(tls) = &server.tls else { continue };
-        let keys = keys(tls, &provider)?;
-        if keys.is_empty() {
-            continue;
-        }
-        let slot = by_name.keys.len();
-        by_name.keys.push(keys);
-        by_name.default.get_or_insert(slot);
-        for name in &server.names {
-            match name {
-                HostPattern::Exact(name) => {
-                    by_name.exact.entry(name.clone()).or_insert(slot);
-                }
-                HostPattern::Suffix(suffix) => by_name.suffixes.push((suffix.clone(), slot)),
-                HostPattern::Prefix(_) | HostPattern::Regex(_) => {}
-            }
-        }
+    let mut made = HashMap::new();
+    let doors = config
+        .listens
+        .iter()
+        .map(|listen| {
+            listen
+                .tls
+                .then(|| door(config, listen, keyring, &mut made))
+                .transpose()
+        })
+        .collect::<Result<_, _>>()?;
+    keyring.keep(&used);
+    Ok(doors)
+}
+
+/// Whether everything that [`doors`] needs is there.
+///
+/// # Errors
+/// The same.
+pub(crate) fn check(config: &Config) -> Result<(), TlsError> {
+    let keyring = Keyring::default();
+    let mut made = HashMap::new();
+    for listen in config.listens.iter().filter(|listen| listen.tls) {
+        servers(config, listen, &keyring, &mut made)?;
     }
-    let default_rules = rules.iter().find_map(|server| server.tls.as_ref());
-    let (Some(_), Some(first)) = (by_name.default, default_rules) else {
-        return Err(TlsError::Missing(listen.addr.to_string()));
-    };
-    by_name
-        .suffixes
-        .sort_by_key(|(suffix, _)| std::cmp::Reverse(suffix.len()));
+    Ok(())
+}
+
+/// Servers with the same rules have the same of everything.
+type Made = HashMap<(TlsRules, bool), Arc<Chosen>>;
+
+fn door(
+    config: &Arc<Config>,
+    listen: &Listen,
+    keyring: &Keyring,
+    made: &mut Made,
+) -> Result<Arc<TlsDoor>, TlsError> {
+    let (by_server, default) = servers(config, listen, keyring, made)?;
+    Ok(Arc::new(TlsDoor {
+        config: Arc::clone(config),
+        servers: listen.servers.clone(),
+        by_server,
+        default,
+    }))
+}
+
+type ByServer = HashMap<usize, Arc<Chosen>>;
+
+fn servers(
+    config: &Config,
+    listen: &Listen,
+    keyring: &Keyring,
+    made: &mut Made,
+) -> Result<(ByServer, Arc<Chosen>), TlsError> {
+    let mut by_server = HashMap::new();
+    let mut default = None;
+    for &index in &listen.servers {
+        let server = &config.servers[index];
+        let Some(rules) = &server.tls else { continue };
+        let http2 = listen.http2 || server.http2.on;
+        let key = (rules.clone(), http2);
+        let chosen = match made.get(&key) {
+            Some(chosen) => Arc::clone(chosen),
+            None => {
+                let chosen = Arc::new(chosen(rules, http2, keyring)?);
+                made.insert(key, Arc::clone(&chosen));
+                chosen
+            }
+        };
+        default.get_or_insert_with(|| Arc::clone(&chosen));
+        by_server.insert(index, chosen);
+    }
+    let default = default.ok_or_else(|| TlsError::Missing(listen.addr.to_string()))?;
+    Ok((by_server, default))
+}
+
+fn chosen(rules: &TlsRules, http2: bool, keyring: &Keyring) -> Result<Chosen, TlsError> {
+    if rules.rejects {
+        return Ok(Chosen {
+            config: None,
+            judge: None,
+        });
+    }
+    let provider = Arc::new(provider(rules));
     let setup = |error: &dyn fmt::Display| TlsError::Setup(error.to_string());
+    let clients = rules.clients.as_ref();
+    let judge = clients
+        .map(|clients| Judge::new(clients, &provider))
+        .transpose()?;
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
-        .with_protocol_versions(&versions(first))
+        .with_protocol_versions(&versions(rules))
         .map_err(|error| setup(&error))?;
-    let builder = match &first.clients {
+    let builder = match &judge {
         None => builder.with_no_client_auth(),
-        Some(clients) => {
-            let verifier = verifier(clients, &provider)?;
-            builder.with_client_cert_verifier(verifier)
-        }
+        Some(judge) => builder.with_client_cert_verifier(judge.in_handshake(&provider)),
     };
-    let mut config = builder.with_cert_resolver(Arc::new(by_name));
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    let http2 = listen.http2 || rules.first().is_some_and(|server| server.http2.on);
+    let mut config = builder.with_cert_resolver(Arc::new(Certificates {
+        keys: keys(rules, &provider)?,
+    }));
+    config.alpn_protocols = vec![b"http/1.1".to_vec(), b"http/1.0".to_vec()];
     if http2 {
         config.alpn_protocols.insert(0, b"h2".to_vec());
     }
     config.max_early_data_size = 0;
-    if first.tickets {
-        // One for all cores, which share this value; it changes its key by itself.
-        config.ticketer = ring::Ticketer::new().map_err(|error| setup(&error))?;
+    config.ignore_client_order = rules.own_order;
+    config.session_storage = match rules.sessions {
+        0 => Arc::new(NoServerSessionStorage {}),
+        count => ServerSessionMemoryCache::new(count),
+    };
+    if rules.tickets {
+        config.ticketer = keyring.tickets(rules)?;
     }
-    Ok(Arc::new(config))
+    Ok(Chosen {
+        config: Some(Arc::new(config)),
+        judge,
+    })
+}
+
+/// rustls's algorithms, with the suites of TLS 1.2 that are wanted.
+fn provider(rules: &TlsRules) -> CryptoProvider {
+    let mut provider = ring::default_provider();
+    if let Some(wanted) = &rules.suites {
+        let place = |suite: &SupportedCipherSuite| {
+            let name = openssl_name(suite.suite().as_str().unwrap_or_default());
+            wanted.iter().position(|wanted| *wanted == name)
+        };
+        let is_modern = |suite: &SupportedCipherSuite| suite.tls13().is_some();
+        provider
+            .cipher_suites
+            .retain(|suite| is_modern(suite) || place(suite).is_some());
+        provider
+            .cipher_suites
+            .sort_by_key(|suite| (!is_modern(suite), place(suite)));
+    }
+    provider
+}
+
+/// OpenSSL's name of a suite: `ECDHE-RSA-AES128-GCM-SHA256`.
+pub(super) fn openssl_name(name: &str) -> String {
+    if let Some(rest) = name.strip_prefix("TLS13_") {
+        return format!("TLS_{rest}");
+    }
+    let name = name.trim_start_matches("TLS_").replace("_WITH_", "_");
+    let name = name
+        .replace("AES_", "AES")
+        .replace("POLY1305_SHA256", "POLY1305");
+    name.replace('_', "-")
 }
 
 fn versions(rules: &TlsRules) -> Vec<&'static SupportedProtocolVersion> {
@@ -130,34 +251,9 @@ fn versions(rules: &TlsRules) -> Vec<&'static SupportedProtocolVersion> {
     versions
 }
 
-fn verifier(
-    clients: &ClientCertificates,
-    provider: &Arc<rustls::crypto::CryptoProvider>,
-) -> Result<Arc<dyn rustls::server::danger::ClientCertVerifier>, TlsError> {
-    let mut roots = RootCertStore::empty();
-    for certificate in certificates(&clients.authorities)? {
-        roots
-            .add(certificate)
-            .map_err(|source| TlsError::Certificate {
-                path: clients.authorities.clone(),
-                source,
-            })?;
-    }
-    let builder =
-        WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
-    let builder = if clients.required {
-        builder
-    } else {
-        builder.allow_unauthenticated()
-    };
-    builder
-        .build()
-        .map_err(|error| TlsError::Setup(error.to_string()))
-}
-
 fn keys(
     rules: &TlsRules,
-    provider: &Arc<rustls::crypto::CryptoProvider>,
+    provider: &Arc<CryptoProvider>,
 ) -> Result<Vec<Arc<CertifiedKey>>, TlsError> {
     let mut keys = Vec::new();
     for (certificate, key) in &rules.certificates {
@@ -177,7 +273,7 @@ fn keys(
     Ok(keys)
 }
 
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let file = |why: String| TlsError::File {
         path: path.to_owned(),
         why,
@@ -191,41 +287,20 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     Ok(chain)
 }
 
-/// Certificates by the name that a client asks for.
-#[derive(Debug, Default)]
-struct ByName {
-    keys: Vec<Vec<Arc<CertifiedKey>>>,
-    exact: HashMap<String, usize>,
-    /// Longest first.
-    suffixes: Vec<(String, usize)>,
-    default: Option<usize>,
+/// The certificates of one server: RSA and ECDSA beside one another.
+#[derive(Debug)]
+struct Certificates {
+    keys: Vec<Arc<CertifiedKey>>,
 }
 
-impl ByName {
-    fn slot(&self, name: Option<&str>) -> Option<usize> {
-        let Some(name) = name else {
-            return self.default;
-        };
-        let lower = name.to_ascii_lowercase();
-        if let Some(&slot) = self.exact.get(&lower) {
-            return Some(slot);
-        }
-        let suffix = self
-            .suffixes
-            .iter()
-            .find(|(suffix, _)| lower.len() > suffix.len() && lower.ends_with(suffix.as_str()));
-        suffix.map(|(_, slot)| *slot).or(self.default)
-    }
-}
-
-impl ResolvesServerCert for ByName {
+impl ResolvesServerCert for Certificates {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let keys = self.keys.get(self.slot(hello.server_name())?)?;
         let schemes = hello.signature_schemes();
-        // RSA and ECDSA beside one another: the first that the client can check.
-        let fits = keys
-            .iter()
-            .find(|key| key.key.choose_scheme(schemes).is_some());
-        fits.or(keys.first()).map(Arc::clone)
+        let fits = |key: &&Arc<CertifiedKey>| key.key.choose_scheme(schemes).is_some();
+        let is_ecdsa = |key: &&Arc<CertifiedKey>| key.key.algorithm() != SignatureAlgorithm::RSA;
+        // What both can do, and the cheaper one first, as OpenSSL does.
+        let mut fitting = self.keys.iter().filter(fits);
+        let best = fitting.clone().find(is_ecdsa).or(fitting.next());
+        best.or(self.keys.first()).map(Arc::clone)
     }
 }

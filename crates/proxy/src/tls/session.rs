@@ -2,24 +2,38 @@
 //!
 //! Not here: deadlines; a handshake that never ends is a head that never comes.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::io::{self, IoSlice, Read as _, Write as _};
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use rustls::{ServerConfig, ServerConnection};
+use rustls::server::{AcceptedAlert, Acceptor};
+use rustls::{HandshakeKind, ServerConnection};
 use trine_sys::file::pread;
+use trine_sys::net;
+
+use super::clients::Verdict;
+use super::server::{Chosen, TlsDoor, openssl_name};
+use super::x509::{self, Shown};
 
 use crate::stream::Stream;
 
 /// Plain bytes that are encrypted at once: four full records.
 const PIECE: usize = 64 * 1024;
 
+/// The alert of a server that does not want to be known by the name: fatal, 112 (RFC 6066 section 3).
+const UNRECOGNIZED_NAME: &[u8] = &[21, 3, 3, 0, 2, 2, 112];
+
 /// A session. All of it belongs to one task.
 pub(crate) struct Tls {
     socket: Box<Stream>,
-    session: RefCell<ServerConnection>,
+    door: Arc<TlsDoor>,
+    /// Until the client has said whom it wants.
+    hello: RefCell<Option<Box<Acceptor>>>,
+    session: RefCell<Option<ServerConnection>>,
+    chosen: OnceCell<Arc<Chosen>>,
+    verdict: OnceCell<Verdict>,
     /// Plain bytes that were encrypted and not yet told as written, because the socket was full.
     owed: Cell<usize>,
     /// What ended the session.
@@ -27,24 +41,43 @@ pub(crate) struct Tls {
 }
 
 impl Tls {
-    pub(crate) fn new(socket: Stream, config: Arc<ServerConfig>) -> Result<Self, rustls::Error> {
-        let mut session = ServerConnection::new(config)?;
-        session.set_buffer_limit(Some(2 * PIECE));
-        Ok(Self {
+    pub(crate) fn new(socket: Stream, door: Arc<TlsDoor>) -> Self {
+        Self {
             socket: Box::new(socket),
-            session: RefCell::new(session),
+            door,
+            hello: RefCell::new(Some(Box::default())),
+            session: RefCell::new(None),
+            chosen: OnceCell::new(),
+            verdict: OnceCell::new(),
             owed: Cell::new(0),
             broken: Cell::new(false),
-        })
+        }
     }
 
     pub(crate) fn socket(&self) -> &Stream {
         &self.socket
     }
 
+    /// The socket, if its client has begun to speak and does not speak TLS but, as it seems, HTTP.
+    pub(crate) fn plain(self: Box<Self>) -> Result<Stream, Box<Self>> {
+        let mut first = [0];
+        let looked = net::peek(&*self.socket, &mut first);
+        let begins = self.hello.borrow().is_some();
+        if begins && matches!(looked, Ok(1)) && first[0].is_ascii_uppercase() {
+            Ok(*self.socket)
+        } else {
+            Err(self)
+        }
+    }
+
+    /// Something about the session, once there is one.
+    fn ask<T>(&self, what: impl FnOnce(&ServerConnection) -> Option<T>) -> Option<T> {
+        self.session.borrow().as_ref().and_then(what)
+    }
+
     /// `TLSv1.3` or `TLSv1.2`, once that is agreed.
     pub(crate) fn protocol(&self) -> Option<&'static str> {
-        match self.session.borrow().protocol_version()? {
+        match self.ask(|session| session.protocol_version())? {
             rustls::ProtocolVersion::TLSv1_3 => Some("TLSv1.3"),
             rustls::ProtocolVersion::TLSv1_2 => Some("TLSv1.2"),
             _ => None,
@@ -53,44 +86,73 @@ impl Tls {
 
     /// The cipher suite, once that is agreed, by OpenSSL's name: `ECDHE-RSA-AES128-GCM-SHA256`.
     pub(crate) fn cipher(&self) -> Option<String> {
-        let suite = self.session.borrow().negotiated_cipher_suite()?.suite();
-        let name = suite.as_str()?;
-        if let Some(rest) = name.strip_prefix("TLS13_") {
-            return Some(format!("TLS_{rest}"));
-        }
-        let name = name.trim_start_matches("TLS_").replace("_WITH_", "_");
-        let name = name
-            .replace("AES_", "AES")
-            .replace("POLY1305_SHA256", "POLY1305");
-        Some(name.replace('_', "-"))
+        let suite = self.ask(|session| session.negotiated_cipher_suite())?;
+        suite.suite().as_str().map(openssl_name)
+    }
+
+    /// The group of the key exchange, by OpenSSL's name.
+    pub(crate) fn curve(&self) -> Option<String> {
+        let group = self.ask(|session| session.negotiated_key_exchange_group())?;
+        Some(match group.name() {
+            rustls::NamedGroup::X25519 => "X25519".to_owned(),
+            rustls::NamedGroup::secp256r1 => "prime256v1".to_owned(),
+            other => format!("{other:?}"),
+        })
     }
 
     /// Whether HTTP/2 was agreed on.
     pub(crate) fn speaks_http2(&self) -> bool {
-        self.session.borrow().alpn_protocol() == Some(b"h2")
+        self.ask(|session| session.alpn_protocol().map(|name| name == b"h2")) == Some(true)
+    }
+
+    /// What was agreed on by ALPN.
+    pub(crate) fn application(&self) -> Option<String> {
+        self.ask(|session| {
+            let name = session.alpn_protocol()?;
+            Some(String::from_utf8_lossy(name).into_owned())
+        })
+    }
+
+    /// Whether the session is one of before.
+    pub(crate) fn is_resumed(&self) -> bool {
+        self.ask(|session| session.handshake_kind()) == Some(HandshakeKind::Resumed)
     }
 
     /// The name that the client asked for.
     pub(crate) fn server_name(&self) -> Option<String> {
-        self.session.borrow().server_name().map(str::to_owned)
+        self.ask(|session| session.server_name().map(str::to_owned))
     }
 
-    /// Whether the client has shown a certificate, which was then verified.
-    pub(crate) fn has_client_certificate(&self) -> bool {
-        self.session
-            .borrow()
-            .peer_certificates()
-            .is_some_and(|chain| !chain.is_empty())
+    /// What is thought of the client's certificate.
+    pub(crate) fn verdict(&self) -> &Verdict {
+        self.verdict.get_or_init(|| {
+            let judge = self.chosen.get().and_then(|chosen| chosen.judge.as_ref());
+            let session = self.session.borrow();
+            let chain = session
+                .as_ref()
+                .and_then(|session| session.peer_certificates());
+            judge.map_or(Verdict::Nothing, |judge| judge.judge(chain))
+        })
+    }
+
+    /// What the client's certificate says.
+    pub(crate) fn shown(&self, what: Shown) -> Option<String> {
+        self.ask(|session| x509::show(session.peer_certificates()?.first()?, what))
+    }
+
+    /// Whether decrypted bytes wait.
+    fn has_plain(&self) -> bool {
+        let mut session = self.session.borrow_mut();
+        session.as_mut().is_some_and(|session| {
+            session
+                .process_new_packets()
+                .is_ok_and(|state| state.plaintext_bytes_to_read() > 0)
+        })
     }
 
     /// Bytes may be there to be read.
     pub(crate) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let waiting = self
-            .session
-            .borrow_mut()
-            .process_new_packets()
-            .is_ok_and(|state| state.plaintext_bytes_to_read() > 0);
-        if waiting {
+        if self.has_plain() {
             return Poll::Ready(Ok(()));
         }
         self.socket.poll_readable(cx)
@@ -98,12 +160,7 @@ impl Tls {
 
     /// Whether decrypted bytes wait, or the socket has some.
     pub(crate) fn has_bytes(&self) -> bool {
-        let plain = self
-            .session
-            .borrow_mut()
-            .process_new_packets()
-            .is_ok_and(|state| state.plaintext_bytes_to_read() > 0);
-        plain || self.socket.has_bytes()
+        self.has_plain() || self.socket.has_bytes()
     }
 
     pub(crate) fn poll_read(
@@ -112,8 +169,7 @@ impl Tls {
         buf: &mut [u8],
     ) -> Poll<io::Result<usize>> {
         loop {
-            {
-                let mut session = self.session.borrow_mut();
+            if let Some(session) = &mut *self.session.borrow_mut() {
                 match session.reader().read(buf) {
                     Ok(count) => return Poll::Ready(Ok(count)),
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -134,8 +190,7 @@ impl Tls {
     /// Ready once the client has ended its side, or with `false` once it has sent something that waits to be read.
     pub(crate) fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         loop {
-            {
-                let mut session = self.session.borrow_mut();
+            if let Some(session) = &mut *self.session.borrow_mut() {
                 let state = session.process_new_packets().map_err(io::Error::other)?;
                 if state.plaintext_bytes_to_read() > 0 {
                     return Poll::Ready(Ok(false));
@@ -152,8 +207,14 @@ impl Tls {
 
     /// Takes records from the socket; 0 at its end.
     fn poll_records(&self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if self.hello.borrow().is_some() {
+            return self.poll_hello(cx);
+        }
         let (count, fault) = {
             let mut session = self.session.borrow_mut();
+            let Some(session) = &mut *session else {
+                return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
+            };
             let mut source = Source {
                 socket: &self.socket,
                 cx,
@@ -174,6 +235,68 @@ impl Tls {
         Poll::Ready(Ok(count))
     }
 
+    /// Reads until the client has said whom it wants, and begins the session; 0 at the socket's end.
+    fn poll_hello(&self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let mut hello = self.hello.borrow_mut();
+        let Some(acceptor) = hello.as_mut() else {
+            return Poll::Ready(Ok(1));
+        };
+        let accepted = loop {
+            let mut source = Source {
+                socket: &self.socket,
+                cx,
+            };
+            match acceptor.read_tls(&mut source) {
+                Ok(0) => return Poll::Ready(Ok(0)),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Poll::Pending,
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+            match acceptor.accept() {
+                Ok(None) => {}
+                Ok(Some(accepted)) => break accepted,
+                Err((fault, alert)) => return Poll::Ready(Err(self.refuse(cx, fault, alert))),
+            }
+        };
+        let chosen = self.door.choose(accepted.client_hello().server_name());
+        let Some(config) = &chosen.config else {
+            self.broken.set(true);
+            // A courtesy, as every alert.
+            let _ = Sink {
+                socket: &self.socket,
+                cx,
+            }
+            .write(UNRECOGNIZED_NAME);
+            let refused = io::Error::other("the server of this name refuses handshakes");
+            return Poll::Ready(Err(refused));
+        };
+        match accepted.into_connection(Arc::clone(config)) {
+            Ok(mut session) => {
+                session.set_buffer_limit(Some(2 * PIECE));
+                let _ = self.chosen.set(Arc::clone(chosen));
+                *self.session.borrow_mut() = Some(session);
+                *hello = None;
+                Poll::Ready(Ok(1))
+            }
+            Err((fault, alert)) => Poll::Ready(Err(self.refuse(cx, fault, alert))),
+        }
+    }
+
+    /// Sends the alert, as far as the socket takes it at once.
+    fn refuse(
+        &self,
+        cx: &mut Context<'_>,
+        fault: rustls::Error,
+        mut alert: AcceptedAlert,
+    ) -> io::Error {
+        self.broken.set(true);
+        let _ = alert.write(&mut Sink {
+            socket: &self.socket,
+            cx,
+        });
+        io::Error::new(io::ErrorKind::InvalidData, fault)
+    }
+
     pub(crate) fn poll_write(
         &self,
         cx: &mut Context<'_>,
@@ -181,6 +304,9 @@ impl Tls {
     ) -> Poll<io::Result<usize>> {
         if self.owed.get() == 0 {
             let mut session = self.session.borrow_mut();
+            let Some(session) = &mut *session else {
+                return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
+            };
             let mut taken = 0;
             for slice in slices {
                 let room = PIECE - taken;
@@ -213,6 +339,9 @@ impl Tls {
             }
             piece.truncate(filled);
             let mut session = self.session.borrow_mut();
+            let Some(session) = &mut *session else {
+                return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
+            };
             self.owed.set(session.writer().write(&piece)?);
         }
         ready!(self.poll_flush(cx))?;
@@ -224,13 +353,18 @@ impl Tls {
     /// Says that nothing more will come, as far as the socket takes it at once.
     pub(crate) fn close_notify(&self, cx: &mut Context<'_>) {
         if !self.broken.get() {
-            self.session.borrow_mut().send_close_notify();
+            if let Some(session) = &mut *self.session.borrow_mut() {
+                session.send_close_notify();
+            }
             let _ = self.poll_flush(cx);
         }
     }
 
     fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut session = self.session.borrow_mut();
+        let Some(session) = &mut *session else {
+            return Poll::Ready(Ok(()));
+        };
         while session.wants_write() {
             let mut sink = Sink {
                 socket: &self.socket,

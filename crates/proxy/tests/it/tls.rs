@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use nix::sys::signal::Signal;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
@@ -19,6 +20,12 @@ struct Authority(CertifiedIssuer<'static, KeyPair>);
 impl Authority {
     fn new() -> Self {
         let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();
+        // Each has a name of its own.
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        params
+            .distinguished_name
+            .push(rcgen::DnType::CommonName, format!("authority {number}"));
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
     }
@@ -26,7 +33,11 @@ impl Authority {
     /// PEM of a certificate for this name, and of its key.
     fn sign(&self, name: &str) -> (String, String) {
         let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        params
+            .distinguished_name
+            .push(rcgen::DnType::CommonName, name);
         let certificate = params.signed_by(&key, &self.0).unwrap();
         (certificate.pem(), key.serialize_pem())
     }
@@ -57,6 +68,17 @@ fn ask(
     name: &'static str,
     target: &str,
 ) -> std::io::Result<(Vec<u8>, HandshakeKind)> {
+    ask_for(daemon, client, name, name, target)
+}
+
+/// The same, for another host than the one that the handshake was with.
+fn ask_for(
+    daemon: &Daemon,
+    client: &Arc<ClientConfig>,
+    name: &'static str,
+    host: &str,
+    target: &str,
+) -> std::io::Result<(Vec<u8>, HandshakeKind)> {
     let socket = TcpStream::connect(daemon.address())?;
     socket.set_read_timeout(Some(PATIENCE))?;
     let session =
@@ -64,7 +86,7 @@ fn ask(
     let mut stream = StreamOwned::new(session, socket);
     write!(
         stream,
-        "GET {target} HTTP/1.1\r\nHost: {name}\r\nConnection: close\r\n\r\n"
+        "GET {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
     )?;
     let mut answer = Vec::new();
     // Without close_notify this is an error: nobody can cut an answer short unseen.
@@ -159,10 +181,269 @@ fn clients_show_certificates() {
         "ssl_verify_client on; ssl_client_certificate ca.pem;",
     ));
     let known = authority.client(Some(authority.sign("client")));
-    assert!(text(ask(&daemon, &known, "a.test", "/")).ends_with("SUCCESS"));
-    assert!(ask(&daemon, &authority.client(None), "a.test", "/").is_err());
+    // The second time by a ticket, which remembers who it is.
+    for _ in 0..2 {
+        assert!(text(ask(&daemon, &known, "a.test", "/")).ends_with("SUCCESS"));
+    }
+    let refused = text(ask(&daemon, &authority.client(None), "a.test", "/"));
+    assert!(refused.starts_with("HTTP/1.1 400 "), "{refused}");
     let stranger = Authority::new().sign("stranger");
-    assert!(ask(&daemon, &authority.client(Some(stranger)), "a.test", "/").is_err());
+    let refused = text(ask(
+        &daemon,
+        &authority.client(Some(stranger)),
+        "a.test",
+        "/",
+    ));
+    assert!(refused.starts_with("HTTP/1.1 400 "), "{refused}");
+    daemon.wait_log("unable to verify the first certificate");
+}
+
+/// A daemon with these servers, which find certificates for `a.test` and `b.test` in their folder.
+fn serve(authority: &Authority, servers: &str) -> Daemon {
+    let proxy = configured(authority, "");
+    let port = Port::free();
+    let servers = servers.replace("LISTEN", &format!("listen 127.0.0.1:{port} ssl;"));
+    let text = format!("events {{}} http {{ {servers} }}");
+    fs::write(proxy.path("nginx.conf"), text).unwrap();
+    start(proxy)
+}
+
+const A: &str = "server_name a.test; ssl_certificate a.test.pem; ssl_certificate_key a.test.key;";
+const B: &str = "server_name b.test; ssl_certificate b.test.pem; ssl_certificate_key b.test.key;";
+
+#[test]
+fn certificates_are_optional_or_judged_by_the_application() {
+    let authority = Authority::new();
+    let stranger = Authority::new();
+    for (demand, unknown) in [
+        ("optional", "HTTP/1.1 400 "),
+        (
+            "optional_no_ca",
+            "FAILED:unable to verify the first certificate|CN=stranger",
+        ),
+    ] {
+        let daemon = serve(
+            &authority,
+            &format!(
+                "server {{ LISTEN {A} ssl_verify_client {demand}; ssl_client_certificate ca.pem;
+                 return 200 '$ssl_client_verify|$ssl_client_s_dn'; }}"
+            ),
+        );
+        assert!(text(ask(&daemon, &authority.client(None), "a.test", "/")).ends_with("NONE|"));
+        let known = authority.client(Some(authority.sign("client")));
+        assert!(text(ask(&daemon, &known, "a.test", "/")).ends_with("SUCCESS|CN=client"));
+        let shows = authority.client(Some(stranger.sign("stranger")));
+        let answer = text(ask(&daemon, &shows, "a.test", "/"));
+        assert!(answer.contains(unknown), "{demand}: {answer}");
+    }
+}
+
+#[test]
+fn revoked_certificates_are_bad() {
+    use rcgen::{CertificateRevocationListParams, KeyIdMethod, RevokedCertParams, SerialNumber};
+    let authority = Authority::new();
+    let signed = |serial: u64| {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(vec!["client".to_owned()]).unwrap();
+        params.serial_number = Some(SerialNumber::from(serial));
+        params
+            .distinguished_name
+            .push(rcgen::DnType::CommonName, "client");
+        let certificate = params.signed_by(&key, &authority.0).unwrap();
+        (certificate.pem(), key.serialize_pem())
+    };
+    let now = rcgen::date_time_ymd(2020, 1, 1);
+    let list = CertificateRevocationListParams {
+        this_update: now,
+        next_update: rcgen::date_time_ymd(2199, 1, 1),
+        crl_number: SerialNumber::from(1),
+        issuing_distribution_point: None,
+        revoked_certs: vec![RevokedCertParams {
+            serial_number: SerialNumber::from(666),
+            revocation_time: now,
+            reason_code: None,
+            invalidity_date: None,
+        }],
+        key_identifier_method: KeyIdMethod::Sha256,
+    };
+    let list = list.signed_by(&authority.0).unwrap().pem().unwrap();
+    let proxy = configured(&authority, "");
+    fs::write(proxy.path("revoked.pem"), list).unwrap();
+    let text_of = fs::read_to_string(proxy.path("nginx.conf")).unwrap();
+    let with =
+        "ssl_verify_client on; ssl_client_certificate ca.pem; ssl_crl revoked.pem; location / {
+        add_header X-Serial $ssl_client_serial; add_header X-Ends '$ssl_client_v_end'; ";
+    fs::write(
+        proxy.path("nginx.conf"),
+        text_of.replace("location / {", with),
+    )
+    .unwrap();
+    let daemon = start(proxy);
+    let good = text(ask(
+        &daemon,
+        &authority.client(Some(signed(0x2a))),
+        "a.test",
+        "/",
+    ));
+    assert!(
+        good.contains("X-Serial: 2A\r\n") && good.contains("4096 GMT\r\n"),
+        "{good}"
+    );
+    let bad = text(ask(
+        &daemon,
+        &authority.client(Some(signed(666))),
+        "a.test",
+        "/",
+    ));
+    assert!(bad.starts_with("HTTP/1.1 400 "), "{bad}");
+    daemon.wait_log("certificate revoked");
+}
+
+/// CVE-2025-23419, and Host fields that lead past a server's demand.
+#[test]
+fn a_session_with_one_server_is_none_with_another() {
+    let authority = Authority::new();
+    let daemon = serve(
+        &authority,
+        &format!(
+            "server {{ LISTEN {A} return 200 open; }}
+             server {{ LISTEN {B} ssl_verify_client on; ssl_client_certificate ca.pem; return 200 secret; }}"
+        ),
+    );
+    let known = authority.client(Some(authority.sign("client")));
+    assert!(text(ask(&daemon, &known, "b.test", "/")).ends_with("secret"));
+    let unknown = authority.client(None);
+    assert!(text(ask(&daemon, &unknown, "a.test", "/")).ends_with("open"));
+    assert!(text(ask(&daemon, &unknown, "b.test", "/")).starts_with("HTTP/1.1 400 "));
+    for client in [&unknown, &known] {
+        let answer = text(ask_for(&daemon, client, "a.test", "b.test", "/"));
+        assert!(answer.starts_with("HTTP/1.1 421 "), "{answer}");
+    }
+    assert!(text(ask_for(&daemon, &known, "b.test", "a.test", "/")).ends_with("open"));
+}
+
+#[test]
+fn a_server_can_refuse_unknown_names() {
+    let authority = Authority::new();
+    let daemon = serve(
+        &authority,
+        &format!(
+            "server {{ LISTEN ssl_reject_handshake on; }} server {{ LISTEN {A} return 200 a; }}"
+        ),
+    );
+    assert!(text(ask(&daemon, &authority.client(None), "a.test", "/")).ends_with('a'));
+    let error = ask(&daemon, &authority.client(None), "b.test", "/").unwrap_err();
+    assert!(error.to_string().contains("UnrecognisedName"), "{error}");
+}
+
+#[test]
+fn http_where_tls_is_spoken_is_told_so() {
+    let authority = Authority::new();
+    for (more, status, field) in [
+        ("", 400, None),
+        (
+            "error_page 497 =301 https://$host$request_uri;",
+            301,
+            Some("https://test/x?y"),
+        ),
+    ] {
+        let daemon = serve(
+            &authority,
+            &format!("server {{ LISTEN {A} {more} return 200 a; }}"),
+        );
+        let mut client = daemon.client();
+        client.get("/x?y");
+        let reply = client.reply();
+        assert_eq!((reply.status, reply.field("Location")), (status, field));
+        assert_eq!(reply.field("Connection"), Some("close"));
+        client.expect_closed();
+    }
+}
+
+#[test]
+fn sessions_outlive_a_reload_and_suites_are_chosen() {
+    let authority = Authority::new();
+    let suites =
+        "ssl_protocols TLSv1.2; ssl_ciphers DHE-RSA-AES128-SHA:ECDHE-ECDSA-CHACHA20-POLY1305:!AES;";
+    for more in [
+        "",
+        suites,
+        "ssl_session_tickets off; ssl_session_cache shared:S:1m;",
+    ] {
+        let mut daemon = serve(
+            &authority,
+            &format!(
+                "server {{ LISTEN {A} {more} return 200 '$ssl_protocol $ssl_cipher $ssl_session_reused $ssl_curve'; }}"
+            ),
+        );
+        let client = authority.client(None);
+        let first = text(ask(&daemon, &client, "a.test", "/"));
+        if more == suites {
+            assert!(
+                first.ends_with("TLSv1.2 ECDHE-ECDSA-CHACHA20-POLY1305 . X25519"),
+                "{first}"
+            );
+            daemon.wait_log("DHE-RSA-AES128-SHA");
+        } else {
+            assert!(
+                first.contains("TLSv1.3 TLS_") && first.ends_with(" . X25519"),
+                "{first}"
+            );
+        }
+        if !more.contains("cache") {
+            daemon.signal(Signal::SIGHUP);
+            daemon.wait_notified("READY=1");
+        }
+        let (answer, kind) = ask(&daemon, &client, "a.test", "/").unwrap();
+        assert_eq!(kind, HandshakeKind::Resumed, "{more}");
+        assert!(String::from_utf8(answer).unwrap().contains(" r "));
+    }
+}
+
+#[test]
+fn renewed_certificates_need_no_signal() {
+    let authority = Authority::new();
+    let daemon = serve(
+        &authority,
+        &format!("server {{ LISTEN {A} return 200 a; }}"),
+    );
+    ask(&daemon, &authority.client(None), "a.test", "/").unwrap();
+    // One of the pair alone does not do.
+    let other = Authority::new();
+    let (certificate, key) = other.sign("a.test");
+    fs::write(daemon.path("a.test.pem"), certificate).unwrap();
+    daemon.wait_log("cannot be used, the old ones go on");
+    ask(&daemon, &authority.client(None), "a.test", "/").unwrap();
+    fs::write(daemon.path("a.test.key"), key).unwrap();
+    daemon.wait_log("the new ones are in effect");
+    ask(&daemon, &other.client(None), "a.test", "/").unwrap();
+    assert!(ask(&daemon, &authority.client(None), "a.test", "/").is_err());
+}
+
+#[test]
+fn what_was_agreed_on_is_spoken() {
+    let authority = Authority::new();
+    let daemon = serve(
+        &authority,
+        &format!(
+            "server {{ LISTEN {A} http2 on; return 200 $ssl_alpn_protocol; }} server {{ LISTEN {B} return 200 b; }}"
+        ),
+    );
+    let offering = |names: &[&str]| {
+        let mut client = (*authority.client(None)).clone();
+        client.alpn_protocols = names.iter().map(|name| name.as_bytes().to_vec()).collect();
+        Arc::new(client)
+    };
+    let answer = text(ask(&daemon, &offering(&["http/1.1"]), "a.test", "/"));
+    assert!(answer.ends_with("http/1.1"), "{answer}");
+    // HTTP/1 over what was to be HTTP/2 is nobody's request.
+    let answer = ask(&daemon, &offering(&["h2", "http/1.1"]), "a.test", "/")
+        .unwrap()
+        .0;
+    assert!(answer.is_empty(), "{}", answer.escape_ascii());
+    // The other server on the same address does not speak it.
+    assert!(text(ask(&daemon, &offering(&["h2", "http/1.1"]), "b.test", "/")).ends_with('b'));
+    assert!(ask(&daemon, &offering(&["h2"]), "b.test", "/").is_err());
 }
 
 #[test]

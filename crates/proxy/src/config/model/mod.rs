@@ -202,7 +202,7 @@ pub(crate) struct Server {
 }
 
 /// What a server needs to speak TLS.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct TlsRules {
     /// Files of chains and keys, PEM. Several: RSA beside ECDSA.
     pub(crate) certificates: Vec<(PathBuf, PathBuf)>,
@@ -210,16 +210,41 @@ pub(crate) struct TlsRules {
     pub(crate) tls13: bool,
     /// Sessions may be resumed by tickets.
     pub(crate) tickets: bool,
+    /// Files with keys for tickets, which other machines have too: the first makes tickets, all open them.
+    pub(crate) ticket_keys: Vec<PathBuf>,
+    /// How many sessions are kept for clients without tickets.
+    pub(crate) sessions: usize,
+    /// How long a session may be resumed.
+    pub(crate) session_time: Duration,
+    /// Suites of TLS 1.2 by OpenSSL's names, best first; `None`: all there are.
+    pub(crate) suites: Option<Vec<&'static str>>,
+    /// Of the suites that a client offers, our best is taken.
+    pub(crate) own_order: bool,
+    /// Handshakes are refused: nobody is to get a certificate by an unknown name.
+    pub(crate) rejects: bool,
     pub(crate) clients: Option<ClientCertificates>,
 }
 
 /// Certificates that clients show.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct ClientCertificates {
-    /// File of the authorities, PEM.
-    pub(crate) authorities: PathBuf,
-    /// Clients without one are refused.
-    pub(crate) required: bool,
+    /// Files of authorities, PEM. Of the first kind clients are told which they are.
+    pub(crate) authorities: Option<PathBuf>,
+    pub(crate) trusted: Option<PathBuf>,
+    /// File of the certificates that are revoked, PEM.
+    pub(crate) revoked: Option<PathBuf>,
+    pub(crate) demand: Demand,
+}
+
+/// What is asked of clients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Demand {
+    /// A certificate of a known authority.
+    Required,
+    /// The same, or none.
+    Optional,
+    /// Any or none: the application judges.
+    OptionalNoCa,
 }
 
 /// Whose word about the client's address is believed, and which field has it.

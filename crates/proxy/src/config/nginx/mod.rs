@@ -90,14 +90,14 @@ pub(super) fn finish(
         return None;
     }
     let unsupported = if order.ignore_unsupported {
-        warnings
+        &mut *warnings
     } else {
         &mut *problems
     };
     let mut found = Problems::new();
     check::check(tree, order.own.is_some(), &mut found, unsupported);
     problems.append(found);
-    build::build(tree, order, problems)
+    build::build(tree, order, problems, warnings)
 }
 
 #[cfg(test)]

@@ -50,10 +50,12 @@ pub(super) fn build(
     tree: &[Directive],
     order: &Order<'_>,
     problems: &mut Problems,
+    warnings: &mut Problems,
 ) -> Option<Config> {
     let path = order.path;
     let mut builder = Builder {
         problems,
+        warnings,
         folder: path.parent().unwrap_or(Path::new("/")).to_owned(),
         as_nginx: order.as_nginx,
         own: order.own,
@@ -111,6 +113,7 @@ pub(super) fn build(
 /// Everything that has been made so far.
 struct Builder<'p> {
     problems: &'p mut Problems,
+    warnings: &'p mut Problems,
     /// The program is called as nginx: what nobody says is as Debian builds it.
     as_nginx: bool,
     own: Option<Own>,

@@ -3,43 +3,49 @@
 //! Not here: what they do (see `config::nginx::build`).
 
 use super::context::HTTP;
-use super::{FLAG, HS, HSL, Known, MEMORY, MORE, ONE, TUNING, accepted, refused, works};
+use super::{
+    Args, FLAG, HS, HSL, Known, MEMORY, MORE, ONE, ONE_OR_TWO, TUNING, accepted, refused, works,
+};
 
 pub(super) const ROWS: &[Known] = &[
     works("ssl_certificate", HS, ONE),
     works("ssl_certificate_key", HS, ONE),
     works("ssl_protocols", HS, MORE),
+    works("ssl_ciphers", HS, ONE),
+    works("ssl_prefer_server_ciphers", HS, FLAG),
+    works("ssl_session_cache", HS, ONE_OR_TWO),
+    works("ssl_session_timeout", HS, ONE),
+    works("ssl_session_tickets", HS, FLAG),
+    works("ssl_session_ticket_key", HS, ONE),
+    works("ssl_reject_handshake", HS, FLAG),
+    works("ssl_crl", HS, ONE),
+    accepted("ssl_verify_depth", HS, ONE, "chains are as long as needed"),
+    accepted("ssl_password_file", HS, ONE, "keys have to be without one"),
     accepted(
-        "ssl_ciphers",
-        HS,
-        ONE,
-        "rustls offers only suites with forward secrecy and authenticated encryption",
-    ),
-    accepted(
-        "ssl_prefer_server_ciphers",
-        HS,
-        FLAG,
-        "suites are all strong",
-    ),
-    accepted(
-        "ssl_session_cache",
+        "ssl_certificate_cache",
         HS,
         MORE,
-        "sessions are resumed by tickets",
+        "certificates are read once",
     ),
-    accepted(
-        "ssl_session_timeout",
+    refused(
+        "ssl_early_data",
+        HS,
+        FLAG,
+        "requests that can be replayed are not taken; remove it",
+    ),
+    refused(
+        "ssl_conf_command",
+        HS,
+        Args::Words(2, 2),
+        "there is no OpenSSL; remove it",
+    ),
+    refused(
+        "ssl_stapling_file",
         HS,
         ONE,
-        "tickets live for up to twelve hours",
+        "OCSP is not stapled; remove it",
     ),
-    works("ssl_session_tickets", HS, FLAG),
-    accepted(
-        "ssl_session_ticket_key",
-        HS,
-        ONE,
-        "keys are made and changed by the daemon",
-    ),
+    accepted("ssl_stapling_responder", HS, ONE, "goes with ssl_stapling"),
     accepted("ssl_dhparam", HS, ONE, "there is no DHE"),
     accepted("ssl_ecdh_curve", HS, ONE, "X25519, P-256 and P-384"),
     accepted("ssl_stapling", HS, FLAG, "authorities have given OCSP up"),
@@ -49,7 +55,7 @@ pub(super) const ROWS: &[Known] = &[
         FLAG,
         "authorities have given OCSP up",
     ),
-    accepted("ssl_trusted_certificate", HS, ONE, "goes with ssl_stapling"),
+    works("ssl_trusted_certificate", HS, ONE),
     accepted("ssl_buffer_size", HS, ONE, TUNING),
     works("ssl_verify_client", HS, ONE),
     works("ssl_client_certificate", HS, ONE),
