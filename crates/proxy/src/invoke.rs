@@ -126,7 +126,7 @@ fn explain(
     let question = question(&config, url, method, headers, from).map_err(|text| told(&text))?;
     let mut doors: Vec<tls::Door> = vec![None; config.listens.len()];
     if config.listens[question.listen].tls {
-        doors = tls::doors(&config).map_err(Error::Tls)?;
+        doors = tls::doors(&config, &tls::Keyring::default()).map_err(Error::Tls)?;
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

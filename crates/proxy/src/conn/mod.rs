@@ -186,15 +186,6 @@ impl Conn {
         add(&figures.connections, 1);
         let mut served = false;
         while self.idle(served).await {
-            if self.requests.get() == 0
-                && let Stream::Tls(tls) = self.stream
-            {
-                // A client that speaks HTTP where TLS is spoken is told so.
-                (self.stream, self.is_undressed) = match tls.plain() {
-                    Ok(socket) => (socket, true),
-                    Err(tls) => (Stream::Tls(tls), false),
-                };
-            }
             let mut bench = self.engine.store.bench();
             let ending = self.busy(&mut bench).await;
             if ending == Some(Ending::Http2) {
@@ -203,6 +194,18 @@ impl Conn {
                 return Box::pin(http2::run(self, early)).await;
             }
             self.engine.store.give_back(bench);
+            if ending == Some(Ending::Close)
+                && let Stream::Tls(tls) = self.stream
+            {
+                // A client that speaks HTTP where TLS is spoken is told so.
+                (self.stream, self.is_undressed) = match tls.plain() {
+                    Ok(socket) => (socket, true),
+                    Err(tls) => (Stream::Tls(tls), false),
+                };
+                if self.is_undressed {
+                    continue;
+                }
+            }
             match ending {
                 None => continue,
                 Some(Ending::Keep) => {

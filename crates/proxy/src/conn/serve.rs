@@ -199,7 +199,8 @@ fn distrust(conn: &Conn, generation: &Generation, server: usize) -> Option<u16> 
     }
     let config = &*generation.config;
     let clients = config.servers[server].tls.as_ref()?.clients.as_ref()?;
-    let tls = conn.stream.tls()?;
+    // A request that is only thought of has no handshake.
+    let tls = conn.stream.tls().filter(|tls| tls.has_begun())?;
     let name = tls.server_name();
     let servers = &generation.listen(conn.door)?.servers;
     let met = route::host::find(config, servers, name.as_deref().map(str::as_bytes));

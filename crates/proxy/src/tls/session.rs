@@ -11,7 +11,6 @@ use std::task::{Context, Poll, ready};
 use rustls::server::{AcceptedAlert, Acceptor};
 use rustls::{HandshakeKind, ServerConnection};
 use trine_sys::file::pread;
-use trine_sys::net;
 
 use super::clients::Verdict;
 use super::server::{Chosen, TlsDoor, openssl_name};
@@ -36,6 +35,9 @@ pub(crate) struct Tls {
     verdict: OnceCell<Verdict>,
     /// Plain bytes that were encrypted and not yet told as written, because the socket was full.
     owed: Cell<usize>,
+    /// The client has said something, and it was not HTTP without TLS.
+    is_begun: Cell<bool>,
+    is_plain: Cell<bool>,
     /// What ended the session.
     broken: Cell<bool>,
 }
@@ -50,6 +52,8 @@ impl Tls {
             chosen: OnceCell::new(),
             verdict: OnceCell::new(),
             owed: Cell::new(0),
+            is_begun: Cell::new(false),
+            is_plain: Cell::new(false),
             broken: Cell::new(false),
         }
     }
@@ -58,16 +62,18 @@ impl Tls {
         &self.socket
     }
 
-    /// The socket, if its client has begun to speak and does not speak TLS but, as it seems, HTTP.
+    /// The socket, if its client was found not to speak TLS but, as it seems, HTTP. Nothing was read from it then.
     pub(crate) fn plain(self: Box<Self>) -> Result<Stream, Box<Self>> {
-        let mut first = [0];
-        let looked = net::peek(&*self.socket, &mut first);
-        let begins = self.hello.borrow().is_some();
-        if begins && matches!(looked, Ok(1)) && first[0].is_ascii_uppercase() {
+        if self.is_plain.get() {
             Ok(*self.socket)
         } else {
             Err(self)
         }
+    }
+
+    /// Whether there is a session.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.session.borrow().is_some()
     }
 
     /// Something about the session, once there is one.
@@ -241,6 +247,16 @@ impl Tls {
         let Some(acceptor) = hello.as_mut() else {
             return Poll::Ready(Ok(1));
         };
+        if !self.is_begun.get() {
+            let mut first = [0];
+            ready!(self.socket.poll_peek(cx, &mut first))?;
+            if first[0].is_ascii_uppercase() {
+                self.is_plain.set(true);
+                self.broken.set(true);
+                return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
+            }
+            self.is_begun.set(true);
+        }
         let accepted = loop {
             let mut source = Source {
                 socket: &self.socket,
