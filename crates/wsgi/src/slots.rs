@@ -33,6 +33,10 @@ pub struct WorkerSlot {
     pub seats: AtomicU32,
     /// Others that are just giving it a connection.
     pub giving: AtomicU32,
+    /// Connections that others have given it and that it has not taken.
+    pub incoming: AtomicU32,
+    /// Requests that wait for one of its threads.
+    pub waiting: AtomicU32,
     /// Requests by how long the application was at them: see [`bucket`].
     pub took: [AtomicU64; BUCKETS],
     /// Requests by how long they waited for it.
@@ -118,7 +122,9 @@ impl WorkerSlot {
         }
         self.connections.store(0, Relaxed);
         self.seats.store(0, Relaxed);
-        self.giving.store(0, Relaxed);
+        for count in [&self.giving, &self.incoming, &self.waiting] {
+            count.store(0, Relaxed);
+        }
     }
 }
 
@@ -264,7 +270,9 @@ impl Slots {
     pub fn free(&self, index: usize) -> usize {
         let worker = self.worker(index);
         let seats = worker.seats.load(Relaxed) as usize;
-        match worker.stage() {
+        // What is on its way to a seat takes it already.
+        let coming = worker.incoming.load(Relaxed) + worker.waiting.load(Relaxed);
+        let empty = match worker.stage() {
             Stage::Booting | Stage::Draining => 0,
             // The loop itself calls the application: while it waits, it is free.
             Stage::Serving if seats == 1 => usize::from(self.turn_since(index).is_none()),
@@ -272,7 +280,8 @@ impl Slots {
                 let threads = self.running(index).iter().take(seats);
                 threads.filter(|thread| thread.since().is_none()).count()
             }
-        }
+        };
+        empty.saturating_sub(coming as usize)
     }
 
     /// Makes a slot ready for a new worker.

@@ -128,6 +128,35 @@ fn no_request_waits_for_slow_ones_with_threads() {
 }
 
 #[test]
+fn another_thread_is_woken_when_short_calls_turn_long() {
+    let args = ["--threads", "2", "--keep-alive", "60", "slow:application"];
+    let server = Server::start(&args);
+    let go = server.dir.path().join("go");
+    let (mut slow, mut fast) = (server.connect(), server.connect());
+    let worker = server.workers()[0];
+    for _ in 0..10 {
+        // Many short calls, so that nobody is woken for each of them.
+        for _ in 0..50 {
+            send(&mut fast, "/");
+            pid(&mut fast);
+        }
+        // The slow one at once with a short one, in the line of the same thread.
+        send(&mut slow, "/wait");
+        send(&mut fast, "/");
+        pid(&mut fast);
+        wait_for("the slow request to be inside", || {
+            (running(&server, worker) == 1).then_some(())
+        });
+        send(&mut fast, "/");
+        pid(&mut fast);
+        fs::write(&go, "").unwrap();
+        pid(&mut slow);
+        fs::remove_file(&go).unwrap();
+    }
+    server.stop();
+}
+
+#[test]
 fn a_worker_that_gets_a_sibling_shares_with_it() {
     for threads in [1, 2] {
         let count = threads.to_string();

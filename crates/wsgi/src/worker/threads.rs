@@ -7,7 +7,9 @@
 //! Not here: the loop itself (`io`), Python's side of the threads (`python::threads`).
 
 mod answer;
+mod brisk;
 mod hall;
+mod link;
 
 use std::io;
 use std::sync::Arc;
@@ -28,10 +30,13 @@ use super::share::LONG;
 use super::watch::{Watch, Watcher};
 
 use answer::{Desk, serve};
-use hall::{Finished, Hall, Job, Link};
+use hall::{Finished, Hall, Job};
+use link::Link;
 
 /// The notice of the threads' wake-up in the loop.
 const WAKE: u8 = 7;
+/// How long a request may wait for a thread at a short call before another is woken.
+const UNCALLED: Duration = Duration::from_millis(1);
 /// How long threads may take to end when there is nothing left to do.
 const JOIN_SECONDS: f64 = 5.0;
 
@@ -95,7 +100,7 @@ impl Threads {
             }
             None => None,
         };
-        let hall = Arc::new(Hall::new(access)?);
+        let hall = Arc::new(Hall::new(count, access, Arc::clone(&slots), slot)?);
         io.watch(hall.wake_fd(), WAKE)?;
         io.hands_over = true;
         let mut threads = Vec::new();
@@ -140,8 +145,18 @@ impl Threads {
     pub fn turn(&mut self, io: &mut Io) -> io::Result<()> {
         loop {
             // While requests wait for a thread, somebody else may become free.
-            let limit = self.has_waiting(io).then_some(LONG);
-            let quiet = io.wait(limit)? == 0 && limit.is_none();
+            self.hall.rest();
+            // Or the one that is awake may be at a long call.
+            let limit = match (self.hall.has_uncalled(), self.has_waiting(io)) {
+                (true, _) => Some(UNCALLED),
+                (false, true) => Some(LONG),
+                (false, false) => None,
+            };
+            let count = io.wait(limit)?;
+            let quiet = count == 0 && limit.is_none();
+            if count == 0 && limit.is_some() {
+                self.hall.call_one();
+            }
             self.serve_ready(io);
             if quiet || io.has_notice() || io.is_drained() {
                 return Ok(());
@@ -184,12 +199,22 @@ impl Threads {
         io.sharing.is_some() && !io.draining && self.hall.waiting() > 0
     }
 
-    /// Gives requests that wait for a thread to workers that have one, once all of ours are at long calls.
+    /// Gives requests that wait for a thread to workers that have one, once all of ours are at long calls or one has
+    /// waited for long; where nobody has one, to those where fewer wait.
     fn relieve(&mut self, io: &mut Io) {
-        if !self.has_waiting(io) || !self.are_all_long(io) {
+        if !self.has_waiting(io) {
             return;
         }
-        while let Some(job) = self.hall.take_last() {
+        let waited_long = || self.hall.oldest_waits().is_some_and(|waits| waits >= LONG);
+        let all_began_before = |age: Duration| self.have_all_been_busy_for(age, io);
+        if !all_began_before(LONG) && !(all_began_before(Duration::ZERO) && waited_long()) {
+            return;
+        }
+        if !io.has_free_sibling() {
+            return self.even_out(io);
+        }
+        // Who has waited for longest goes first.
+        for job in self.hall.take_waiting() {
             let Job {
                 token,
                 exchange,
@@ -200,17 +225,39 @@ impl Threads {
             io.put_back(token, exchange);
             if !io.give(token, To::Free) {
                 self.dispatch(io, token);
-                break;
             }
+        }
+        self.even_out(io);
+    }
+
+    /// Gives those that came last to workers with a shorter line, where they come before.
+    fn even_out(&mut self, io: &mut Io) {
+        let mut mine = self.hall.waiting();
+        while io.shortest_line().is_some_and(|others| others + 2 <= mine) {
+            let Some(job) = self.hall.take_last() else {
+                return;
+            };
+            let Job {
+                token,
+                exchange,
+                link,
+                ..
+            } = job;
+            io.put_out(token, link.rest());
+            io.put_back(token, exchange);
+            if !io.give(token, To::ShortestLine) {
+                return self.dispatch(io, token);
+            }
+            mine -= 1;
         }
     }
 
-    fn are_all_long(&self, io: &Io) -> bool {
+    fn have_all_been_busy_for(&self, age: Duration, io: &Io) -> bool {
         let Some(sharing) = &io.sharing else {
             return false;
         };
         let slots = &sharing.slots;
-        let before = slots.now().saturating_sub(LONG.as_millis() as u64);
+        let before = slots.now().saturating_sub(age.as_millis() as u64);
         let running = slots.running(sharing.slot);
         let mut threads = running.iter().take(self.count);
         threads.all(|thread| thread.since().is_some_and(|since| since <= before))

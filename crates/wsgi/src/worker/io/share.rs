@@ -41,6 +41,8 @@ pub(in crate::worker) enum To {
     /// Who could serve it at once.
     Free,
     LeastConnected,
+    /// Where the fewest requests wait.
+    ShortestLine,
 }
 
 impl Sharing {
@@ -63,18 +65,46 @@ impl Sharing {
             .min_by_key(|(_, connections)| *connections)
     }
 
+    /// Where the fewest requests wait or are on their way, and how many.
+    fn shortest_line(&self) -> Option<(usize, usize)> {
+        let others = (0..self.channels.count()).filter(|slot| *slot != self.slot);
+        others
+            .map(|slot| (slot, self.slots.worker(slot)))
+            .filter(|(_, worker)| worker.stage() == Stage::Serving)
+            .map(|(slot, worker)| {
+                let line = worker.waiting.load(Relaxed) + worker.incoming.load(Relaxed);
+                (slot, line as usize)
+            })
+            .min_by_key(|(_, line)| *line)
+    }
+
     /// Gives to a sibling that serves. One that begins to leave waits for what is under way to it.
     fn give(&self, to: usize, message: &[u8], fd: BorrowedFd<'_>) -> bool {
         let worker = self.slots.worker(to);
         let giving = &worker.giving;
         giving.fetch_add(1, SeqCst);
+        worker.incoming.fetch_add(1, SeqCst);
         let sent = worker.stage() == Stage::Serving
             && self
                 .channels
                 .of(to)
                 .is_some_and(|channel| fdpass::send_fds(&channel.give, message, &[fd]).is_ok());
+        if !sent {
+            self.arrived(to);
+        }
         giving.fetch_sub(1, SeqCst);
         sent
+    }
+
+    /// A connection under way to a worker is there, or does not come.
+    fn arrived(&self, to: usize) {
+        // What was under way to a worker that died is the next one's, who began to count anew.
+        let incoming = &self.slots.worker(to).incoming;
+        let _ = incoming.fetch_update(SeqCst, SeqCst, |count| count.checked_sub(1));
+    }
+
+    fn has_free(&self) -> bool {
+        (0..self.channels.count()).any(|slot| slot != self.slot && self.slots.free(slot) > 0)
     }
 }
 
@@ -162,11 +192,23 @@ impl Io {
         }
     }
 
+    /// How many requests wait where the fewest do.
+    pub(in crate::worker) fn shortest_line(&self) -> Option<usize> {
+        let found = self.sharing.as_ref().and_then(Sharing::shortest_line);
+        found.map(|(_, line)| line)
+    }
+
+    /// Whether another worker could serve a request at once.
+    pub(in crate::worker) fn has_free_sibling(&self) -> bool {
+        self.sharing.as_ref().is_some_and(Sharing::has_free)
+    }
+
     /// Gives one connection away. `false`: it stays, and so would others.
     pub(in crate::worker) fn give(&mut self, token: Token, to: To) -> bool {
         let to = self.sharing.as_mut().and_then(|sharing| match to {
             To::Free => sharing.free_sibling(),
             To::LeastConnected => sharing.least_connected().map(|(slot, _)| slot),
+            To::ShortestLine => sharing.shortest_line().map(|(slot, _)| slot),
         });
         let (Some(to), Some(sharing)) = (to, &self.sharing) else {
             return false;
@@ -210,6 +252,9 @@ impl Io {
             };
             if let (Some(fd), Some(message)) = (fds.pop(), buf.get(..len)) {
                 self.adopt(fd, message);
+                if let Some(sharing) = &self.sharing {
+                    sharing.arrived(sharing.slot);
+                }
             } else {
                 return;
             }

@@ -23,7 +23,9 @@ use crate::worker::tally;
 use crate::worker::transport::Transport;
 use crate::worker::watch::Watch;
 
-use super::hall::{Finished, Hall, Job, Link};
+use super::brisk::Pace;
+use super::hall::{Finished, Hall, Job};
+use super::link::Link;
 
 /// After a call that took longer, answers go out before the application cleans up.
 const SHORT: Duration = Duration::from_millis(1);
@@ -63,6 +65,7 @@ pub(super) fn serve(gil: Gil<'_>, mut caller: Caller, desk: &Desk<'_>) {
     let mut date = DateCache::default();
     let mut memory = Outbox::default();
     let mut eager = false;
+    let mut pace = Pace::default();
     let mut next = gil.detached(|| hall.next());
     while let Some(job) = next {
         let Job {
@@ -74,6 +77,7 @@ pub(super) fn serve(gil: Gil<'_>, mut caller: Caller, desk: &Desk<'_>) {
             link,
         } = job;
         let began = Instant::now();
+        pace.begin();
         if let Some(running) = running {
             let request = exchange.request();
             running.begin(slots.at(began), request.method(), request.target());
@@ -109,6 +113,9 @@ pub(super) fn serve(gil: Gil<'_>, mut caller: Caller, desk: &Desk<'_>) {
         let at = Instant::now();
         let took = at - began;
         eager = took > SHORT;
+        if let Some(brisk) = pace.end(took) {
+            hall.set_brisk(brisk);
+        }
         if let Some(running) = running {
             running.end();
         }

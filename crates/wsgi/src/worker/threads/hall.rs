@@ -6,24 +6,29 @@
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use trine_http1::BodyLength;
 use trine_sys::epoll;
 
 use crate::access_log::AccessLog;
-
-use crate::python::NoBody;
-use crate::worker::body::Body;
+use crate::slots::Slots;
 use crate::worker::exchange::Exchange;
 use crate::worker::io::Token;
-use crate::worker::outbox::{Outbox, Sent};
 use crate::worker::transport::Transport;
 
-/// A thread waits while more of its answer than this has not been taken by the client.
-const MOST_WAITING: usize = 256 * 1024;
+use super::link::Link;
+
+/// A call that has taken so long is none of the short ones.
+const LONG_MS: u64 = 3;
+
+/// So many requests are enough for a thread at short calls, for a moment.
+const ENOUGH: usize = 8;
+/// So few are not.
+const LITTLE: usize = 2;
+/// The longest moment.
+const REST: Duration = Duration::from_millis(2);
 
 /// A complete request for a thread.
 #[derive(Debug)]
@@ -54,15 +59,23 @@ pub(super) struct Finished {
 pub(super) struct Hall {
     queue: Mutex<Queue>,
     came: Condvar,
+    /// There is little left to do.
+    low: Condvar,
     /// Connections that the loop has to look at.
     told: Mutex<Vec<Token>>,
     wake: OwnedFd,
+    threads: usize,
     /// Requests that wait for, or are with, a thread.
     busy: AtomicUsize,
     /// The loop wants to know when a thread is free.
     free_wanted: AtomicBool,
     /// A client did not send the body it was told to.
     stalled: AtomicBool,
+    /// Calls are short and compute: a second thread would only want the first one's interpreter lock.
+    brisk: AtomicBool,
+    /// Where others see how many requests wait.
+    slots: Arc<Slots>,
+    slot: usize,
     access: Mutex<Option<AccessLog>>,
 }
 
@@ -70,18 +83,46 @@ pub(super) struct Hall {
 struct Queue {
     jobs: VecDeque<Job>,
     closed: bool,
+    /// Threads that sleep, and that nobody has called.
+    asleep: usize,
+    /// Threads that were called and have not woken yet.
+    called: usize,
+    /// The loop rests until there is little left.
+    rests: bool,
+}
+
+impl Queue {
+    /// Calls a thread, if one sleeps.
+    fn call(&mut self, came: &Condvar) {
+        if self.asleep > 0 {
+            self.asleep -= 1;
+            self.called += 1;
+            came.notify_one();
+        }
+    }
 }
 
 impl Hall {
-    pub(super) fn new(access: Option<AccessLog>) -> io::Result<Self> {
+    /// `threads` will come.
+    pub(super) fn new(
+        threads: usize,
+        access: Option<AccessLog>,
+        slots: Arc<Slots>,
+        slot: usize,
+    ) -> io::Result<Self> {
         Ok(Self {
             queue: Mutex::default(),
             came: Condvar::new(),
+            low: Condvar::new(),
             told: Mutex::default(),
             wake: epoll::eventfd()?,
             busy: AtomicUsize::new(0),
             free_wanted: AtomicBool::new(false),
             stalled: AtomicBool::new(false),
+            brisk: AtomicBool::new(false),
+            slots,
+            slot,
+            threads,
             access: Mutex::new(access),
         })
     }
@@ -90,15 +131,104 @@ impl Hall {
         self.wake.as_fd()
     }
 
+    /// A request for whoever is free. While calls are short and compute, nobody is woken for it as long as a thread is
+    /// awake: that one takes it after its call. Should this call be a long one, the loop wakes another
+    /// ([`Self::call_one`]).
     pub(super) fn push(&self, job: Job) {
         self.busy.fetch_add(1, SeqCst);
-        lock(&self.queue).jobs.push_back(job);
-        self.came.notify_one();
+        let mut queue = lock(&self.queue);
+        queue.jobs.push_back(job);
+        self.show_waiting(&queue);
+        if queue.asleep > 0 && !(self.brisk.load(Relaxed) && self.is_one_at_short_calls(&queue)) {
+            queue.call(&self.came);
+        }
+    }
+
+    /// A thread is awake that will be free in a moment.
+    fn is_one_at_short_calls(&self, queue: &Queue) -> bool {
+        let before = self.slots.now().saturating_sub(LONG_MS);
+        let running = self.slots.running(self.slot).iter().take(self.threads);
+        let long = running.filter(|thread| thread.since().is_some_and(|since| since <= before));
+        self.threads > queue.asleep + long.count()
+    }
+
+    /// Wakes one thread for the requests that nobody was woken for.
+    pub(super) fn call_one(&self) {
+        lock(&self.queue).call(&self.came);
+    }
+
+    /// Wakes a thread for each request that waits, as far as there are any.
+    fn call_for_all(&self) {
+        let mut queue = lock(&self.queue);
+        for _ in queue.called..queue.jobs.len() {
+            queue.call(&self.came);
+        }
+    }
+
+    /// Requests wait that nobody was woken for.
+    pub(super) fn has_uncalled(&self) -> bool {
+        if !self.brisk.load(Relaxed) {
+            return false;
+        }
+        let queue = lock(&self.queue);
+        queue.asleep > 0 && queue.jobs.len() > queue.called
+    }
+
+    /// What calls were like of late.
+    pub(super) fn set_brisk(&self, brisk: bool) {
+        if self.brisk.load(Relaxed) != brisk {
+            self.brisk.store(brisk, Relaxed);
+            if !brisk {
+                self.call_for_all();
+            }
+        }
+    }
+
+    fn show_waiting(&self, queue: &Queue) {
+        let count = u32::try_from(queue.jobs.len()).unwrap_or(u32::MAX);
+        self.slots.worker(self.slot).waiting.store(count, Relaxed);
+    }
+
+    fn pop(&self, queue: &mut Queue) -> Option<Job> {
+        let job = queue.jobs.pop_front();
+        if job.is_some() {
+            self.show_waiting(queue);
+            if queue.rests && queue.jobs.len() <= LITTLE {
+                queue.rests = false;
+                self.low.notify_one();
+            }
+        }
+        job
+    }
+
+    /// While a thread at short calls has enough to do, the loop waits a moment before it brings more: each time it runs it
+    /// takes the processor from that thread, or a cache of it.
+    pub(super) fn rest(&self) {
+        if !self.brisk.load(Relaxed) {
+            return;
+        }
+        let mut queue = lock(&self.queue);
+        if queue.jobs.len() < ENOUGH {
+            return;
+        }
+        queue.rests = true;
+        let still = |queue: &mut Queue| queue.rests;
+        let rested = self.low.wait_timeout_while(queue, REST, still);
+        rested.unwrap_or_else(PoisonError::into_inner).0.rests = false;
+    }
+
+    /// How long the request has waited that came first.
+    pub(super) fn oldest_waits(&self) -> Option<Duration> {
+        let queue = lock(&self.queue);
+        queue
+            .jobs
+            .front()
+            .map(|job| job.exchange.complete.elapsed())
     }
 
     /// The next request, if one waits.
     pub(super) fn try_next(&self) -> Option<Job> {
-        lock(&self.queue).jobs.pop_front()
+        self.pop(&mut lock(&self.queue))
     }
 
     /// Requests that no thread has taken.
@@ -106,29 +236,42 @@ impl Hall {
         lock(&self.queue).jobs.len()
     }
 
+    /// Takes back all requests that no thread has taken, in their order.
+    pub(super) fn take_waiting(&self) -> VecDeque<Job> {
+        let mut queue = lock(&self.queue);
+        let jobs = std::mem::take(&mut queue.jobs);
+        self.show_waiting(&queue);
+        self.busy.fetch_sub(jobs.len(), SeqCst);
+        jobs
+    }
+
     /// Takes back the request that came last, if no thread has taken it.
     pub(super) fn take_last(&self) -> Option<Job> {
-        let job = lock(&self.queue).jobs.pop_back();
-        if job.is_some() {
-            self.busy.fetch_sub(1, SeqCst);
-        }
-        job
+        let mut queue = lock(&self.queue);
+        let job = queue.jobs.pop_back()?;
+        self.show_waiting(&queue);
+        self.busy.fetch_sub(1, SeqCst);
+        Some(job)
     }
 
     /// Waits for the next request; `None`: there will be none.
     pub(super) fn next(&self) -> Option<Job> {
         let mut queue = lock(&self.queue);
         loop {
-            if let Some(job) = queue.jobs.pop_front() {
+            if let Some(job) = self.pop(&mut queue) {
                 return Some(job);
             }
             if queue.closed {
                 return None;
             }
-            queue = self
-                .came
-                .wait(queue)
-                .unwrap_or_else(PoisonError::into_inner);
+            queue.asleep += 1;
+            while queue.called == 0 && !queue.closed {
+                queue = self
+                    .came
+                    .wait(queue)
+                    .unwrap_or_else(PoisonError::into_inner);
+            }
+            queue.called = queue.called.saturating_sub(1);
         }
     }
 
@@ -182,194 +325,7 @@ impl Hall {
     }
 }
 
-const RUNNING: u8 = 0;
-/// The loop has seen something on the connection and wants to be told of the end.
-const WANTED: u8 = 1;
-const FINISHED: u8 = 2;
-
-/// Between the loop and the thread that is at a connection's request.
-#[derive(Debug, Default)]
-pub(super) struct Link {
-    state: AtomicU8,
-    inner: Mutex<Inner>,
-    room: Condvar,
-}
-
-#[derive(Debug, Default)]
-struct Inner {
-    finished: Option<Finished>,
-    /// What the client did not take at once.
-    out: Outbox,
-    gone: bool,
-    body: Wanted,
-}
-
-/// A body that a thread waits for.
-#[derive(Debug, Default)]
-enum Wanted {
-    #[default]
-    Nothing,
-    /// The loop has not heard of it.
-    Asked(BodyLength),
-    /// So much has come.
-    Coming(u64),
-    Came(Result<Body, NoBody>),
-}
-
-impl Link {
-    /// A request goes to a thread; `out` is what must go out before its answer.
-    /// `wanted`: the loop has to be told of the end.
-    pub(super) fn start(&self, out: Outbox, wanted: bool) {
-        let mut inner = lock(&self.inner);
-        inner.finished = None;
-        inner.gone = false;
-        inner.body = Wanted::Nothing;
-        inner.out = out;
-        self.state
-            .store(if wanted { WANTED } else { RUNNING }, SeqCst);
-    }
-
-    /// The request, if its thread is done. Otherwise the thread will tell of its end.
-    pub(super) fn take_finished(&self) -> Option<Finished> {
-        let _ = self.state.compare_exchange(RUNNING, WANTED, SeqCst, SeqCst);
-        if self.state.load(SeqCst) != FINISHED {
-            return None;
-        }
-        lock(&self.inner).finished.take()
-    }
-
-    /// Returns whether the loop wants to be told.
-    fn finish(&self, finished: Finished) -> bool {
-        lock(&self.inner).finished = Some(finished);
-        self.state.swap(FINISHED, SeqCst) == WANTED
-    }
-
-    /// Something of the answer waits here.
-    pub(super) fn has_rest(&self) -> bool {
-        !lock(&self.inner).out.is_empty()
-    }
-
-    /// What is left to send, after the end. Nothing to a client that is gone, or that was cut off.
-    pub(super) fn rest(&self) -> Outbox {
-        let mut inner = lock(&self.inner);
-        let rest = inner.out.take();
-        if inner.gone { Outbox::default() } else { rest }
-    }
-
-    /// The thread leaves the rest of its answer to the loop. `false`: the client is gone.
-    pub(super) fn leave(&self, mut out: Outbox) -> bool {
-        let mut inner = lock(&self.inner);
-        if inner.out.is_empty() {
-            inner.out = out;
-        } else {
-            inner.out.append(&mut out);
-        }
-        !inner.gone
-    }
-
-    /// Waits until the client has taken enough. `false`: it is gone, or has not taken it `until` then. Call it detached
-    /// from Python.
-    pub(super) fn wait_for_room(&self, until: Option<Instant>) -> bool {
-        let mut inner = lock(&self.inner);
-        while inner.out.waiting() > MOST_WAITING && !inner.gone {
-            let Some(until) = until else {
-                inner = self
-                    .room
-                    .wait(inner)
-                    .unwrap_or_else(PoisonError::into_inner);
-                continue;
-            };
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                inner.gone = true;
-                break;
-            }
-            inner = self
-                .room
-                .wait_timeout(inner, left)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
-        }
-        !inner.gone
-    }
-
-    /// The thread wants the body; the loop has to be told.
-    pub(super) fn ask_for_body(&self, length: BodyLength) {
-        lock(&self.inner).body = Wanted::Asked(length);
-    }
-
-    /// A body that the loop has not heard of yet.
-    pub(super) fn take_asked(&self) -> Option<BodyLength> {
-        let mut inner = lock(&self.inner);
-        let Wanted::Asked(length) = inner.body else {
-            return None;
-        };
-        inner.body = Wanted::Coming(0);
-        Some(length)
-    }
-
-    /// The loop tells how much of the body is there, or how it ended.
-    pub(super) fn tell_body(&self, collected: u64, came: Option<Result<Body, NoBody>>) {
-        lock(&self.inner).body = came.map_or(Wanted::Coming(collected), Wanted::Came);
-        self.room.notify_all();
-    }
-
-    /// Waits for the body. `None`: it did not come `until` then, or nothing of it for `stall`. Call it detached from
-    /// Python.
-    pub(super) fn wait_for_body(
-        &self,
-        until: Option<Instant>,
-        stall: Duration,
-    ) -> Option<Result<Body, NoBody>> {
-        let mut inner = lock(&self.inner);
-        let (mut seen, mut patience) = (0, Instant::now() + stall);
-        loop {
-            match std::mem::take(&mut inner.body) {
-                Wanted::Came(came) => return Some(came),
-                Wanted::Coming(collected) => {
-                    if collected > seen {
-                        (seen, patience) = (collected, Instant::now() + stall);
-                    }
-                    inner.body = Wanted::Coming(collected);
-                }
-                other => inner.body = other,
-            }
-            let end = until.map_or(patience, |until| until.min(patience));
-            let left = end.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return None;
-            }
-            inner = self
-                .room
-                .wait_timeout(inner, left)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
-        }
-    }
-
-    pub(super) fn needs_room(&self) -> bool {
-        let inner = lock(&self.inner);
-        inner.gone || inner.out.waiting() > MOST_WAITING
-    }
-
-    /// The loop sends what waits.
-    pub(super) fn flush(&self, socket: &Transport) -> io::Result<Sent> {
-        let mut inner = lock(&self.inner);
-        let sent = inner.out.flush(socket);
-        if inner.out.waiting() <= MOST_WAITING {
-            self.room.notify_all();
-        }
-        sent
-    }
-
-    /// The client is gone: a thread that waits for it need not.
-    pub(super) fn break_off(&self) {
-        lock(&self.inner).gone = true;
-        self.room.notify_all();
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // Nobody panics while holding one of these; if somebody did, the data is still whole.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
