@@ -1,4 +1,5 @@
-//! One line for each request: formatted after the answer has gone out, gathered per core, written in large pieces.
+//! One line for each request: formatted after the answer has gone out, gathered per core, written in large
+//! pieces by a thread of its own.
 //!
 //! Lines of several cores and processes do not mix: the file is opened for appending, and only whole lines are
 //! written. Not here: what is counted (see `conn::record`).
@@ -8,45 +9,138 @@ use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::sync::Arc;
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::time::{Duration, Instant};
 
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use serde::Serialize;
 use tokio::sync::Notify;
 use trine_http1::Request;
+use trine_service::logging::Syslog;
 
-use crate::config::{AccessLog, LogEscape, LogFormat, LogUse};
+use crate::config::{AccessLog, AccessPlace, LogEscape, LogFormat, LogUse};
 use crate::conn::Conn;
 use crate::conn::record::Record;
 use crate::conn::reply::push_number;
 use crate::template::{Scene, Template};
 
-/// Lines wait until so much has come together, or so long.
-const FLUSH_BYTES: usize = 32 * 1024;
-const FLUSH_AFTER: Duration = Duration::from_secs(1);
+/// Pieces that wait for the writer; beyond that a core writes for itself.
+const MOST_WAITING: usize = 256;
 
 /// An open log, shared by the cores.
 #[derive(Debug)]
 pub(crate) struct Target {
-    /// `None` is standard output.
-    file: Option<File>,
+    out: Out,
+    thread: LogThread,
+    buffer: usize,
+    flush: Duration,
+    gzips: bool,
+}
+
+#[derive(Debug)]
+enum Out {
+    Stdout,
+    File(File),
+    Syslog(Syslog),
 }
 
 impl Target {
     /// Opens the log; called again to reopen it.
-    pub(crate) fn open(config: &AccessLog) -> io::Result<Arc<Self>> {
-        let open = |path| OpenOptions::new().append(true).create(true).open(path);
-        let file = config.path.as_ref().map(open).transpose()?;
-        Ok(Arc::new(Self { file }))
+    pub(crate) fn open(config: &AccessLog, thread: &LogThread) -> io::Result<Arc<Self>> {
+        let out = match &config.place {
+            AccessPlace::Stdout => Out::Stdout,
+            AccessPlace::File(path) => {
+                Out::File(OpenOptions::new().append(true).create(true).open(path)?)
+            }
+            AccessPlace::Syslog(settings) => Out::Syslog(Syslog::new(settings.clone())),
+        };
+        Ok(Arc::new(Self {
+            out,
+            thread: thread.clone(),
+            buffer: config.buffer,
+            flush: config.flush,
+            gzips: config.gzips,
+        }))
     }
 
-    fn write(&self, lines: &[u8]) -> io::Result<()> {
-        match &self.file {
-            Some(file) => (&*file).write_all(lines),
-            None => {
+    fn write(&self, lines: &[u8]) {
+        let written = match &self.out {
+            // A member of its own for each piece: together they are a good file.
+            Out::File(file) if self.gzips => {
+                let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
+                let packed = gzip.write_all(lines).and_then(|()| gzip.finish());
+                packed.and_then(|packed| (&*file).write_all(&packed))
+            }
+            Out::File(file) => (&*file).write_all(lines),
+            Out::Stdout => {
                 let mut out = io::stdout().lock();
                 out.write_all(lines).and_then(|()| out.flush())
             }
+            Out::Syslog(syslog) => {
+                let lines = lines.split(|&byte| byte == b'\n');
+                lines
+                    .filter(|line| !line.is_empty())
+                    .for_each(|line| syslog.send(line));
+                Ok(())
+            }
+        };
+        if let Err(error) = written {
+            tracing::error!(bytes = lines.len(), "access log lines are lost: {error}");
         }
+    }
+}
+
+/// The thread that writes, so that no core waits for a disk. It ends when the last log is let go.
+#[derive(Debug, Clone)]
+pub(crate) struct LogThread {
+    /// `None`: there is no thread, and cores write for themselves.
+    inbox: Option<SyncSender<Piece>>,
+}
+
+#[derive(Debug)]
+enum Piece {
+    Lines(Arc<Target>, Vec<u8>),
+    /// All that came before is written.
+    Mark(SyncSender<()>),
+}
+
+impl LogThread {
+    pub(crate) fn start() -> Self {
+        let (sender, inbox) = sync_channel::<Piece>(MOST_WAITING);
+        let work = move || {
+            for piece in inbox {
+                match piece {
+                    Piece::Lines(target, lines) => target.write(&lines),
+                    // Whoever asked may have left.
+                    Piece::Mark(done) => _ = done.send(()),
+                }
+            }
+        };
+        let thread = std::thread::Builder::new().name("access-log".to_owned());
+        Self {
+            inbox: thread.spawn(work).ok().map(|_| sender),
+        }
+    }
+
+    /// Waits until all that was handed over is written.
+    pub(crate) fn settle(&self) {
+        let Some(inbox) = &self.inbox else { return };
+        let (done, reply) = sync_channel(1);
+        if inbox.send(Piece::Mark(done)).is_ok() {
+            // A writer that is gone has nothing to settle.
+            let _ = reply.recv();
+        }
+    }
+
+    /// Gives the piece back if it cannot be taken.
+    fn take(&self, piece: Piece) -> Option<Piece> {
+        let Some(inbox) = &self.inbox else {
+            return Some(piece);
+        };
+        inbox.try_send(piece).err().map(|error| match error {
+            TrySendError::Full(piece) | TrySendError::Disconnected(piece) => piece,
+        })
     }
 }
 
@@ -60,6 +154,29 @@ pub(crate) struct Writers {
 struct Writer {
     target: Arc<Target>,
     lines: Vec<u8>,
+    /// When the oldest line came.
+    since: Option<Instant>,
+}
+
+impl Writer {
+    fn due(&self) -> Option<Instant> {
+        Some(self.since? + self.target.flush)
+    }
+
+    /// Hands the lines to the thread that writes.
+    fn hand_over(&mut self) {
+        self.since = None;
+        if self.lines.is_empty() {
+            return;
+        }
+        let lines = std::mem::take(&mut self.lines);
+        let piece = Piece::Lines(Arc::clone(&self.target), lines);
+        let back = self.target.thread.take(piece);
+        // The disk is slower than the requests: no line is lost, and memory has its bounds.
+        if let Some(Piece::Lines(target, lines)) = back {
+            target.write(&lines);
+        }
+    }
 }
 
 impl Writers {
@@ -78,6 +195,7 @@ impl Writers {
         let writers = targets.iter().map(|target| Writer {
             target: Arc::clone(target),
             lines: Vec::new(),
+            since: None,
         });
         *self.writers.borrow_mut() = writers.collect();
     }
@@ -92,9 +210,10 @@ impl Writers {
                 }
             }
             let mut writers = self.writers.borrow_mut();
-            let Some(Writer { lines, .. }) = writers.get_mut(one.log) else {
+            let Some(writer) = writers.get_mut(one.log) else {
                 continue;
             };
+            let lines = &mut writer.lines;
             let was_empty = lines.is_empty();
             match &one.format {
                 LogFormat::Combined => combined(lines, scene.conn, scene.request, scene.record),
@@ -103,35 +222,41 @@ impl Writers {
                     custom(lines, template, *escape, scene);
                 }
             }
-            let full = lines.len() >= FLUSH_BYTES;
-            drop(writers);
-            if full {
-                self.flush();
+            if writer.lines.len() >= writer.target.buffer {
+                writer.hand_over();
             } else if was_empty {
+                writer.since = Some(Instant::now());
+                drop(writers);
                 self.dirty.notify_one();
             }
         }
     }
 
-    /// Writes what has come together.
+    /// Hands over what has come together.
     pub(crate) fn flush(&self) {
-        for Writer { target, lines } in self.writers.borrow_mut().iter_mut() {
-            if !lines.is_empty()
-                && let Err(error) = target.write(lines)
-            {
-                tracing::error!(bytes = lines.len(), "access log lines are lost: {error}");
-            }
-            lines.clear();
-        }
+        let mut writers = self.writers.borrow_mut();
+        writers.iter_mut().for_each(Writer::hand_over);
     }
 
-    /// Writes lines that have waited long enough, for as long as it is polled.
+    /// Hands over lines that have waited long enough, for as long as it is polled.
     pub(crate) async fn flush_regularly(&self) {
         loop {
             self.dirty.notified().await;
-            tokio::time::sleep(FLUSH_AFTER).await;
-            self.flush();
+            while let Some(at) = self.next_flush() {
+                tokio::time::sleep_until(at.into()).await;
+                let now = Instant::now();
+                for writer in self.writers.borrow_mut().iter_mut() {
+                    if writer.due().is_some_and(|due| due <= now) {
+                        writer.hand_over();
+                    }
+                }
+            }
         }
+    }
+
+    /// When the first line has waited long enough.
+    fn next_flush(&self) -> Option<Instant> {
+        self.writers.borrow().iter().filter_map(Writer::due).min()
     }
 }
 
@@ -304,18 +429,23 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let path = temp.path().join("access.log");
         let config = AccessLog {
-            path: Some(path.clone()),
+            place: AccessPlace::File(path.clone()),
+            buffer: AccessLog::BUFFER,
+            flush: AccessLog::FLUSH,
+            gzips: false,
         };
-        let writers = Writers::new(&[Target::open(&config).unwrap()]);
+        let thread = LogThread::start();
+        let writers = Writers::new(&[Target::open(&config, &thread).unwrap()]);
         let put = |line: &[u8]| {
             let lines = &mut writers.writers.borrow_mut()[0].lines;
             lines.extend_from_slice(line);
         };
         put(b"one\n");
         std::fs::rename(&path, temp.path().join("old")).unwrap();
-        writers.switch(&[Target::open(&config).unwrap()]);
+        writers.switch(&[Target::open(&config, &thread).unwrap()]);
         put(b"two\n");
         drop(writers);
+        thread.settle();
         assert_eq!(std::fs::read(temp.path().join("old")).unwrap(), b"one\n");
         assert_eq!(std::fs::read(path).unwrap(), b"two\n");
     }

@@ -2,9 +2,12 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
-use trine_service::logging::LogTarget;
+use trine_service::logging::{LogTarget, Syslog};
+
+use crate::config::{Log, LogPlace};
 
 /// Where nginx's file lies on Debian, and elsewhere too.
 pub(crate) const NGINX_CONF: &str = "/etc/nginx/nginx.conf";
@@ -34,7 +37,7 @@ pub struct Cli {
     /// Folder that relative paths in nginx.conf start from [default: where the file lies]
     #[arg(short = 'p', value_name = "FOLDER", global = true)]
     pub prefix: Option<PathBuf>,
-    /// Error log, in place of the file's; stderr is standard error
+    /// Error log, if nginx.conf has no `error_log`; stderr is standard error
     #[arg(short = 'e', value_name = "FILE")]
     pub error_log: Option<PathBuf>,
     /// Directives in front of those of nginx.conf
@@ -125,12 +128,21 @@ impl Cli {
         }
     }
 
-    /// Where the log goes: the command line's word counts more than the file's.
-    pub(crate) fn log_target(&self, file: &crate::config::Log) -> LogTarget {
+    /// Where the log goes: what nginx.conf says, else the command line's word, else the file's.
+    pub(crate) fn log_target(&self, file: &Log) -> LogTarget {
+        if !file.targets.is_empty() {
+            return LogTarget::Several(log_targets(file));
+        }
         match self.error_log.as_ref().or(file.file.as_ref()) {
             Some(path) if path.as_os_str() != "stderr" => LogTarget::File(path.clone()),
             Some(_) | None => LogTarget::Stderr,
         }
+    }
+
+    /// Whether lines of the log go to standard error.
+    pub(crate) fn logs_to_stderr(&self, file: &Log) -> bool {
+        let is_stderr = |(_, place): &(_, LogPlace)| *place == LogPlace::Stderr;
+        matches!(self.log_target(file), LogTarget::Stderr) || file.targets.iter().any(is_stderr)
     }
 
     /// How it is to be read.
@@ -143,6 +155,19 @@ impl Cli {
             as_nginx: self.as_nginx,
         }
     }
+}
+
+/// The targets of `error_log`.
+pub(crate) fn log_targets(log: &Log) -> Vec<(tracing::Level, LogTarget)> {
+    let target = |place: &LogPlace| match place {
+        LogPlace::Stderr => LogTarget::Stderr,
+        LogPlace::File(path) => LogTarget::File(path.clone()),
+        LogPlace::Syslog(settings) => LogTarget::Own(Arc::new(Syslog::new(settings.clone()))),
+    };
+    log.targets
+        .iter()
+        .map(|(level, place)| (*level, target(place)))
+        .collect()
 }
 
 fn called_as_nginx() -> bool {

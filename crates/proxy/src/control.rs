@@ -8,12 +8,13 @@ use std::time::Instant;
 use serde_json::json;
 use tokio::sync::{mpsc, oneshot};
 use trine_control::message::{ActionResult, ListenerStatus, ProblemDocument, ReloadReport, Status};
-use trine_control::metrics::Metrics;
+use trine_control::metrics::{Histogram, Metrics};
 use trine_control::server::{EventHub, Handler};
 use trine_service::PhaseCell;
 
 use crate::cores::{Order, Snapshot};
 use crate::daemon::LOOK_TIMEOUT;
+use crate::times;
 
 /// What the control thread is asked to do.
 pub(crate) enum Ask {
@@ -40,6 +41,7 @@ pub(crate) struct State {
     pub(crate) status_text: String,
     pub(crate) listeners: Vec<ListenerStatus>,
     pub(crate) last_reload: Option<ReloadReport>,
+    pub(crate) failed_reloads: u64,
     /// Whom to ask for figures.
     pub(crate) cores: Vec<mpsc::Sender<Order>>,
 }
@@ -98,7 +100,7 @@ impl Handler for Desk {
             status_text,
             listeners,
             last_reload,
-            cores: _,
+            ..
         } = self.public.update(|state| state.clone());
         Status {
             daemon: "trine-proxy".to_owned(),
@@ -115,10 +117,15 @@ impl Handler for Desk {
     }
 
     async fn metrics(&self) -> String {
-        metrics(
-            &self.look().await,
-            self.public.update(|state| state.generation),
-        )
+        let (generation, failed) = self
+            .public
+            .update(|state| (state.generation, state.failed_reloads));
+        let life = Life {
+            generation,
+            failed_reloads: failed,
+            uptime: self.started.elapsed().as_secs_f64(),
+        };
+        metrics(&self.look().await, &life)
     }
 
     fn events(&self) -> &EventHub {
@@ -144,8 +151,48 @@ impl Handler for Desk {
     }
 }
 
-fn metrics(seen: &Snapshot, generation: u64) -> String {
+/// What is known of the daemon as a whole.
+#[derive(Debug, Default)]
+struct Life {
+    generation: u64,
+    failed_reloads: u64,
+    /// In seconds.
+    uptime: f64,
+}
+
+fn metrics(seen: &Snapshot, life: &Life) -> String {
     let mut metrics = Metrics::new();
+    metrics
+        .gauge(
+            "trine_proxy_uptime_seconds",
+            "How long the process has served.",
+        )
+        .sample(&[], life.uptime);
+    metrics
+        .counter(
+            "trine_proxy_reload_failures",
+            "Configurations that were refused.",
+        )
+        .sample(&[], life.failed_reloads);
+    for (name, help, times) in [
+        (
+            "trine_proxy_request_seconds",
+            "From the end of a request's head to the end of its answer.",
+            &seen.times,
+        ),
+        (
+            "trine_proxy_first_byte_seconds",
+            "From the end of a request's head to the first byte of an upstream's answer.",
+            &seen.first_bytes,
+        ),
+    ] {
+        let values = Histogram {
+            bounds: &times::BOUNDS,
+            counts: &times.counts,
+            sum: times.seconds,
+        };
+        metrics.histogram(name, help).histogram(&[], values);
+    }
     metrics
         .gauge(
             "trine_proxy_connections_open",
@@ -172,7 +219,7 @@ fn metrics(seen: &Snapshot, generation: u64) -> String {
             "trine_proxy_config_generation",
             "Configurations put into effect so far.",
         )
-        .sample(&[], generation);
+        .sample(&[], life.generation);
     metrics
         .counter("trine_proxy_connections", "Client connections accepted.")
         .sample(&[], seen.connections);
@@ -289,7 +336,11 @@ mod tests {
             upstream_servers: vec![server],
             ..Snapshot::default()
         };
-        let text = metrics(&seen, 2);
+        let life = Life {
+            generation: 2,
+            ..Life::default()
+        };
+        let text = metrics(&seen, &life);
         assert!(
             text.contains("trine_proxy_requests_total{status=\"2xx\"} 5\n"),
             "{text}"

@@ -20,6 +20,7 @@ use crate::access_log::{self, Target};
 use crate::config::Config;
 use crate::engine::{Doors, Engine};
 use crate::listen::{self, NewDoor};
+use crate::times::TimesSnapshot;
 use crate::tls;
 use crate::upstream::fleet::Fleet;
 
@@ -68,6 +69,8 @@ pub(crate) struct Snapshot {
     pub(crate) body_bytes: u64,
     pub(crate) upstream_failures: u64,
     pub(crate) accept_failures: u64,
+    pub(crate) times: TimesSnapshot,
+    pub(crate) first_bytes: TimesSnapshot,
     pub(crate) upstream_servers: Vec<ServerSnapshot>,
 }
 
@@ -328,6 +331,8 @@ impl Desk {
             body_bytes: figures.body_bytes.get(),
             upstream_failures: figures.upstream_failures.get(),
             accept_failures: figures.accept_failures.get(),
+            times: figures.times.snapshot(),
+            first_bytes: figures.first_bytes.snapshot(),
             upstream_servers: servers.collect(),
         }
     }
@@ -349,6 +354,8 @@ impl Snapshot {
         self.body_bytes += other.body_bytes;
         self.upstream_failures += other.upstream_failures;
         self.accept_failures += other.accept_failures;
+        self.times.add(&other.times);
+        self.first_bytes.add(&other.first_bytes);
         for server in other.upstream_servers {
             match self
                 .upstream_servers

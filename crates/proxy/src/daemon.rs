@@ -13,11 +13,12 @@ use tokio_util::sync::CancellationToken;
 use trine_control::server;
 use trine_service::Phase;
 use trine_service::listeners::{Inherited, inherited};
-use trine_service::logging::{LogHandle, LogTarget};
+use trine_service::logging::LogHandle;
 use trine_service::readiness::Notifier;
 use trine_service::signals::{AsyncSignals, Signal, SignalPipe};
 use trine_sys::limits::{self, Resource};
 
+use crate::access_log::LogThread;
 use crate::cli::Cli;
 use crate::config::{Config, Reading};
 use crate::control::{Ask, Desk, Public};
@@ -58,7 +59,7 @@ pub(crate) async fn run(
     // A successor has it once its predecessor is gone.
     let early = control.as_ref().filter(|_| alone.is_cancelled());
     let early = early.map(bind).transpose()?;
-    let keep_stderr = matches!(cli.log_target(&config.log), LogTarget::Stderr);
+    let keep_stderr = cli.logs_to_stderr(&config.log);
     let (mut daemon, mut asks) = Daemon::start(cli, config, log, inherited, succession)?;
 
     let stop_control = CancellationToken::new();
@@ -133,6 +134,7 @@ pub(crate) struct Daemon {
     pub(crate) book: DoorBook,
     pub(crate) inherited: Inherited,
     pub(crate) log: LogHandle,
+    pub(crate) log_thread: LogThread,
     pub(crate) succession: Succession,
     pub(crate) notifier: Notifier,
     pub(crate) public: Arc<Public>,
@@ -149,9 +151,17 @@ impl Daemon {
         succession: Succession,
     ) -> Result<(Self, mpsc::Receiver<Ask>), Error> {
         let mut book = DoorBook::default();
+        let log_thread = LogThread::start();
         let threads = config.threads;
-        let mut prepared =
-            reload::prepare(Arc::new(config), &book, threads, true, None, &mut inherited)?;
+        let mut prepared = reload::prepare(
+            Arc::new(config),
+            &book,
+            threads,
+            true,
+            None,
+            &mut inherited,
+            &log_thread,
+        )?;
         let cores = reload::start(&mut prepared, room_for(threads))?;
         book.commit(&mut prepared.changes);
         let (asks, inbox) = mpsc::channel(16);
@@ -164,6 +174,7 @@ impl Daemon {
             book,
             inherited,
             log,
+            log_thread,
             succession,
             notifier: Notifier::from_env(),
             public: Arc::default(),

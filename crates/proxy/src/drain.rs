@@ -98,7 +98,9 @@ impl Daemon {
             .cores
             .iter_mut()
             .map(|core| core.join().map_err(Error::CoreFailed));
-        joined.collect::<Vec<_>>().into_iter().collect()
+        let joined: Vec<_> = joined.collect();
+        self.log_thread.settle();
+        joined.into_iter().collect()
     }
 
     pub(crate) fn core_failure(&mut self, number: usize) -> Error {

@@ -21,6 +21,7 @@ use crate::files::cache::Cache;
 use crate::route::host::find;
 use crate::stream::Stream;
 use crate::time::{Ids, WallClock};
+use crate::times::Times;
 use crate::tls::{self, Tls};
 use crate::upstream::Group;
 use crate::upstream::fleet::{Fleet, Squad};
@@ -85,11 +86,20 @@ pub(crate) struct Figures {
     pub(crate) waiting: Cell<u64>,
     /// Switched connections that are open now.
     pub(crate) tunnels: Cell<u64>,
+    /// From a head's last byte to its answer's.
+    pub(crate) times: Times,
+    /// From a head's last byte to the first of the upstream's answer.
+    pub(crate) first_bytes: Times,
 }
 
 impl Figures {
     pub(crate) fn count(&self, record: &Record) {
         add(&self.requests, 1);
+        self.times.put(record.started.elapsed());
+        if let Some(at) = record.first_byte {
+            self.first_bytes
+                .put(at.saturating_duration_since(record.started));
+        }
         add(&self.body_bytes, record.body_bytes);
         if let Some(class) = usize::from(record.status / 100)
             .checked_sub(1)

@@ -36,6 +36,7 @@ mod route;
 mod stream;
 mod template;
 mod time;
+mod times;
 mod tls;
 mod upgrade;
 mod upstream;
@@ -96,12 +97,17 @@ fn log_settings(cli: &Cli, file: &config::Log) -> LogSettings {
             LogFormat::Text
         }
     });
-    settings.format = cli.log_format.or(format).unwrap_or(settings.format);
+    let of_nginx = (!file.targets.is_empty()).then_some(LogFormat::Nginx);
+    let format = cli.log_format.or(format).or(of_nginx);
+    settings.format = format.unwrap_or(settings.format);
     let level = file
         .level
         .as_deref()
         .and_then(|level| logging::parse_level(level).ok());
     settings.level = cli.log_level.or(level).unwrap_or(settings.level);
+    if of_nginx.is_some() {
+        settings.level = logging::most_verbose(&cli::log_targets(file));
+    }
     settings.target = cli.log_target(file);
     settings
 }

@@ -10,8 +10,8 @@ use trine_control::message::ReloadReport;
 use trine_service::exit::chain;
 use trine_service::listeners::Inherited;
 
-use crate::access_log::Target;
-use crate::config::{self, AccessLog, Config, Reading};
+use crate::access_log::{LogThread, Target};
+use crate::config::{self, AccessLog, AccessPlace, Config, Reading};
 use crate::cores::{Core, Order, Setup};
 use crate::daemon::{Daemon, room_for, tell};
 use crate::error::Error;
@@ -39,9 +39,10 @@ pub(crate) fn prepare(
     fresh: bool,
     fleet: Option<&Fleet>,
     inherited: &mut Inherited,
+    thread: &LogThread,
 ) -> Result<Prepared, Error> {
     let tls = tls::doors(&config, &book.keyring).map_err(Error::Tls)?;
-    let logs = open_logs(&config)?;
+    let logs = open_logs(&config, thread)?;
     let changes = book
         .prepare(&config, cores, fresh, inherited)
         .map_err(Error::listen)?;
@@ -55,10 +56,13 @@ pub(crate) fn prepare(
 }
 
 /// Opens the access logs.
-pub(crate) fn open_logs(config: &Config) -> Result<Vec<Arc<Target>>, Error> {
+pub(crate) fn open_logs(config: &Config, thread: &LogThread) -> Result<Vec<Arc<Target>>, Error> {
     let open = |log: &AccessLog| {
-        Target::open(log).map_err(|source| Error::AccessLog {
-            path: log.path.clone().unwrap_or_default(),
+        Target::open(log, thread).map_err(|source| Error::AccessLog {
+            path: match &log.place {
+                AccessPlace::File(path) => path.clone(),
+                AccessPlace::Stdout | AccessPlace::Syslog(_) => std::path::PathBuf::new(),
+            },
             source,
         })
     };
@@ -130,7 +134,8 @@ pub(crate) fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
     differs("threads", old.threads != new.threads);
     differs("user", old.user != new.user);
     differs("control", old.control != new.control);
-    differs("log", old.log != new.log);
+    let of_nginx = !old.log.targets.is_empty() && !new.log.targets.is_empty();
+    differs("log", old.log != new.log && !of_nginx);
     keys
 }
 
@@ -177,6 +182,7 @@ impl Daemon {
         };
         let generation = self.public.update(|state| {
             state.generation += u64::from(report.ok);
+            state.failed_reloads += u64::from(!report.ok);
             state.listeners = listeners(&self.book);
             state.status_text.clone_from(&text);
             state.last_reload = Some(report.clone());
@@ -196,6 +202,10 @@ impl Daemon {
             return Ok(());
         }
         let restart = needs_restart(&self.config, &config);
+        let targets = crate::cli::log_targets(&config.log);
+        self.log
+            .retarget(&targets)
+            .map_err(|error| vec![chain(&error)])?;
         let told = |error: Error| vec![line(&error)];
         if self.cores.is_empty() {
             self.serve_again(Arc::new(config)).map_err(told)?;
@@ -208,6 +218,7 @@ impl Daemon {
                 false,
                 Some(&self.fleet),
                 &mut self.inherited,
+                &self.log_thread,
             )
             .map_err(told)?;
             self.book.commit(&mut prepared.changes);
@@ -230,7 +241,7 @@ impl Daemon {
         if let Err(error) = self.log.reopen() {
             tracing::error!("{}", trine_service::exit::chain(&error));
         }
-        match open_logs(&self.config) {
+        match open_logs(&self.config, &self.log_thread) {
             Ok(targets) => {
                 for core in &self.cores {
                     core.tell(Order::Logs(targets.clone())).await;
@@ -273,6 +284,7 @@ impl Daemon {
             true,
             Some(&self.fleet),
             &mut self.inherited,
+            &self.log_thread,
         )?;
         self.cores = start(&mut prepared, room_for(threads))?;
         self.book.commit(&mut prepared.changes);

@@ -17,6 +17,7 @@ use base64::Engine as _;
 use trine_http1::Request;
 
 use crate::config::{Access, BasicAuth, Rules, Who};
+use crate::conn::told::tell;
 use crate::template::Scene;
 use proven::Proven;
 
@@ -149,7 +150,7 @@ pub(crate) fn judge(
 
 fn forbidden(scene: &Scene<'_>) -> Admission {
     let path = scene.record.visit.path.escape_ascii();
-    tracing::error!(client = %scene.conn.peer_text, %path, "access forbidden by rule");
+    tell!(error, scene.told(), %path, "access forbidden by rule");
     Admission::Refused(403, None)
 }
 

@@ -89,10 +89,14 @@ fn defaults() {
                 .is_empty()
         );
     }
-    assert!(
-        testing::config(&format!("access_log: '-'\n{APP}")).access_logs[0]
-            .path
-            .is_none()
+    assert_eq!(
+        testing::config(&format!(
+            "access_log: '-'
+{APP}"
+        ))
+        .access_logs[0]
+            .place,
+        AccessPlace::Stdout
     );
 }
 

@@ -14,6 +14,7 @@ pub(crate) mod reply;
 mod script;
 pub(crate) mod serve;
 mod stage;
+pub(crate) mod told;
 mod wait;
 
 use std::cell::Cell;

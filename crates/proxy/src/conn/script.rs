@@ -14,6 +14,7 @@ use super::record::Record;
 use super::reply::Reply;
 use super::serve::{Step, scene};
 use super::stage::fixed;
+use super::told::{Told, tell};
 use crate::config::{Asked, Config, FileTest, Flag, Op, Rewrite, Test};
 use crate::pattern::Captures;
 
@@ -139,7 +140,8 @@ impl Script<'_> {
             return Some(Flow::Step(Step::Reply(reply)));
         }
         if path.is_empty() {
-            tracing::error!(client = %self.conn.peer_text, "the rewritten URI has a zero length");
+            let told = Told::of(self.conn, self.config, Some(self.request), record);
+            tell!(error, told, "the rewritten URI has a zero length");
             return Some(Flow::Step(Step::Reply(Reply::status(500))));
         }
         record.visit.path = path[..].into();

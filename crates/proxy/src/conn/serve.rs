@@ -15,6 +15,7 @@ use super::record::{AS_IT_COMES, Record};
 use super::reply::Reply;
 use super::script::{Flow, Script};
 use super::stage::{Stage, clean};
+use super::told::{Told, tell};
 use super::{Conn, Ending};
 use crate::config::{Config, Demand, ErrorTarget, ProxyPass, Rules};
 use crate::engine::Generation;
@@ -23,10 +24,12 @@ use crate::headers::forwarded;
 use crate::route::{self, path};
 use crate::template::Scene;
 use crate::tls::Verdict;
+use crate::upstream::Group;
 use crate::upstream::accel::Target;
 use crate::upstream::fault::{Blame, Fault};
+use crate::upstream::forward::forward;
 use crate::upstream::pool::add;
-use crate::upstream::{Group, forward};
+use crate::upstream::request::target;
 use crate::workbench::Workbench;
 
 /// What `OPTIONS *` tells: the methods that some location may answer.
@@ -60,7 +63,11 @@ pub(super) async fn serve(conn: &Conn, bench: &mut Workbench, record: &mut Recor
             Step::Again => {
                 record.visit.hops += 1;
                 if record.visit.hops > MOST_HOPS + 1 {
-                    tracing::error!(client = %conn.peer_text, target = %request.target().escape_ascii(), "rewrite or internal redirection cycle");
+                    tell!(
+                        error,
+                        Told::of(conn, config, Some(request), record),
+                        "rewrite or internal redirection cycle"
+                    );
                     step = Step::Reply(Reply::status(500));
                     record.visit.error = Some(500);
                     continue;
@@ -116,8 +123,7 @@ pub(super) async fn serve(conn: &Conn, bench: &mut Workbench, record: &mut Recor
                         }
                     }
                     Err(fault) => {
-                        let name = &group.config.name;
-                        report(conn, bench, record, name, &fault);
+                        report(conn, config, bench, record, pass, &group, &fault);
                         if let Some(ending) = lost(record, &fault) {
                             return ending;
                         }
@@ -370,24 +376,36 @@ fn lost(record: &mut Record, fault: &Fault) -> Option<Ending> {
     None
 }
 
-fn report(conn: &Conn, bench: &Workbench, record: &Record, upstream: &str, fault: &Fault) {
+fn report(
+    conn: &Conn,
+    config: &Config,
+    bench: &Workbench,
+    record: &Record,
+    pass: &ProxyPass,
+    group: &Group,
+    fault: &Fault,
+) {
     let request = bench.head.on(bench.input.all());
-    let method = request.method();
-    let target = request.target().escape_ascii();
     let cause = trine_service::exit::chain(fault);
-    let server = record.server().map_or("none", |peer| peer.name.as_str());
+    let server = match (record.server(), group.config.servers.as_slice()) {
+        (Some(peer), _) => peer.name.clone(),
+        (None, [only]) => only.addr.to_string(),
+        (None, _) => group.config.name.clone(),
+    };
+    let colon = if server.starts_with("unix:") { ":" } else { "" };
+    let asked = target(pass, record, &request);
+    let told = Told {
+        upstream: Some(format!("http://{server}{colon}{}", asked.escape_ascii())),
+        ..Told::of(conn, config, Some(request), record)
+    };
     let after_ms = Instant::now().duration_since(record.started).as_millis();
     match fault.blame() {
         Blame::Nobody => {}
-        Blame::Client => {
-            tracing::info!(client = %conn.peer_text, %method, %target, upstream, server, after_ms, "the client's fault: {cause}");
-        }
+        Blame::Client => tell!(info, told, after_ms, "the client's fault: {cause}"),
         Blame::Upstream => {
             add(&conn.engine.figures.upstream_failures, 1);
-            tracing::error!(client = %conn.peer_text, %method, %target, upstream, server, after_ms, "the upstream's fault: {cause}");
+            tell!(error, told, after_ms, "the upstream's fault: {cause}");
         }
-        Blame::Limits => {
-            tracing::warn!(client = %conn.peer_text, %method, %target, upstream, server, after_ms, "over the limit: {cause}");
-        }
+        Blame::Limits => tell!(warn, told, after_ms, "over the limit: {cause}"),
     }
 }

@@ -13,6 +13,7 @@ use super::record::Record;
 use super::reply::Reply;
 use super::script::{Flow, Script};
 use super::serve::{Step, go, go_to, scene};
+use super::told::{Told, tell};
 use crate::access::Admission;
 use crate::config::{
     Content, Location, ProxyPass, ProxyTarget, Return, ReturnBody, Rules, TryFiles, TryLast,
@@ -276,7 +277,8 @@ impl<'g> Stage<'_, 'g> {
                 Step::Upstream(pass, group)
             }
             Err(why) => {
-                tracing::error!(client = %self.conn.peer_text, url = %url.escape_ascii(), "{why}");
+                let told = Told::of(self.conn, config, Some(self.request), record);
+                tell!(error, told, url = %url.escape_ascii(), "{why}");
                 Step::Reply(Reply::status(500))
             }
         }

@@ -22,6 +22,7 @@ use crate::config::{FileRules, Files, Folder, Rules};
 use crate::conn::answer::{finish_body, skips_body};
 use crate::conn::record::Record;
 use crate::conn::reply::{Closing, Reply};
+use crate::conn::told::tell;
 use crate::conn::{Conn, Ending};
 use crate::engine::Generation;
 use crate::range::{Ranges, ranges};
@@ -158,13 +159,18 @@ pub(crate) fn find(files: &Files, rules: &Rules, scene: &Scene<'_>) -> Found {
         }
         Look::NoIndex | Look::Forbidden => {
             let file = cache::shown(&root, &rest);
-            tracing::warn!(client = %scene.conn.peer_text, file = %file.display(), "not allowed, or a folder without an index file");
+            tell!(warn, scene.told(), file = %file.display(), "not allowed, or a folder without an index file");
             return Found::Reply(Reply::status(403));
         }
         Look::Missing => {
             if rules.log_not_found && files.index_redirects {
                 let file = cache::shown(&root, &rest);
-                tracing::error!(client = %scene.conn.peer_text, "open() \"{}\" failed (2: No such file or directory)", file.display());
+                tell!(
+                    error,
+                    scene.told(),
+                    "open() \"{}\" failed (2: No such file or directory)",
+                    file.display()
+                );
             }
             return Found::Reply(Reply::status(404));
         }

@@ -14,6 +14,7 @@ use crate::config::{Config, Content, Files, Folder};
 use crate::conn::Conn;
 use crate::conn::record::Record;
 use crate::conn::reply::push_number;
+use crate::conn::told;
 use crate::limit::pace::Rate;
 use crate::pattern::Captures;
 use crate::route::host::name_of;
@@ -33,6 +34,13 @@ pub(crate) struct Scene<'a> {
     pub(crate) sent: &'a [u8],
     /// Groups of an expression that was matched for this string alone.
     pub(crate) captures: Option<&'a Captures>,
+}
+
+impl Scene<'_> {
+    /// Who asked for what.
+    pub(crate) fn told(&self) -> told::Told {
+        told::Told::of(self.conn, self.config, self.request, self.record)
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -12,7 +12,7 @@ pub(crate) mod connect;
 pub(crate) mod exchange;
 pub(crate) mod fault;
 pub(crate) mod fleet;
-mod forward;
+pub(crate) mod forward;
 mod head;
 pub(crate) mod pool;
 mod relay;
@@ -32,7 +32,6 @@ use crate::conn::Conn;
 use crate::conn::record::Record;
 use balance::{Balance, View, Walk};
 use fleet::{Squad, Ticket};
-pub(crate) use forward::forward;
 use pool::Peer;
 
 /// The servers of one upstream, as one core uses them.

@@ -235,5 +235,12 @@ fn metrics_and_events() {
         "{text}"
     );
     assert!(text.contains("/app.sock\"} 1\n"), "{text}");
+    for line in [
+        "trine_proxy_request_seconds_count 1\n",
+        "trine_proxy_first_byte_seconds_bucket{le=\"+Inf\"} 1\n",
+        "trine_proxy_reload_failures_total 0\n",
+    ] {
+        assert!(text.contains(line), "{line}{text}");
+    }
     assert_eq!(proxy.figure("requests"), 1);
 }

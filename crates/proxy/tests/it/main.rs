@@ -9,6 +9,7 @@
 
 mod asking;
 mod harness;
+mod logs;
 
 mod access;
 mod balancing;

@@ -161,6 +161,9 @@ fn a_server_that_does_not_come_back() {
     let reply = client.reply();
     assert_eq!((reply.status, reply.field("Connection")), (502, None));
     let line = proxy.wait_log("the upstream's fault: cannot connect: Connection refused");
-    assert!(line.contains("upstream=app"), "{line}");
+    assert!(
+        line.contains("upstream=http://unix:") && line.contains("request=\"GET / HTTP/1.1\""),
+        "{line}"
+    );
     assert_eq!(proxy.figure("upstream_failures"), 1);
 }

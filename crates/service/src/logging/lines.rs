@@ -40,6 +40,7 @@ where
             LogFormat::Json => self.json(&time, out, event),
             LogFormat::Gunicorn => gunicorn(out, event),
             LogFormat::Supervisord => supervisord(out, event),
+            LogFormat::Nginx => nginx(out, event),
         }
     }
 }
@@ -70,6 +71,55 @@ fn supervisord(mut out: Writer<'_>, event: &Event<'_>) -> fmt::Result {
     };
     let time = Zoned::now().strftime("%Y-%m-%d %H:%M:%S,%3f").to_string();
     writeln!(out, "{time} {level} {}", fields.text())
+}
+
+/// As nginx writes it: who asked for what stands behind the message.
+fn nginx(mut out: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+    let mut fields = NginxFields::default();
+    event.record(&mut fields);
+    let level = match *event.metadata().level() {
+        Level::ERROR => "error",
+        Level::WARN => "warn",
+        Level::INFO => "notice",
+        Level::DEBUG | Level::TRACE => "debug",
+    };
+    writeln!(
+        out,
+        "{} [{level}] {}#{}: {}{}{}",
+        Zoned::now().strftime("%Y/%m/%d %H:%M:%S"),
+        std::process::id(),
+        nix::unistd::gettid(),
+        fields.connection,
+        fields.message,
+        fields.rest
+    )
+}
+
+/// `*NUMBER `, the message, and `, key: value …`.
+#[derive(Default)]
+struct NginxFields {
+    connection: String,
+    message: String,
+    rest: String,
+}
+
+impl Visit for NginxFields {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        let text = format!("{value:?}");
+        match field.name() {
+            "message" => push_message(&mut self.message, &text, true),
+            "connection" => self.connection = format!("*{text} "),
+            name @ ("request" | "upstream" | "host" | "referrer") => {
+                let _ = write!(self.rest, ", {name}: \"");
+                push_safe(&mut self.rest, text.trim_matches('"'));
+                self.rest.push('"');
+            }
+            name => {
+                let _ = write!(self.rest, ", {name}: ");
+                push_safe(&mut self.rest, text.trim_matches('"'));
+            }
+        }
+    }
 }
 
 fn python_level(level: Level, critical: bool) -> &'static str {

@@ -4,6 +4,7 @@
 
 mod lines;
 mod sink;
+mod syslog;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -18,6 +19,7 @@ use tracing_subscriber::{filter::LevelFilter, fmt::layer, registry, reload};
 use crate::Error;
 use lines::Lines;
 use sink::Sink;
+pub use syslog::{Syslog, SyslogServer, SyslogSettings};
 
 /// How a line looks.
 #[derive(
@@ -35,6 +37,8 @@ pub enum LogFormat {
     Gunicorn,
     /// `2026-11-23 10:00:00,123 INFO message`: supervisord's lines, in local time.
     Supervisord,
+    /// `2026/11/23 10:00:00 [error] 4711#4711: *3 message, client: …, request: "…"`: nginx's lines, in local time.
+    Nginx,
 }
 
 impl FromStr for LogFormat {
@@ -46,8 +50,9 @@ impl FromStr for LogFormat {
             "json" => Ok(Self::Json),
             "gunicorn" => Ok(Self::Gunicorn),
             "supervisord" => Ok(Self::Supervisord),
+            "nginx" => Ok(Self::Nginx),
             _ => Err(format!(
-                "unknown log format {text:?}; there are text, json, gunicorn and supervisord"
+                "unknown log format {text:?}; there are text, json, gunicorn, supervisord and nginx"
             )),
         }
     }
@@ -63,12 +68,20 @@ pub enum LogTarget {
     File(PathBuf),
     /// Something of the daemon's own.
     Own(Arc<dyn LineSink>),
+    /// Each gets the lines of its level and above; they can be changed while the daemon runs.
+    Several(Vec<(Level, LogTarget)>),
 }
 
 /// Takes finished lines. Must not log itself.
 pub trait LineSink: fmt::Debug + Send + Sync {
     /// One line with its newline. What cannot be written is dropped.
     fn line(&self, line: &[u8]);
+
+    /// The same, for those who want to know how important it is.
+    fn line_at(&self, level: Level, line: &[u8]) {
+        let _ = level;
+        self.line(line);
+    }
 
     /// Opens again by name what is a file.
     ///
@@ -179,6 +192,17 @@ impl LogHandle {
         self.sink.reopen()
     }
 
+    /// Goes on with other targets, if it was begun with several.
+    ///
+    /// # Errors
+    /// [`Error::LogFile`] when one cannot be opened; the lines go on to where they went.
+    pub fn retarget(&self, targets: &[(Level, LogTarget)]) -> Result<(), Error> {
+        if self.sink.retarget(targets)? {
+            self.set_level(most_verbose(targets));
+        }
+        Ok(())
+    }
+
     /// Has `taker` get every line that is not left out, instead of the target; `None`: nobody any more.
     pub fn relay(&self, taker: Option<Arc<Taker>>) {
         *self.relay.0.write().unwrap_or_else(PoisonError::into_inner) = taker;
@@ -202,6 +226,13 @@ pub fn init(settings: &LogSettings) -> Result<LogHandle, Error> {
     let (subscriber, handle) = build(settings)?;
     tracing::subscriber::set_global_default(subscriber).map_err(|_| Error::LogTwice)?;
     Ok(handle)
+}
+
+/// The level that leaves out nothing that some target wants.
+#[must_use]
+pub fn most_verbose(targets: &[(Level, LogTarget)]) -> Level {
+    let levels = targets.iter().map(|(level, _)| *level);
+    levels.max().unwrap_or(Level::ERROR)
 }
 
 fn build(

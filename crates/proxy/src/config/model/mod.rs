@@ -16,7 +16,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tracing::Level;
 use trine_config::ListenAddr;
+use trine_service::logging::SyslogSettings;
 
 pub(crate) use files::{
     FileRules, Files, Folder, Links, Listing, ListingFormat, Sibling, Siblings, Since,
@@ -83,13 +85,41 @@ pub(crate) struct Log {
     pub(crate) json: Option<bool>,
     pub(crate) level: Option<String>,
     pub(crate) file: Option<PathBuf>,
+    /// Those of `error_log`, in nginx's form: each gets lines of its level and above.
+    pub(crate) targets: Vec<(Level, LogPlace)>,
 }
 
-/// A file of access log lines.
+/// Where lines of a log go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum LogPlace {
+    Stderr,
+    File(PathBuf),
+    Syslog(SyslogSettings),
+}
+
+/// A log of requests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct AccessLog {
-    /// `None` is standard output.
-    pub(crate) path: Option<PathBuf>,
+    pub(crate) place: AccessPlace,
+    /// Lines wait until so many bytes have come together on a core,
+    pub(crate) buffer: usize,
+    /// or so long.
+    pub(crate) flush: Duration,
+    /// Each piece is compressed.
+    pub(crate) gzips: bool,
+}
+
+impl AccessLog {
+    pub(crate) const BUFFER: usize = 32 * 1024;
+    pub(crate) const FLUSH: Duration = Duration::from_secs(1);
+}
+
+/// Where it goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum AccessPlace {
+    Stdout,
+    File(PathBuf),
+    Syslog(SyslogSettings),
 }
 
 /// How the line of a request is written.

@@ -276,6 +276,7 @@ impl Checker<'_> {
             json,
             level: level.map(str::to_owned),
             file: raw.file.as_ref().map(|path| self.path(path)),
+            targets: Vec::new(),
         }
     }
 

@@ -4,10 +4,14 @@
 
 use std::sync::Arc;
 
+use tracing::Level;
+use trine_service::logging::SyslogSettings;
+
 use super::super::lexer::Word;
 use super::super::tree::Directive;
+use super::super::units;
 use super::{Builder, arg};
-use crate::config::model::{AccessLog, LogEscape, LogFormat, LogUse};
+use crate::config::model::{AccessLog, AccessPlace, LogEscape, LogFormat, LogPlace, LogUse};
 use crate::pattern::Pattern;
 use crate::template::{MapTable, Table, Template};
 
@@ -140,15 +144,79 @@ impl Builder<'_> {
         }
     }
 
+    /// The targets of all `error_log`s, each once. Those of inner blocks get the lines of all.
+    pub(super) fn error_logs(&mut self, block: &[Directive]) -> Vec<(Level, LogPlace)> {
+        let mut found: Vec<(Level, LogPlace)> = Vec::new();
+        for directive in block {
+            let inner = match directive.name.text.as_str() {
+                "error_log" => self.error_log(directive).into_iter().collect(),
+                "http" | "server" | "location" => {
+                    self.error_logs(directive.block.as_deref().unwrap_or_default())
+                }
+                _ => Vec::new(),
+            };
+            for (level, place) in inner {
+                match found.iter_mut().find(|(_, known)| *known == place) {
+                    Some((known, _)) => *known = level.max(*known),
+                    None => found.push((level, place)),
+                }
+            }
+        }
+        found
+    }
+
+    fn error_log(&mut self, directive: &Directive) -> Option<(Level, LogPlace)> {
+        let level = match arg(directive, 1) {
+            "" | "error" | "crit" | "alert" | "emerg" => Level::ERROR,
+            "warn" => Level::WARN,
+            "notice" | "info" => Level::INFO,
+            level if level.starts_with("debug") => Level::DEBUG,
+            other => {
+                let message = format!("invalid log level \"{other}\"");
+                self.wrong(directive, message, "");
+                return None;
+            }
+        };
+        let target = arg(directive, 0);
+        if target.starts_with("memory:") {
+            let help = "write to a file or to stderr";
+            self.wrong(directive, "logging to memory is not supported", help);
+            return None;
+        }
+        let place = match self.log_place(directive, target)? {
+            _ if matches!(target, "stderr" | "/dev/stderr") => LogPlace::Stderr,
+            AccessPlace::Syslog(settings) => LogPlace::Syslog(settings),
+            AccessPlace::Stdout => LogPlace::File(target.into()),
+            AccessPlace::File(path) => LogPlace::File(path),
+        };
+        Some((level, place))
+    }
+
+    /// A file, standard output or `syslog:…`.
+    fn log_place(&mut self, directive: &Directive, target: &str) -> Option<AccessPlace> {
+        let Some(syslog) = target.strip_prefix("syslog:") else {
+            return Some(match target {
+                "/dev/stdout" => AccessPlace::Stdout,
+                path => AccessPlace::File(self.prefix.join(path)),
+            });
+        };
+        match SyslogSettings::parse(syslog) {
+            Ok(settings) => Some(AccessPlace::Syslog(settings)),
+            Err(message) => {
+                self.wrong(
+                    directive,
+                    message,
+                    "write syslog:server=unix:/dev/log or HOST:PORT",
+                );
+                None
+            }
+        }
+    }
+
     /// `access_log path [format] [buffer=…] [if=…]`, or `off`.
     pub(super) fn access_log(&mut self, directive: &Directive) -> Option<LogUse> {
         let target = arg(directive, 0);
         if target == "off" {
-            return None;
-        }
-        if target.starts_with("syslog:") {
-            let help = "write to /dev/stdout and let journald or syslog collect it";
-            self.wrong(directive, "logging to syslog is not supported", help);
             return None;
         }
         if target.contains('$') {
@@ -160,17 +228,25 @@ impl Builder<'_> {
             );
             return None;
         }
-        let path = (target != "/dev/stdout").then(|| self.prefix.join(target));
+        let place = self.log_place(directive, target)?;
         let mut format = "combined";
         let mut condition = None;
+        let (mut buffer, mut flush, mut gzips) = (None, None, false);
         for (index, word) in directive.args.iter().enumerate().skip(1) {
             if let Some(text) = word.text.strip_prefix("if=") {
                 condition = Some(self.template(directive, text));
-            } else if word.text.starts_with("buffer=")
-                || word.text.starts_with("flush=")
-                || word.text == "gzip"
-            {
-                // Lines are always gathered and written in large pieces.
+            } else if let Some(size) = word.text.strip_prefix("buffer=") {
+                match units::size(size) {
+                    Some(bytes @ 1..) => buffer = usize::try_from(bytes).ok(),
+                    _ => self.wrong(directive, format!("invalid buffer size \"{size}\""), ""),
+                }
+            } else if let Some(time) = word.text.strip_prefix("flush=") {
+                match units::time(time) {
+                    Some(time) if !time.is_zero() => flush = Some(time),
+                    _ => self.wrong(directive, format!("invalid flush time \"{time}\""), ""),
+                }
+            } else if word.text == "gzip" || word.text.starts_with("gzip=") {
+                gzips = true;
             } else if index == 1 {
                 format = &word.text;
             } else {
@@ -182,7 +258,15 @@ impl Builder<'_> {
             self.wrong(directive, format!("unknown log format \"{format}\""), "");
             return None;
         };
-        let log = AccessLog { path };
+        if gzips && !matches!(place, AccessPlace::File(_)) {
+            self.wrong(directive, "only files can be compressed", "remove gzip");
+        }
+        let log = AccessLog {
+            place,
+            buffer: buffer.unwrap_or(if gzips { 64 * 1024 } else { AccessLog::BUFFER }),
+            flush: flush.unwrap_or(AccessLog::FLUSH),
+            gzips,
+        };
         let known = self.access_logs.iter().position(|other| *other == log);
         let log = known.unwrap_or_else(|| {
             self.access_logs.push(log);

@@ -229,9 +229,13 @@ impl Builder<'_> {
                 "daemon" => core.background = is_on(directive),
                 "user" => core.user = self.user(directive),
                 "pid" => core.pidfile = Some(self.prefix.join(arg(directive, 0))),
-                "error_log" => core.log = self.error_log(directive),
                 _ => {}
             }
+        }
+        let targets = self.error_logs(tree);
+        if !targets.is_empty() {
+            core.log.targets = targets;
+            core.log.file = None;
         }
         core
     }
@@ -266,32 +270,6 @@ impl Builder<'_> {
             gid,
             groups,
         })
-    }
-
-    fn error_log(&mut self, directive: &Directive) -> Log {
-        let target = arg(directive, 0);
-        if target.starts_with("syslog:") {
-            let help = "write to stderr and let journald or syslog collect it";
-            self.wrong(directive, "logging to syslog is not supported", help);
-        }
-        let level = match directive.args.get(1).map(|word| word.text.as_str()) {
-            None | Some("error" | "crit" | "alert" | "emerg") => "error",
-            Some("warn") => "warn",
-            Some("notice" | "info") => "info",
-            Some("debug") => "debug",
-            Some(other) => {
-                let message = format!("invalid log level \"{other}\"");
-                self.wrong(directive, message, "");
-                "error"
-            }
-        };
-        let to_stderr =
-            target == "stderr" || target == "/dev/stderr" || target.starts_with("syslog:");
-        Log {
-            json: None,
-            level: Some(level.to_owned()),
-            file: (!to_stderr).then(|| self.prefix.join(target)),
-        }
     }
 
     fn http(&mut self, http: &[Directive]) {
