@@ -55,7 +55,7 @@ pub struct Exchange<'a> {
 }
 
 /// What has to be remembered beside an answer's fields and body.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Kept {
     pub status: u16,
     /// The age that it came with, at `answered_at` (RFC 9111, 4.2.3: corrected_initial_age).

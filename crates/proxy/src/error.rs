@@ -43,6 +43,15 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// The folder of a cache cannot be made, or not given to who serves.
+    #[error("cannot set up the cache in {}", path.display())]
+    CacheFolder {
+        /// The folder.
+        path: PathBuf,
+        /// The kernel's answer.
+        #[source]
+        source: io::Error,
+    },
     /// Certificates or keys cannot be used.
     #[error("cannot set up TLS")]
     Tls(#[source] crate::tls::TlsError),
@@ -88,10 +97,12 @@ impl ExitStatus for Error {
         match self {
             Self::Config(_) | Self::Tls(_) => Exit::Config,
             Self::Service(error) => error.exit(),
-            Self::AccessLog { source, .. } => match source.kind() {
-                io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied => Exit::Config,
-                _ => Exit::TryAgain,
-            },
+            Self::AccessLog { source, .. } | Self::CacheFolder { source, .. } => {
+                match source.kind() {
+                    io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied => Exit::Config,
+                    _ => Exit::TryAgain,
+                }
+            }
             Self::InUse { .. } | Self::Control(_) | Self::Core { .. } | Self::Runtime(_) => {
                 Exit::TryAgain
             }

@@ -7,6 +7,7 @@
 
 mod access;
 mod access_log;
+mod cache;
 mod cli;
 mod compress;
 mod conditional;

@@ -71,9 +71,8 @@ mod tests {
             "/../../docs/proxy/nginx-parity.md"
         );
         let there = std::fs::read_to_string(path).unwrap_or_default();
-        assert_eq!(
-            there,
-            super::document(),
+        assert!(
+            there == super::document(),
             "run: cargo run -p trine-proxy -- --generate nginx-parity > docs/proxy/nginx-parity.md"
         );
     }

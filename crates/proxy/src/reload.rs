@@ -43,6 +43,13 @@ pub(crate) fn prepare(
 ) -> Result<Prepared, Error> {
     let tls = tls::doors(&config, &book.keyring).map_err(Error::Tls)?;
     let logs = open_logs(&config, thread)?;
+    for disk in config.caches.iter().filter_map(|zone| zone.disk.as_ref()) {
+        disk.prepare(config.user.as_ref())
+            .map_err(|source| Error::CacheFolder {
+                path: disk.folder.clone(),
+                source,
+            })?;
+    }
     let changes = book
         .prepare(&config, cores, fresh, inherited)
         .map_err(Error::listen)?;
@@ -198,6 +205,7 @@ impl Daemon {
     async fn try_reload(&mut self, dry_run: bool) -> Result<(), Vec<String>> {
         let mut config = read(&self.reading)?;
         zone::adopt(&mut config, &self.config)?;
+        crate::cache::zone::adopt(&mut config.caches, &self.config.caches);
         if dry_run {
             return Ok(());
         }

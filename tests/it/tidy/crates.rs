@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use super::{none, text, tracked};
 
 /// The crates a daemon stands on, uppermost first: arrows point down this list only.
-const FLOORS: [&str; 6] = ["control", "service", "http1", "gateway", "config", "sys"];
+const FLOORS: [&str; 7] = [
+    "control", "service", "http1", "gateway", "cache", "config", "sys",
+];
 const ROOF: [&str; 4] = ["proxy", "wsgi", "supervisor", "trine"];
 
 /// The lines of one manifest's dependency tables: name and the rest of the line.

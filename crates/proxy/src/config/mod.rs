@@ -11,14 +11,14 @@ mod yaml;
 use std::path::{Path, PathBuf};
 
 pub(crate) use model::{
-    Access, Asked, BasicAuth, Charset, Content, ErrorTarget, Expires, FileTest, Files, Flag,
-    Folder, GzipRules, Kinds, LogUse, Op, Protocol, ProxyPass, ProxyTarget, Rebase, RedirectRule,
-    RedirectStyle, RequestFields, Return, ReturnBody, Rewrite, Rules, Server, Test, TryFiles,
-    TryLast, Who,
+    Access, Asked, BasicAuth, CacheRules, Charset, Content, ErrorTarget, Expires, FileTest, Files,
+    Flag, Folder, GzipRules, Kinds, LogUse, Op, Protocol, ProxyPass, ProxyTarget, Rebase,
+    RedirectRule, RedirectStyle, RequestFields, Return, ReturnBody, Rewrite, Rules, Server, Test,
+    TryFiles, TryLast, Who,
 };
 pub(crate) use model::{
-    AccessLog, AccessPlace, ClientCertificates, Config, Demand, HostPattern, Http2Rules, KeepAlive,
-    Listen, Location, Locations, Log, LogEscape, LogFormat, LogPlace, Matcher, Method,
+    AccessLog, AccessPlace, ClientCertificates, Config, Demand, HostPattern, Http2Rules, Identity,
+    KeepAlive, Listen, Location, Locations, Log, LogEscape, LogFormat, LogPlace, Matcher, Method,
     NextUpstream, PeerAddr, Timeouts, TlsRules, Trusted, Upstream, UpstreamServer,
 };
 pub(crate) use model::{CookieFlags, CookieName, CookieRule, CookieRules, SameSite};

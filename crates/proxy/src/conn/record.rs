@@ -101,6 +101,9 @@ pub(crate) struct Record {
     pub(crate) body_spent: bool,
     /// Bytes of the head and of the body that was taken.
     pub(crate) request_bytes: u64,
+    /// What the cache did, in nginx's word and as `Cache-Status` has it.
+    pub(crate) cache: Option<&'static str>,
+    pub(crate) cache_field: Option<String>,
     /// The upstream's own status; 0 without an answer.
     pub(crate) upstream_status: u16,
     /// When its present attempt began, once there was another one before.
@@ -127,6 +130,8 @@ impl Record {
             headless: false,
             body_spent: false,
             request_bytes: 0,
+            cache: None,
+            cache_field: None,
             upstream_status: 0,
             attempted: None,
             earlier: Vec::new(),

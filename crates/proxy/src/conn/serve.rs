@@ -7,6 +7,7 @@
 use std::rc::Rc;
 use std::time::Instant;
 
+use trine_cache::status::Status;
 use trine_http1::{Request, TargetForm};
 
 use super::answer::answer;
@@ -17,6 +18,9 @@ use super::script::{Flow, Script};
 use super::stage::{Stage, clean};
 use super::told::{Told, tell};
 use super::{Conn, Ending};
+use crate::cache::answer::{NOT_CACHED, send, tell as note};
+use crate::cache::fill::seconds;
+use crate::cache::look::{Look, forget, look};
 use crate::config::{Config, Demand, ErrorTarget, ProxyPass, Rules};
 use crate::engine::Generation;
 use crate::files;
@@ -100,6 +104,13 @@ pub(super) async fn serve(conn: &Conn, bench: &mut Workbench, record: &mut Recor
             Step::File(entry, plan) => {
                 return files::serve(conn, bench, record, &generation, &entry, &plan).await;
             }
+            Step::Upstream(pass, group) if pass.cache.is_some() => {
+                let sent = Box::pin(cached(conn, bench, &generation, &group, pass, record));
+                match sent.await {
+                    Ok(ending) => return ending,
+                    Err(reply) => reply,
+                }
+            }
             Step::Upstream(pass, group) => {
                 let sent = Box::pin(forward(
                     conn,
@@ -109,6 +120,7 @@ pub(super) async fn serve(conn: &Conn, bench: &mut Workbench, record: &mut Recor
                     pass,
                     rules,
                     record,
+                    None,
                 ));
                 match sent.await {
                     Ok(ending) => return ending,
@@ -144,6 +156,76 @@ pub(super) async fn serve(conn: &Conn, bench: &mut Workbench, record: &mut Recor
                 return Box::pin(answer(conn, bench, record, &generation, &status)).await;
             }
         }
+    }
+}
+
+/// Forwards through the cache. An error is what is answered instead.
+async fn cached(
+    conn: &Conn,
+    bench: &mut Workbench,
+    generation: &Generation,
+    group: &Group,
+    pass: &ProxyPass,
+    record: &mut Record,
+) -> Result<Ending, Reply> {
+    let config = &*generation.config;
+    let rules = config.rules(record.visit.rules);
+    let Some(use_of_cache) = &pass.cache else {
+        return Err(Reply::status(500));
+    };
+    let mut fetch = match look(conn, bench, config, use_of_cache, record).await {
+        Look::Kept(entry, age, word, told) => {
+            note(record, word, &told);
+            return Ok(send(conn, bench, record, generation, pass, rules, &entry, age).await);
+        }
+        Look::NotCached => return Err(Reply::status(NOT_CACHED)),
+        Look::Fetch(fetch) => Some(fetch),
+        Look::Past => None,
+    };
+    loop {
+        let sent = forward(
+            conn,
+            bench,
+            generation,
+            group,
+            pass,
+            rules,
+            record,
+            fetch.as_deref_mut(),
+        );
+        let sent = sent.await;
+        if let (Err(fault), Some(fetch)) = (&sent, &mut fetch)
+            && record.status == 0
+        {
+            let request = bench.head.on(bench.input.all());
+            let now = seconds(conn.engine.time.now());
+            if fetch.covers(use_of_cache, &request, fault, now) {
+                report(conn, config, bench, record, pass, group, fault);
+            }
+        }
+        if let Some((entry, word)) = fetch.as_mut().and_then(|fetch| fetch.ready.take()) {
+            let age = entry.kept.age(seconds(conn.engine.time.now()));
+            note(record, word, &Status::hit(entry.kept.lifetime, age));
+            return Ok(send(conn, bench, record, generation, pass, rules, &entry, age).await);
+        }
+        if let Some(fetch) = &mut fetch
+            && std::mem::take(&mut fetch.again)
+        {
+            continue;
+        }
+        return match sent {
+            Ok(ending) => {
+                forget(conn, bench, config, use_of_cache, record);
+                Ok(ending)
+            }
+            Err(fault) => {
+                report(conn, config, bench, record, pass, group, &fault);
+                match lost(record, &fault) {
+                    Some(ending) => Ok(ending),
+                    None => Err(Reply::status(fault.status())),
+                }
+            }
+        };
     }
 }
 
@@ -256,7 +338,7 @@ fn real_ip(conn: &Conn, config: &Config, request: &Request<'_>, record: &mut Rec
     }
 }
 
-pub(super) fn scene<'a>(
+pub(crate) fn scene<'a>(
     conn: &'a Conn,
     config: &'a Config,
     request: Option<Request<'a>>,

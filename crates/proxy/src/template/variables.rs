@@ -94,6 +94,7 @@ pub(super) enum Variable {
     ConnectionRequests,
     Http2,
     Upstream(Told),
+    UpstreamCacheStatus,
     Completion,
     LimitRequests,
     LimitConnections,
@@ -173,6 +174,7 @@ const NAMED: &[(&str, Variable)] = &[
         "upstream_response_time",
         Variable::Upstream(Told::ResponseTime),
     ),
+    ("upstream_cache_status", Variable::UpstreamCacheStatus),
     ("request_completion", Variable::Completion),
     ("https", Variable::Https),
     ("ssl_server_name", Variable::TlsServerName),
@@ -489,6 +491,10 @@ impl Variable {
                 out.extend_from_slice(if tls { b"h2" } else { b"h2c" });
             }
             Self::Upstream(what) => return attempts::write(out, *what, record),
+            Self::UpstreamCacheStatus => match record.cache {
+                Some(word) => out.extend_from_slice(word.as_bytes()),
+                None => return false,
+            },
             Self::Completion => {
                 if record.status != 0 && record.status != 499 {
                     out.extend_from_slice(b"OK");

@@ -13,6 +13,7 @@ use trine_http1::ResponseHead;
 use super::codec::{ANSWER_LIMITS, Codec};
 use super::fault::Fault;
 use super::pool::Link;
+use crate::cache::Fetch;
 use crate::config::ProxyPass;
 use crate::conn::Conn;
 use crate::conn::body::{ClientBody, Intake};
@@ -26,6 +27,8 @@ pub(crate) struct Exchange<'a> {
     pub(crate) pass: &'a ProxyPass,
     pub(crate) body: &'a mut ClientBody,
     pub(crate) bench: &'a mut Workbench,
+    /// Takes the answer down for the cache.
+    pub(crate) fetch: Option<&'a mut Fetch>,
     pub(crate) codec: Codec,
     pub(crate) upload: Upload,
     pub(crate) clock: Clock,

@@ -18,6 +18,8 @@ use super::relay::{Dress, Relay};
 use super::retry::{Lost, Retries};
 use super::tunnel;
 use super::{Group, Trip};
+use crate::cache::fill::{Verdict, seconds};
+use crate::cache::{self, Fetch};
 use crate::config::{ProxyPass, Rules};
 use crate::conn::body::ClientBody;
 use crate::conn::record::Record;
@@ -25,6 +27,7 @@ use crate::conn::reply::{self, Closing};
 use crate::conn::{Conn, Ending};
 use crate::engine::Generation;
 use crate::headers::response_field_passes;
+use crate::template::Scene;
 use crate::workbench::Workbench;
 
 /// Forwards the request whose head is on the bench to a server of `group`. An error leaves the client without an
@@ -37,6 +40,7 @@ pub(crate) async fn forward(
     pass: &ProxyPass,
     rules: &Rules,
     record: &mut Record,
+    mut fetch: Option<&mut Fetch>,
 ) -> Result<Ending, Fault> {
     let max_body = rules.max_body;
     let (mut length, mut expects_continue) = {
@@ -89,9 +93,10 @@ pub(crate) async fn forward(
         job.sent_as = BodyLength::Known(own.len() as u64);
         job.own_body = Some(own);
     }
-    let retries = job.write(bench, record);
+    let retries = job.write(bench, record, fetch.as_deref());
     let trip = job.trip(bench, record);
-    job.run(bench, &mut body, (retries, trip), record).await
+    job.run(bench, &mut body, (retries, trip), record, &mut fetch)
+        .await
 }
 
 /// What stays the same over all attempts.
@@ -118,6 +123,7 @@ impl Job<'_> {
         body: &mut ClientBody,
         (mut retries, mut trip): (Retries<'_>, Trip),
         record: &mut Record,
+        fetch: &mut Option<&mut Fetch>,
     ) -> Result<Ending, Fault> {
         let limit = self.limit(record);
         if let Some(own) = &self.own_body {
@@ -168,6 +174,7 @@ impl Job<'_> {
                 pass: self.pass,
                 body: &mut *body,
                 bench: &mut *bench,
+                fetch: fetch.as_deref_mut(),
                 codec,
                 upload,
                 clock: Clock::new(limit),
@@ -272,6 +279,11 @@ impl Job<'_> {
         {
             return Err(Fault::Unwanted(status));
         }
+        if self.judge(exchange, record) == Verdict::Instead {
+            let reusable = status == 304 && exchange.codec.keeps(&exchange.head());
+            let clean = exchange.bench.answer.is_empty() && exchange.upload.is_complete();
+            return Ok((Ending::Keep, reusable && clean));
+        }
         if self.pass.intercepts_errors
             && status >= 300
             && record.visit.error.is_none()
@@ -321,12 +333,59 @@ impl Job<'_> {
         relay.finish(exchange);
         let upload_complete = exchange.upload.is_complete();
         done?;
+        if let Some(fetch) = &mut exchange.fetch {
+            fetch.complete();
+        }
         let ending = match closing {
             Closing::Keep => Ending::Keep,
             Closing::Close if upload_complete && whole => Ending::Close,
             Closing::Close => Ending::Linger,
         };
         Ok((ending, reusable))
+    }
+
+    /// What the cache makes of the answer whose head is there.
+    fn judge(&self, exchange: &mut Exchange<'_>, record: &mut Record) -> Verdict {
+        let Exchange {
+            conn,
+            bench,
+            fetch,
+            head_at,
+            ..
+        } = exchange;
+        let (Some(fetch), Some(rules)) = (fetch, &self.pass.cache) else {
+            return Verdict::PassOn;
+        };
+        let Workbench {
+            input,
+            head,
+            answer,
+            answer_head,
+            ..
+        } = &**bench;
+        let request = head.on(input.all());
+        let answer = answer_head.on(&answer.all()[*head_at..]);
+        let unwanted = {
+            let scene = Scene {
+                conn,
+                request: Some(request),
+                record,
+                config: &self.generation.config,
+                answer: Some(answer),
+                sent: b"",
+                captures: None,
+            };
+            cache::look::any(&rules.no_store, &scene)
+        };
+        let now = seconds(conn.engine.time.now());
+        let verdict = fetch.judge(rules, unwanted, &request, &answer, now);
+        if verdict == Verdict::PassOn {
+            let status = answer.status();
+            let (word, field) = fetch.told(status, record.status_for(status));
+            record.cache = Some(word);
+            record.cache_field = Some(field);
+        }
+        verdict
     }
 
     /// The upstream has switched protocols: from here on only bytes are copied.

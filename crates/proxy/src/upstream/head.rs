@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use trine_http1::{BodyLength, Request, TargetForm, Version, write_header, write_request_line};
 
+use crate::cache::{Fetch, is_condition};
 use crate::conn::reply::{push_number, write_number};
 use crate::headers::{Listed, RequestField, added, request_field};
 use crate::template::{Scene, Template};
@@ -30,6 +31,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) upgrade: Option<&'a [u8]>,
     /// The connection is not to be kept.
     pub(crate) close: bool,
+    /// The answer is for the cache: its conditions stand in the place of the client's.
+    pub(crate) fetch: Option<&'a Fetch>,
 }
 
 /// The protocol a client wants to switch to. Clear-text HTTP/2 is none: requests in it would go past the proxy.
@@ -71,6 +74,7 @@ pub(crate) fn write(
     write_header(out, b"Host", host);
     fields(out, request, facts);
     forwarded(out, request, facts, host);
+    conditions(out, facts.fetch);
     framing(out, facts.body);
     connection(out, facts.upgrade, facts.close);
     out.extend_from_slice(b"\r\n");
@@ -86,6 +90,7 @@ pub(crate) struct Order<'a> {
     pub(crate) passes_fields: bool,
     pub(crate) body: BodyLength,
     pub(crate) close: bool,
+    pub(crate) fetch: Option<&'a Fetch>,
 }
 
 /// The head as a configuration orders it: its own fields first, then those of the client that it does not replace.
@@ -121,11 +126,14 @@ pub(crate) fn write_set(
     for (name, value) in request.headers().filter(|_| order.passes_fields) {
         let set = |(set, _): &(String, Template)| name.eq_ignore_ascii_case(set.as_bytes());
         let hidden = name.contains(&b'_') && !order.underscores;
-        let ours = is_ours(name) || name.eq_ignore_ascii_case(b"host");
+        let ours = is_ours(name)
+            || name.eq_ignore_ascii_case(b"host")
+            || (order.fetch.is_some() && is_condition(name));
         if !hidden && !ours && !listed.contains(name) && !order.fields.iter().any(set) {
             write_header(out, name, value);
         }
     }
+    conditions(out, order.fetch);
     framing(out, order.body);
     connection(out, wanted_upgrade(request), close);
     out.extend_from_slice(b"\r\n");
@@ -150,6 +158,12 @@ fn is_ours(name: &[u8]) -> bool {
         .any(|ours| name.eq_ignore_ascii_case(ours.as_bytes()))
 }
 
+fn conditions(out: &mut Vec<u8>, fetch: Option<&Fetch>) {
+    if let Some(fetch) = fetch {
+        fetch.conditions(out);
+    }
+}
+
 fn framing(out: &mut Vec<u8>, body: BodyLength) {
     match body {
         BodyLength::Empty | BodyLength::UntilClose => {}
@@ -172,7 +186,9 @@ fn fields(out: &mut Vec<u8>, request: &Request<'_>, facts: &Facts<'_>) {
     let listed = Listed::new(request.get_all("connection"));
     for (name, value) in request.headers() {
         let passes = match request_field(name) {
-            RequestField::Pass => !listed.contains(name),
+            RequestField::Pass => {
+                !listed.contains(name) && !(facts.fetch.is_some() && is_condition(name))
+            }
             RequestField::FromTrusted => facts.trusted,
             RequestField::Drop | RequestField::ForwardedFor => false,
         };
@@ -240,6 +256,7 @@ mod tests {
             body: BodyLength::Empty,
             upgrade: None,
             close: false,
+            fetch: None,
         }
     }
 

@@ -31,8 +31,11 @@ use crate::config::{Method, Upstream, UpstreamServer};
 use crate::conn::Conn;
 use crate::conn::record::Record;
 use balance::{Balance, View, Walk};
+pub(crate) use codec::ANSWER_LIMITS;
+pub(crate) use exchange::clear_answer;
 use fleet::{Squad, Ticket};
 use pool::Peer;
+pub(crate) use relay::{Dress, Framing, write_head};
 
 /// The servers of one upstream, as one core uses them.
 #[derive(Debug)]

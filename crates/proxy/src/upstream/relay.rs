@@ -16,6 +16,7 @@ use super::exchange::{Exchange, Wait};
 use super::fault::Fault;
 use crate::compress::{self, Answer, Coding, Gzip};
 use crate::config::{Config, ProxyPass, RedirectRule, Rules};
+use crate::conn::Conn;
 use crate::conn::answer::located;
 use crate::conn::frame::Frame;
 use crate::conn::record::Record;
@@ -45,7 +46,7 @@ pub(crate) struct Relay {
 
 /// How the client learns where the body ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Framing {
+pub(crate) enum Framing {
     /// There is none; a length may be told all the same.
     NoBody(Option<u64>),
     Length(u64),
@@ -136,8 +137,11 @@ fn redirect(rules: &[RedirectRule], url: &[u8], scene: &Scene<'_>) -> Option<Vec
 }
 
 /// Writes the head of the answer for the client. Returns how the body is framed, and whether the connection closes.
-fn write_head(
-    exchange: &mut Exchange<'_>,
+/// Its own head begins at `head_at` in the answer's buffer.
+pub(crate) fn write_head(
+    conn: &Conn,
+    bench: &mut Workbench,
+    head_at: usize,
     length: BodyLength,
     closing: Closing,
     dress: &Dress<'_>,
@@ -149,9 +153,9 @@ fn write_head(
         head,
         input,
         ..
-    } = &mut *exchange.bench;
+    } = bench;
     let request = head.on(input.all());
-    let answer = answer_head.on(&answer.all()[exchange.head_at..]);
+    let answer = answer_head.on(&answer.all()[head_at..]);
     let status = answer.status();
     let coding = dress.coding(&request, &answer, length);
     let squeezed = coding == Coding::Gzip;
@@ -184,7 +188,7 @@ fn write_head(
     write_status_line(out, Version::Http11, dress.status, reason);
     let listed = Listed::new(answer.get_all("connection"));
     let scene = Scene {
-        conn: exchange.conn,
+        conn,
         request: Some(request),
         record: dress.record,
         config: dress.config,
@@ -192,7 +196,7 @@ fn write_head(
         sent: b"",
         captures: None,
     };
-    exchange.conn.set_pace(&scene);
+    conn.set_pace(&scene);
     let (mut dated, mut served) = (false, false);
     for (name, value) in answer.headers() {
         if dress.shows(name) && !listed.contains(name) {
@@ -212,10 +216,13 @@ fn write_head(
         reply::write_server(out);
     }
     if !dated {
-        exchange.conn.engine.time.write_date(out);
+        conn.engine.time.write_date(out);
     }
     if squeezed {
         out.extend_from_slice(b"Content-Encoding: gzip\r\n");
+    }
+    if let Some(field) = &dress.record.cache_field {
+        write_header(out, b"Cache-Status", field.as_bytes());
     }
     added::vary(out, dress.rules, coding);
     added::write(out, dress.rules, dress.status, None, &scene);
@@ -244,7 +251,14 @@ impl Relay {
             let request = exchange.bench.head.on(exchange.bench.input.all());
             exchange.head().body(request.method())
         };
-        let (framing, closing, gzip) = write_head(exchange, length, closing, dress);
+        let (framing, closing, gzip) = write_head(
+            exchange.conn,
+            exchange.bench,
+            exchange.head_at,
+            length,
+            closing,
+            dress,
+        );
         let mut relay = Self {
             decoder: BodyDecoder::new(length),
             frame: Frame::default(),
@@ -394,11 +408,14 @@ impl Relay {
 
     /// Makes the frame that is sent next. At the `start` the head is in the output buffer already.
     fn load(&mut self, exchange: &mut Exchange<'_>, piece: Range<usize>, start: bool) {
-        let Workbench { out, answer, .. } = &mut *exchange.bench;
         if !start {
-            out.clear();
+            exchange.bench.out.clear();
         }
         self.complete = self.decoder.is_done();
+        if let Some(fetch) = &mut exchange.fetch {
+            fetch.take_down(&exchange.bench.answer.all()[piece.clone()]);
+        }
+        let Workbench { out, answer, .. } = &mut *exchange.bench;
         if let Some(mut gzip) = self.gzip.take() {
             let bytes = &answer.all()[piece];
             let squeezed = if self.complete {

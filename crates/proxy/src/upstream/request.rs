@@ -10,6 +10,7 @@ use super::forward::Job;
 use super::head::{self, Facts};
 use super::retry::Retries;
 use super::{Trip, address_key};
+use crate::cache::Fetch;
 use crate::config::{Method, Protocol, ProxyPass, Rebase, RequestFields};
 use crate::conn::record::Record;
 use crate::route::path;
@@ -18,9 +19,14 @@ use crate::workbench::Workbench;
 
 impl Job<'_> {
     /// Writes the head that the upstream gets.
-    pub(super) fn write(&self, bench: &mut Workbench, record: &Record) -> Retries<'_> {
+    pub(super) fn write(
+        &self,
+        bench: &mut Workbench,
+        record: &Record,
+        fetch: Option<&Fetch>,
+    ) -> Retries<'_> {
         match self.pass.protocol {
-            Protocol::Http1 => self.write_http1(bench, record),
+            Protocol::Http1 => self.write_http1(bench, record, fetch),
         }
         let request = bench.head.on(bench.input.all());
         let given = self.method(&request, record);
@@ -43,7 +49,7 @@ impl Job<'_> {
         })
     }
 
-    fn write_http1(&self, bench: &mut Workbench, record: &Record) {
+    fn write_http1(&self, bench: &mut Workbench, record: &Record, fetch: Option<&Fetch>) {
         let Workbench {
             input,
             head,
@@ -73,6 +79,7 @@ impl Job<'_> {
                     body: self.sent_as,
                     upgrade: head::wanted_upgrade(&request),
                     close,
+                    fetch,
                 };
                 head::write(out, method, &target, &request, &facts);
             }
@@ -84,6 +91,7 @@ impl Job<'_> {
                     passes_fields: pass.shaping.passes_fields,
                     body: self.sent_as,
                     close,
+                    fetch,
                 };
                 head::write_set(out, method, &target, &request, &order, &scene);
             }

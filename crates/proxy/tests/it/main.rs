@@ -13,6 +13,7 @@ mod logs;
 
 mod access;
 mod balancing;
+mod cache;
 mod changes;
 mod drain;
 mod files;

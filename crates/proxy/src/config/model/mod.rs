@@ -4,6 +4,7 @@
 //! filled in, units are in the types, strings with variables are compiled. It is read-only and swapped whole.
 //! `net` has names and addresses, `rules` what holds for a location, `upstream` where requests go on to. Not here: reading files, or anything that is open.
 
+mod cache;
 mod files;
 mod limits;
 mod net;
@@ -20,6 +21,7 @@ use tracing::Level;
 use trine_config::ListenAddr;
 use trine_service::logging::SyslogSettings;
 
+pub(crate) use cache::{CacheRules, Stale};
 pub(crate) use files::{
     FileRules, Files, Folder, Links, Listing, ListingFormat, Sibling, Siblings, Since,
 };
@@ -67,6 +69,8 @@ pub(crate) struct Config {
     pub(crate) maps: Vec<Table>,
     /// What `limit_req` and `limit_conn` count in.
     pub(crate) zones: Vec<Zone>,
+    /// Where answers are kept.
+    pub(crate) caches: Vec<crate::cache::Zone>,
     /// The number of the variable that sets how fast an answer goes out, if anything sets it.
     pub(crate) rate_slot: Option<usize>,
 }

@@ -252,6 +252,7 @@ pub(crate) struct ProxyPass {
     /// Errors of the upstream lead to error pages.
     pub(crate) intercepts_errors: bool,
     pub(crate) shaping: Shaping,
+    pub(crate) cache: Option<Arc<super::CacheRules>>,
 }
 
 /// What is spoken to an upstream.

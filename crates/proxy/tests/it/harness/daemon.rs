@@ -156,6 +156,19 @@ impl Daemon {
         panic!("never said {what}\n{}", self.log());
     }
 
+    /// Kills it without a warning, and starts another in the same folder.
+    #[track_caller]
+    pub(crate) fn kill_and_start(&mut self, mut command: Command) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        let log = File::create(self.path("proxy.log")).unwrap();
+        command.env("NOTIFY_SOCKET", self.path("notify.sock"));
+        command.stdout(log.try_clone().unwrap()).stderr(log);
+        self.child = command.stdin(Stdio::null()).spawn().unwrap();
+        let said = self.wait_notified("READY=1");
+        self.addresses = addresses(&said);
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
         kill(self.pid(), signal).unwrap();
     }

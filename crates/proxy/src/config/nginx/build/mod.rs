@@ -3,6 +3,7 @@
 //! `level` is what one block hands down to those in it, `server` and `location` make servers and locations, `proxy`
 //! what goes on to upstreams, `maps` the tables. Not here: which directives exist and where (`table`, `check`).
 
+mod cache;
 mod files;
 mod geo;
 mod guard;
@@ -63,6 +64,7 @@ pub(super) fn build(
         names: Names::default(),
         maps: Vec::new(),
         zones: Vec::new(),
+        caches: Vec::new(),
         formats: HashMap::new(),
         access_logs: Vec::new(),
         upstreams: Vec::new(),
@@ -106,6 +108,7 @@ pub(super) fn build(
         trusted: Trusted::default(),
         maps: builder.maps,
         zones: builder.zones,
+        caches: builder.caches,
         rate_slot: builder.names.set.get("limit_rate").copied(),
     })
 }
@@ -124,6 +127,7 @@ struct Builder<'p> {
     names: Names,
     maps: Vec<Table>,
     zones: Vec<Zone>,
+    caches: Vec<crate::cache::Zone>,
     /// By name.
     formats: HashMap<String, LogFormat>,
     access_logs: Vec<AccessLog>,
@@ -301,6 +305,8 @@ impl Builder<'_> {
                 "limit_req_zone" | "limit_conn_zone"
             ) {
                 self.zone(directive);
+            } else if directive.name.text == "proxy_cache_path" {
+                self.cache_path(directive);
             }
         }
         let mut level = match self.own.and_then(|own| own.house) {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use trine_config::Place;
 
 use super::super::tree::Directive;
+use super::cache::CacheLevel;
 use super::upstream::peer_address;
 use super::{Builder, arg, is_on};
 use crate::config::model::{
@@ -28,6 +29,7 @@ pub(super) struct ProxyLevel {
     intercepts_errors: bool,
     next: NextUpstream,
     shaping: Shaping,
+    cache: CacheLevel,
 }
 
 #[derive(Clone)]
@@ -59,6 +61,7 @@ impl ProxyLevel {
             intercepts_errors: false,
             next: NextUpstream::default(),
             shaping: Shaping::default(),
+            cache: CacheLevel::default(),
         }
     }
 }
@@ -140,6 +143,7 @@ impl Builder<'_> {
                 _ => {}
             }
         }
+        self.apply_cache(&mut level.cache, block);
         if let Some(fields) = fields {
             level.fields = fields;
         }
@@ -296,6 +300,7 @@ impl Builder<'_> {
             next: level.next,
             intercepts_errors: level.intercepts_errors,
             shaping: level.shaping.clone(),
+            cache: self.cache_rules(&level.cache),
         }
     }
 

@@ -1,0 +1,213 @@
+//! Sends an answer that is kept: whole, a part of it, or that it has not changed.
+//!
+//! Not here: which one (`look`).
+
+use std::time::UNIX_EPOCH;
+
+use trine_cache::status::Status;
+use trine_http1::{BodyLength, CHUNK_END, LAST_CHUNK, write_chunk_head, write_header};
+
+use super::Entry;
+use crate::conditional::{Conditions, Validators, Verdict};
+use crate::config::{ProxyPass, Rules, Since};
+use crate::conn::record::Record;
+use crate::conn::reply::{Closing, write_number};
+use crate::conn::{Conn, Ending};
+use crate::engine::Generation;
+use crate::range::{MAX_PARTS, Ranges, ranges};
+use crate::upstream::{ANSWER_LIMITS, Dress, Framing, clear_answer, write_head};
+use crate::workbench::{Input, Workbench};
+
+/// A body up to this size goes out in one piece with its head.
+const TOGETHER: usize = 16 * 1024;
+
+/// Sends it to the client whose request is on the bench; that request has no body.
+#[expect(clippy::too_many_arguments, reason = "what is sent, and to whom")]
+pub(crate) async fn send(
+    conn: &Conn,
+    bench: &mut Workbench,
+    record: &mut Record,
+    generation: &Generation,
+    pass: &ProxyPass,
+    rules: &Rules,
+    entry: &Entry,
+    age: u64,
+) -> Ending {
+    let request = bench.head.on(bench.input.all());
+    let closing = if conn.may_keep(&request) {
+        Closing::Keep
+    } else {
+        Closing::Close
+    };
+    let head_only = request.method() == "HEAD";
+    let size = entry.body.len() as u64;
+    let mut front = Vec::with_capacity(entry.head.len() + 128);
+    let (status, part) = judge(entry, &request, size);
+    match status {
+        304 => front.extend_from_slice(b"HTTP/1.1 304 Not Modified\r\n"),
+        206 => front.extend_from_slice(b"HTTP/1.1 206 Partial Content\r\n"),
+        412 => front.extend_from_slice(b"HTTP/1.1 412 Precondition Failed\r\n"),
+        416 => front.extend_from_slice(b"HTTP/1.1 416 Range Not Satisfiable\r\n"),
+        _ => {
+            front.extend_from_slice(entry.status_line());
+            front.extend_from_slice(b"\r\n");
+        }
+    }
+    let length = part.end - part.start;
+    let fields = entry.head.get(entry.status_line().len() + 2..);
+    front.extend_from_slice(fields.unwrap_or_default());
+    write_number(&mut front, b"Age", age);
+    match status {
+        206 => {
+            let range = format!("bytes {}-{}/{size}", part.start, part.end - 1);
+            write_header(&mut front, b"Content-Range", range.as_bytes());
+        }
+        416 => write_header(
+            &mut front,
+            b"Content-Range",
+            format!("bytes */{size}").as_bytes(),
+        ),
+        _ => {}
+    }
+    if status != 304 {
+        write_number(&mut front, b"Content-Length", length);
+    }
+    front.extend_from_slice(b"\r\n");
+
+    clear_answer(&mut bench.answer, &mut bench.answer_head);
+    if bench.answer.capacity() < front.len() {
+        bench.answer = Input::new(front.len());
+    }
+    bench.answer.append(&front);
+    let parsed = bench
+        .answer_head
+        .parse(bench.answer.unread(), &ANSWER_LIMITS);
+    if !matches!(parsed, Ok(Some(_))) {
+        // It was read by the same parser when it came.
+        tracing::error!("a kept answer cannot be read");
+        return Ending::Close;
+    }
+    let sent = record.status_for(status);
+    let body = if head_only || status == 304 {
+        BodyLength::Empty
+    } else {
+        BodyLength::Known(length)
+    };
+    let dress = Dress {
+        pass,
+        rules,
+        config: &generation.config,
+        status: sent,
+        record,
+    };
+    let (framing, closing, gzip) = write_head(conn, bench, 0, body, closing, &dress);
+    record.status = sent;
+    record.first_byte = None;
+    let part = usize::try_from(part.start).unwrap_or(0)..usize::try_from(part.end).unwrap_or(0);
+    let body = match body {
+        BodyLength::Empty => &[][..],
+        _ => entry.body.get(part).unwrap_or_default(),
+    };
+    let squeezed;
+    let body = match gzip {
+        // Writing to memory cannot fail.
+        Some(gzip) => {
+            squeezed = gzip.last(body).unwrap_or_default();
+            &squeezed[..]
+        }
+        None => body,
+    };
+    let out = &mut bench.out;
+    let chunked = framing == Framing::Chunked;
+    if chunked && !body.is_empty() {
+        write_chunk_head(out, body.len());
+    }
+    record.body_bytes = body.len() as u64;
+    let tail: &[&[u8]] = match (chunked, body.is_empty()) {
+        (false, _) => &[],
+        (true, false) => &[CHUNK_END, LAST_CHUNK],
+        (true, true) => &[LAST_CHUNK],
+    };
+    let done = if body.len() <= TOGETHER {
+        out.extend_from_slice(body);
+        tail.iter().for_each(|part| out.extend_from_slice(part));
+        conn.send(&bench.out).await
+    } else {
+        let tail = tail.concat();
+        match conn.send_part(&bench.out, true).await {
+            Ok(()) => match conn.send_part(body, !tail.is_empty()).await {
+                Ok(()) => conn.send(&tail).await,
+                Err(fault) => Err(fault),
+            },
+            Err(fault) => Err(fault),
+        }
+    };
+    match (done, closing) {
+        (Ok(()), Closing::Keep) => Ending::Keep,
+        (Ok(()), Closing::Close) => Ending::Close,
+        (Err(_), _) => {
+            record.status = 499;
+            Ending::Reset
+        }
+    }
+}
+
+/// The status, and the part of the body that goes with it.
+fn judge(
+    entry: &Entry,
+    request: &trine_http1::Request<'_>,
+    size: u64,
+) -> (u16, std::ops::Range<u64>) {
+    if entry.kept.status != 200 {
+        return (entry.kept.status, 0..size);
+    }
+    let first = |name| request.get(name);
+    let tag = entry.field("etag").unwrap_or_default();
+    let is_weak = tag.starts_with(b"W/");
+    let modified = entry
+        .field("last-modified")
+        .and_then(|value| std::str::from_utf8(value).ok())
+        .and_then(|text| httpdate::parse_http_date(text).ok());
+    let strong_only = request.get("if-match").is_some() || request.get("if-range").is_some();
+    let conditions = Conditions {
+        if_match: first("if-match"),
+        if_unmodified_since: modified.and(first("if-unmodified-since")),
+        if_none_match: first("if-none-match"),
+        if_modified_since: modified.and(first("if-modified-since")),
+        if_range: first("if-range"),
+    };
+    let have = Validators {
+        etag: if is_weak && strong_only {
+            b""
+        } else {
+            tag.strip_prefix(b"W/").unwrap_or(tag)
+        },
+        modified: modified.unwrap_or(UNIX_EPOCH),
+    };
+    let range = match conditions.judge(&have, Since::Before) {
+        Verdict::NotModified => return (304, 0..0),
+        Verdict::Failed => return (412, 0..0),
+        Verdict::Send { range } => range,
+    };
+    let Some(field) = request
+        .get("range")
+        .filter(|_| range && request.method() == "GET")
+    else {
+        return (200, 0..size);
+    };
+    match ranges(field, size, MAX_PARTS) {
+        // Several parts are not worth their frames from memory.
+        Ranges::Whole | Ranges::Many(_) => (200, 0..size),
+        Ranges::One(part) => (206, part),
+        Ranges::Unsatisfiable => (416, 0..0),
+    }
+}
+
+/// What a request for something that is not kept gets, if it wants nothing else.
+pub(crate) const NOT_CACHED: u16 = 504;
+
+/// Notes in the record what the answer tells of itself.
+pub(crate) fn tell(record: &mut Record, word: &'static str, field: &Status) {
+    record.cache = Some(word);
+    record.cache_field = Some(field.to_string());
+}

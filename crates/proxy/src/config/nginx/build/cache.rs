@@ -1,0 +1,261 @@
+//! `proxy_cache` and the directives around it. Not here: the cache itself (`cache`).
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::super::tree::Directive;
+use super::super::units;
+use super::{Builder, arg, is_on};
+use crate::cache::Zone;
+use crate::cache::disk::Disk;
+use crate::config::model::{CacheRules, Stale};
+use crate::template::Template;
+
+/// A zone is at least this large, as in nginx.
+const SMALLEST: u64 = 8 * 4096;
+/// nginx's `inactive` and `proxy_cache_lock_timeout`.
+const INACTIVE: Duration = Duration::from_secs(600);
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Without `max_size` nginx fills the disk; this much is enough for a site and too little to stop a server.
+const MOST_ON_DISK: u64 = 10 << 30;
+
+/// What a block hands down about caching.
+#[derive(Debug, Clone, Default)]
+pub(super) struct CacheLevel {
+    /// The zone's index, and whether there is none on purpose.
+    zone: Option<usize>,
+    key: Option<Template>,
+    valid: Vec<(Option<Vec<u16>>, u64)>,
+    bypass: Vec<Template>,
+    no_store: Vec<Template>,
+    stale: Stale,
+    lock: bool,
+    lock_timeout: Option<Duration>,
+    min_uses: u32,
+    ignored: Vec<String>,
+}
+
+impl Builder<'_> {
+    pub(super) fn apply_cache(&mut self, level: &mut CacheLevel, block: &[Directive]) {
+        let mut valid = None;
+        let mut bypass: Option<Vec<Template>> = None;
+        let mut no_store: Option<Vec<Template>> = None;
+        for directive in block {
+            let first = arg(directive, 0);
+            match directive.name.text.as_str() {
+                "proxy_cache" if first == "off" => level.zone = None,
+                "proxy_cache" => {
+                    level.zone = self.caches.iter().position(|zone| zone.name == first);
+                    if level.zone.is_none() {
+                        let message = format!("\"proxy_cache\" zone \"{first}\" is unknown");
+                        self.wrong(directive, message, "define it by `proxy_cache_path`");
+                    }
+                }
+                "proxy_cache_key" => {
+                    let text = first.to_owned();
+                    level.key = Some(self.template(directive, &text));
+                }
+                "proxy_cache_valid" => {
+                    if let Some(rule) = self.cache_valid(directive) {
+                        valid.get_or_insert_with(Vec::new).push(rule);
+                    }
+                }
+                "proxy_cache_bypass" => {
+                    let own = self.templates(directive);
+                    bypass.get_or_insert_default().extend(own);
+                }
+                "proxy_no_cache" => {
+                    let own = self.templates(directive);
+                    no_store.get_or_insert_default().extend(own);
+                }
+                "proxy_cache_use_stale" => level.stale = self.cache_stale(directive),
+                "proxy_cache_lock" => level.lock = is_on(directive),
+                "proxy_cache_lock_timeout" => level.lock_timeout = self.time(directive),
+                "proxy_cache_min_uses" => match first.parse() {
+                    Ok(number) => level.min_uses = number,
+                    Err(_) => self.invalid(directive),
+                },
+                "proxy_ignore_headers" => {
+                    level.ignored = directive
+                        .args
+                        .iter()
+                        .map(|word| word.text.to_ascii_lowercase())
+                        .collect();
+                }
+                "proxy_cache_methods" => {
+                    let others = directive
+                        .args
+                        .iter()
+                        .find(|word| !matches!(word.text.as_str(), "GET" | "HEAD"));
+                    if let Some(other) = others {
+                        let message = format!("answers to {} are not kept", other.text);
+                        self.wrong(directive, message, "leave GET and HEAD");
+                    }
+                }
+                _ => {}
+            }
+        }
+        if let Some(valid) = valid {
+            level.valid = valid;
+        }
+        if let Some(bypass) = bypass {
+            level.bypass = bypass;
+        }
+        if let Some(no_store) = no_store {
+            level.no_store = no_store;
+        }
+    }
+
+    fn templates(&mut self, directive: &Directive) -> Vec<Template> {
+        directive
+            .args
+            .iter()
+            .map(|word| self.template(directive, &word.text))
+            .collect()
+    }
+
+    /// What holds for a location that forwards.
+    pub(super) fn cache_rules(&self, level: &CacheLevel) -> Option<Arc<CacheRules>> {
+        let zone = level.zone?;
+        let key = level.key.clone().or_else(|| {
+            // nginx leaves the host that the client named out of it, and so serves one site's answers to another.
+            Template::parse("$scheme$proxy_host$host$request_uri", &self.names).ok()
+        })?;
+        let ignores = |name: &str| level.ignored.iter().any(|ignored| ignored == name);
+        Some(Arc::new(CacheRules {
+            zone,
+            key,
+            valid: level.valid.clone(),
+            bypass: level.bypass.clone(),
+            no_store: level.no_store.clone(),
+            stale: level.stale.clone(),
+            lock: level.lock.then(|| level.lock_timeout.unwrap_or(PATIENCE)),
+            min_uses: level.min_uses.max(1),
+            ignored: level.ignored.clone(),
+            policy: trine_cache::Rules {
+                guess: false,
+                cookies: ignores("set-cookie"),
+                // nginx does not listen to clients about this, and a reload in a browser would go past the cache.
+                heed_requests: false,
+            },
+        }))
+    }
+
+    /// `[code …] time`.
+    fn cache_valid(&mut self, directive: &Directive) -> Option<(Option<Vec<u16>>, u64)> {
+        let (time, codes) = directive.args.split_last()?;
+        let Some(time) = units::time(&time.text) else {
+            let message = format!("invalid time value \"{}\"", time.text);
+            self.wrong(directive, message, "");
+            return None;
+        };
+        let mut statuses = Vec::new();
+        for code in codes {
+            if code.text == "any" {
+                return Some((None, time.as_secs()));
+            }
+            match code.text.parse() {
+                Ok(status @ 100..=599) => statuses.push(status),
+                _ => {
+                    let message = format!("invalid status \"{}\"", code.text);
+                    self.wrong(directive, message, "");
+                    return None;
+                }
+            }
+        }
+        if statuses.is_empty() {
+            statuses = vec![200, 301, 302];
+        }
+        Some((Some(statuses), time.as_secs()))
+    }
+
+    fn cache_stale(&mut self, directive: &Directive) -> Stale {
+        let mut stale = Stale::default();
+        for word in &directive.args {
+            match word.text.as_str() {
+                "error" => stale.on_error = true,
+                "timeout" => stale.on_timeout = true,
+                "updating" => stale.while_updating = true,
+                "invalid_header" => stale.on_error = true,
+                "off" => return Stale::default(),
+                other => {
+                    let status = other
+                        .strip_prefix("http_")
+                        .and_then(|code| code.parse().ok())
+                        .filter(|status| matches!(status, 403 | 404 | 429 | 500 | 502..=504));
+                    match status {
+                        Some(status) => stale.statuses.push(status),
+                        None => {
+                            let message = format!("invalid value \"{other}\"");
+                            self.wrong(directive, message, "");
+                        }
+                    }
+                }
+            }
+        }
+        stale
+    }
+
+    /// `proxy_cache_path path keys_zone=name:size [levels=…] [inactive=…] [max_size=…]`.
+    pub(super) fn cache_path(&mut self, directive: &Directive) {
+        let folder = PathBuf::from(arg(directive, 0));
+        let folder = self.prefix.join(folder);
+        let mut named = None;
+        let mut levels = Vec::new();
+        let (mut inactive, mut most) = (INACTIVE, MOST_ON_DISK);
+        for word in directive.args.iter().skip(1) {
+            let (name, value) = word.text.split_once('=').unwrap_or((&word.text, ""));
+            let bad = match name {
+                "keys_zone" => {
+                    named = value
+                        .split_once(':')
+                        .and_then(|(name, size)| Some((name.to_owned(), units::size(size)?)))
+                        .filter(|(name, size)| !name.is_empty() && *size >= SMALLEST);
+                    named.is_none()
+                }
+                "levels" => {
+                    let read: Option<Vec<usize>> = value
+                        .split(':')
+                        .map(|level| level.parse().ok().filter(|level| matches!(level, 1 | 2)))
+                        .collect();
+                    let read = read.filter(|read| read.len() <= 3);
+                    levels = read.clone().unwrap_or_default();
+                    read.is_none()
+                }
+                "inactive" => {
+                    let read = units::time(value);
+                    inactive = read.unwrap_or(INACTIVE);
+                    read.is_none()
+                }
+                "max_size" => {
+                    let read = units::size(value);
+                    most = read.unwrap_or(MOST_ON_DISK);
+                    read.is_none()
+                }
+                // How nginx's cache manager and loader share their work out: there are none here.
+                "use_temp_path" | "min_free" | "manager_files" | "manager_sleep"
+                | "manager_threshold" | "loader_files" | "loader_sleep" | "loader_threshold" => {
+                    false
+                }
+                _ => true,
+            };
+            if bad {
+                let message = format!("invalid \"{name}\" value \"{}\"", word.text);
+                return self.wrong(directive, message, "");
+            }
+        }
+        let Some((name, size)) = named else {
+            let message = "\"proxy_cache_path\" must have \"keys_zone\" parameter";
+            return self.wrong(directive, message, "write keys_zone=NAME:10m");
+        };
+        if self.caches.iter().any(|zone| zone.name == name) {
+            let message = format!("duplicate zone \"{name}\"");
+            return self.wrong(directive, message, "");
+        }
+        let disk = Disk::new(folder, levels, most, inactive);
+        let memory = usize::try_from(size).unwrap_or(usize::MAX);
+        let zone = Zone::new(name, memory, inactive, Some(Arc::new(disk)));
+        self.caches.push(zone);
+    }
+}
