@@ -4,8 +4,8 @@
 
 use crate::body::{BodyDecoder, BodyLength};
 use crate::{
-    Limits, Policy, RequestHead, ResponseHead, is_token, trim_ows, write_header,
-    write_request_line, write_status_line,
+    Limits, Policy, Preamble, PreambleVersions, RequestHead, ResponseHead, is_token, read_preamble,
+    trim_ows, write_header, write_request_line, write_status_line,
 };
 
 /// Small, so that a fuzzer reaches them.
@@ -23,6 +23,29 @@ const LENIENT: Policy = Policy {
     permit_unconventional_http_version: true,
     casefold_http_method: false,
 };
+
+/// A preamble of the PROXY protocol is found as soon as it is complete, and not before, and where it ends does not
+/// depend on what follows.
+pub fn preamble(input: &[u8]) {
+    for (v1, v2) in [(true, true), (true, false), (false, true)] {
+        let versions = PreambleVersions { v1, v2 };
+        let whole = read_preamble(input, versions);
+        if let Ok(Preamble::Present { len, .. }) = whole {
+            assert!(len <= input.len());
+            assert_eq!(read_preamble(&input[..len], versions), whole);
+            for cut in 0..len {
+                assert_eq!(
+                    read_preamble(&input[..cut], versions),
+                    Ok(Preamble::Partial)
+                );
+            }
+        }
+        if whole == Ok(Preamble::Absent) {
+            let longer = [input, b"more"].concat();
+            assert_eq!(read_preamble(&longer, versions), Ok(Preamble::Absent));
+        }
+    }
+}
 
 /// A request head comes to the same result however it arrives, and reads the same after it was
 /// written again.

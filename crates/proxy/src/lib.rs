@@ -21,6 +21,8 @@ mod drain;
 mod engine;
 mod error;
 mod files;
+#[doc(hidden)]
+pub mod fuzz;
 mod headers;
 mod http2;
 mod invoke;

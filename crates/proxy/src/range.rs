@@ -51,11 +51,12 @@ pub(crate) fn ranges(field: &[u8], size: u64, most: usize) -> Ranges {
     // Asking for the same bytes again and again is an attack or a mistake; the whole is cheaper.
     let total = parts
         .iter()
-        .fold(0u64, |sum, part| sum.saturating_add(part.end - part.start));
+        .map(|part| u128::from(part.end - part.start))
+        .sum::<u128>();
     match parts.len() {
         0 => Ranges::Unsatisfiable,
         1 => Ranges::One(parts.swap_remove(0)),
-        _ if total > size => Ranges::Whole,
+        _ if total > u128::from(size) => Ranges::Whole,
         _ => Ranges::Many(parts),
     }
 }

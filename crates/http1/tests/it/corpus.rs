@@ -68,6 +68,24 @@ fn response_corpus_holds() {
 }
 
 #[test]
+fn preamble_corpus_holds() {
+    let seeds = fs::read_dir(folder("preamble")).unwrap();
+    let seeds: Vec<_> = seeds.map(|entry| entry.unwrap().path()).collect();
+    assert!(!seeds.is_empty());
+    for seed in seeds {
+        println!("{}", seed.display());
+        let bytes = fs::read(&seed).unwrap();
+        for at in 0..bytes.len() {
+            fuzz::preamble(&bytes[..at]);
+            let mut changed = bytes.clone();
+            changed[at] ^= 1 << (at % 8);
+            fuzz::preamble(&changed);
+        }
+        fuzz::preamble(&bytes);
+    }
+}
+
+#[test]
 fn chunked_corpus_holds() {
     replay("chunked", body::CHUNKED, fuzz::chunked);
 }

@@ -15,6 +15,7 @@ mod access;
 mod balancing;
 mod cache;
 mod changes;
+mod corpus;
 mod drain;
 mod files;
 mod forwarding;

@@ -52,9 +52,8 @@ pub(super) fn load(
     finish(&tree, order, problems, warnings)
 }
 
-/// The same for a text, without includes.
-#[cfg(test)]
-pub(super) fn parse(
+/// The same for a text, whose includes are not followed; for tests and fuzzers.
+pub(crate) fn parse(
     text: &str,
     path: &Path,
     problems: &mut Problems,

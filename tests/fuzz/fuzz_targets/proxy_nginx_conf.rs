@@ -1,0 +1,4 @@
+//! Configurations in the language of nginx, of the proxy crate.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| trine_proxy::fuzz::nginx_conf(input));
