@@ -8,6 +8,7 @@ use std::task::{Context, Poll, ready};
 
 use trine_http1::{BodyDecoder, BodyError, BodyLength};
 
+use super::lane::Lane;
 use crate::stream::Stream;
 use crate::workbench::{Input, Store};
 
@@ -30,6 +31,7 @@ pub(crate) struct Intake<'a> {
     pub(crate) store: &'a Store,
     pub(crate) input: &'a mut Input,
     pub(crate) bulk: &'a mut Input,
+    pub(crate) lane: &'a Lane,
 }
 
 /// Why no more of a body can be had.
@@ -164,7 +166,10 @@ impl ClientBody {
             };
             match ready!(from.stream.poll_read(cx, &mut space[..most])).map_err(BodyFault::Gone)? {
                 0 => return Poll::Ready(Err(BodyFault::Cut)),
-                count => from.bulk.filled(count),
+                count => {
+                    from.lane.moved(count);
+                    from.bulk.filled(count);
+                }
             }
         }
     }

@@ -8,6 +8,7 @@ pub(crate) mod answer;
 pub(crate) mod body;
 pub(crate) mod explain;
 pub(crate) mod frame;
+pub(crate) mod lane;
 mod pause;
 pub(crate) mod record;
 pub(crate) mod reply;
@@ -37,6 +38,7 @@ use crate::template::Scene;
 use crate::tls::Tls;
 use crate::upstream::pool::add;
 use crate::workbench::Workbench;
+use lane::Lane;
 use record::Record;
 pub(crate) use wait::Interrupted;
 
@@ -73,6 +75,11 @@ pub(crate) struct Conn {
     watching: Cell<bool>,
     /// How fast the answer under way goes out, if that is limited.
     pub(crate) pace: std::cell::RefCell<Option<Pace>>,
+    /// The rules of the location of its last request, which say how long the client may take.
+    pub(crate) rules: Cell<Option<usize>>,
+    /// How fast it sends and takes.
+    pub(crate) sends: Lane,
+    pub(crate) takes: Lane,
 }
 
 /// What becomes of a connection after a request.
@@ -132,6 +139,9 @@ impl Conn {
             generation,
             watching: Cell::new(true),
             pace: std::cell::RefCell::new(None),
+            rules: Cell::new(None),
+            sends: Lane::default(),
+            takes: Lane::default(),
         }
     }
 
@@ -158,6 +168,9 @@ impl Conn {
             generation,
             watching: Cell::new(true),
             pace: std::cell::RefCell::new(None),
+            rules: Cell::new(None),
+            sends: Lane::default(),
+            takes: Lane::default(),
         }
     }
 
@@ -432,6 +445,7 @@ impl Conn {
         request.keep_alive()
             && !self.is_undressed
             && self.is_welcome()
+            && !self.timeouts().keepalive.is_zero()
             && !self.is_used_up(self.requests.get())
     }
 
@@ -469,6 +483,10 @@ impl Conn {
     pub(crate) fn timeouts(&self) -> Timeouts {
         let generation = self.generation.borrow();
         let config = &generation.config;
+        let rules = self.rules.get().and_then(|rules| config.rules.get(rules));
+        if let Some(timeouts) = rules.and_then(|rules| rules.timeouts) {
+            return timeouts;
+        }
         let server = self.server.get().or_else(|| {
             let listen = generation.listen(self.door)?;
             listen.servers.first().copied()
@@ -479,6 +497,9 @@ impl Conn {
 
     /// The configuration for a new request: the newest that still knows this connection's listener.
     fn renew(&self) -> Rc<Generation> {
+        self.rules.set(None);
+        self.sends.reset();
+        self.takes.reset();
         let newest = self.engine.generation();
         if newest.listen(self.door).is_some() {
             *self.generation.borrow_mut() = newest;

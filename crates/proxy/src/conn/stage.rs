@@ -87,6 +87,7 @@ impl<'g> Stage<'_, 'g> {
                 record.visit.rules = except.rules;
             }
         }
+        self.conn.rules.set(Some(record.visit.rules));
     }
 
     fn slash(&self, record: &Record) -> Step<'g> {
@@ -119,6 +120,7 @@ impl<'g> Stage<'_, 'g> {
             }
         }
         let rules = config.rules(record.visit.rules);
+        self.conn.rules.set(Some(record.visit.rules));
         if rules.limit_requests.is_some() && record.limited.requests.is_none() {
             let scene = scene(self.conn, config, Some(self.request), record);
             let counted = limit::requests(rules, &scene);

@@ -6,20 +6,17 @@ use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::pin;
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use trine_http1::BodyLength;
 
 use super::{Conn, frame};
+use crate::config::Timeouts;
 use crate::limit::pace::Pace;
 use crate::stream::Glance;
 use crate::template::{self, Scene};
 use crate::upstream::fault::Fault;
 use crate::workbench::Workbench;
-
-/// How long a client may go on sending after we have answered and are done with it, and how long it may be silent.
-const LINGER: Duration = Duration::from_secs(30);
-const LINGER_SILENCE: Duration = Duration::from_secs(5);
 
 /// Why a wait was cut short.
 #[derive(Debug)]
@@ -47,7 +44,11 @@ impl Conn {
         if length > input.capacity() - input.start() {
             return Ok(());
         }
-        let timeout = self.timeouts().body;
+        let Timeouts {
+            body: timeout,
+            body_rate: rate,
+            ..
+        } = self.timeouts();
         let mut moved = true;
         poll_fn(|cx| {
             while input.unread().len() < length {
@@ -60,6 +61,7 @@ impl Conn {
                     }
                     Poll::Ready(Ok(count)) => {
                         input.filled(count);
+                        self.sends.moved(count);
                         moved = true;
                     }
                     Poll::Ready(Err(error)) => {
@@ -69,13 +71,17 @@ impl Conn {
                         }));
                     }
                     Poll::Pending => {
+                        let now = Instant::now();
+                        let late_at = self.sends.late_at(rate, now);
                         if std::mem::take(&mut moved) {
-                            self.place.set(Some(Instant::now() + timeout));
+                            let at = now + timeout;
+                            self.place
+                                .set(Some(late_at.map_or(at, |late| at.min(late))));
                         }
-                        return self
-                            .place
-                            .poll(cx)
-                            .map(|_| Err(Fault::BodyTimeout(timeout)));
+                        return self.place.poll(cx).map(|_| match late_at {
+                            Some(late) if late <= now => Err(Fault::BodyTooSlow(rate)),
+                            _ => Err(Fault::BodyTimeout(timeout)),
+                        });
                     }
                 }
             }
@@ -152,6 +158,7 @@ impl Conn {
 
     /// Notes what has gone out.
     pub(crate) fn paced(&self, bytes: usize) {
+        self.takes.moved(bytes);
         if let Some(pace) = self.pace.borrow_mut().as_mut() {
             pace.sent(bytes as u64);
         }
@@ -194,13 +201,19 @@ impl Conn {
 
     /// Sees to it that a client takes what it is sent, a bit at a time. `moved`: it just took some.
     pub(crate) fn poll_send_late(&self, cx: &mut Context<'_>, moved: bool) -> Poll<Fault> {
-        let timeout = self.timeouts().send;
+        let timeouts = self.timeouts();
+        let (timeout, rate) = (timeouts.send, timeouts.send_rate);
+        let now = Instant::now();
+        let late_at = self.takes.late_at(rate, now);
         if moved {
-            self.place.set(Some(Instant::now() + timeout));
+            let at = now + timeout;
+            self.place
+                .set(Some(late_at.map_or(at, |late| at.min(late))));
         }
-        self.place
-            .poll(cx)
-            .map(|_| Fault::ClientSendTimeout(timeout))
+        self.place.poll(cx).map(|_| match late_at {
+            Some(late) if late <= now => Fault::TakesTooSlowly(rate),
+            _ => Fault::ClientSendTimeout(timeout),
+        })
     }
 
     /// Waits for `work`, but not beyond `at`, nor longer than the client stays.
@@ -262,8 +275,12 @@ impl Conn {
 
     /// Closes in a way that lets the client read our answer, whatever it may still be sending.
     pub(crate) async fn linger(&self) {
+        let timeouts = self.timeouts();
+        if !timeouts.lingers {
+            return;
+        }
         self.stream.shutdown_write();
-        let end = Instant::now() + LINGER;
+        let end = Instant::now() + timeouts.linger;
         let mut buffer = self.engine.store.bulk();
         let mut moved = true;
         poll_fn(|cx| {
@@ -277,7 +294,7 @@ impl Conn {
             }
             if std::mem::take(&mut moved) {
                 self.place
-                    .set(Some(end.min(Instant::now() + LINGER_SILENCE)));
+                    .set(Some(end.min(Instant::now() + timeouts.linger_silence)));
             }
             self.place.poll(cx).map(drop)
         })

@@ -196,6 +196,7 @@ impl Exchange<'_> {
                 store: &self.conn.engine.store,
                 input,
                 bulk,
+                lane: &self.conn.sends,
             };
             let piece = ready!(self.body.poll_piece(cx, &mut intake))?;
             self.clock.moved();
@@ -250,23 +251,32 @@ impl Exchange<'_> {
 
     /// Sees to it that the wait ends in time.
     pub(crate) fn poll_late(&mut self, cx: &mut Context<'_>, wait: Wait) -> Poll<Fault> {
-        let timeout = match wait {
-            Wait::Nothing => None,
-            Wait::UpstreamWrite => Some(self.pass.send_timeout),
-            Wait::UpstreamRead => Some(self.pass.read_timeout),
-            Wait::ClientRead => Some(self.conn.timeouts().body),
-            Wait::ClientWrite => Some(self.conn.timeouts().send),
+        let now = Instant::now();
+        let timeouts = self.conn.timeouts();
+        let (timeout, late_at) = match wait {
+            Wait::Nothing => (None, None),
+            Wait::UpstreamWrite => (Some(self.pass.send_timeout), None),
+            Wait::UpstreamRead => (Some(self.pass.read_timeout), None),
+            Wait::ClientRead => {
+                let late_at = self.conn.sends.late_at(timeouts.body_rate, now);
+                (Some(timeouts.body), late_at)
+            }
+            Wait::ClientWrite => {
+                let late_at = self.conn.takes.late_at(timeouts.send_rate, now);
+                (Some(timeouts.send), late_at)
+            }
         };
         if self.clock.moved || self.clock.waiting != wait {
             self.clock.moved = false;
             self.clock.waiting = wait;
-            let at = timeout.map(|timeout| Instant::now() + timeout);
+            let at = timeout.map(|timeout| now + timeout);
             let limit = self.clock.limit.map(|(limit, _)| limit);
-            self.conn.place.set(at.into_iter().chain(limit).min());
+            let earliest = at.into_iter().chain(limit).chain(late_at).min();
+            self.conn.place.set(earliest);
         }
         ready!(self.conn.place.poll(cx));
         if let Some((at, given)) = self.clock.limit
-            && at <= Instant::now()
+            && at <= now
         {
             return Poll::Ready(Fault::Total(given));
         }
@@ -274,7 +284,13 @@ impl Exchange<'_> {
         Poll::Ready(match wait {
             Wait::UpstreamWrite => Fault::SendTimeout(timeout),
             Wait::Nothing | Wait::UpstreamRead => Fault::ReadTimeout(timeout),
+            Wait::ClientRead if late_at.is_some_and(|late| late <= now) => {
+                Fault::BodyTooSlow(timeouts.body_rate)
+            }
             Wait::ClientRead => Fault::BodyTimeout(timeout),
+            Wait::ClientWrite if late_at.is_some_and(|late| late <= now) => {
+                Fault::TakesTooSlowly(timeouts.send_rate)
+            }
             Wait::ClientWrite => Fault::ClientSendTimeout(timeout),
         })
     }

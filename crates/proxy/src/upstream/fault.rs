@@ -22,6 +22,10 @@ pub(crate) enum Fault {
     BodyTimeout(Duration),
     #[error("the client took nothing of the answer for {0:?}")]
     ClientSendTimeout(Duration),
+    #[error("the client sent its body slower than {0} bytes in a second")]
+    BodyTooSlow(u64),
+    #[error("the client took its answer slower than {0} bytes in a second")]
+    TakesTooSlowly(u64),
     #[error("the request's body cannot be read")]
     Body(#[source] BodyError),
     #[error("the request's body is larger than {limit} bytes")]
@@ -87,7 +91,10 @@ impl Fault {
     pub(crate) fn status(&self) -> u16 {
         match self {
             Self::ClientGone { .. } => 499,
-            Self::BodyTimeout(_) | Self::ClientSendTimeout(_) => 408,
+            Self::BodyTimeout(_)
+            | Self::ClientSendTimeout(_)
+            | Self::BodyTooSlow(_)
+            | Self::TakesTooSlowly(_) => 408,
             Self::Body(error) => error.status(),
             Self::BodyTooLarge { .. } => 413,
             Self::Intercepted(status) | Self::Unwanted(status) => *status,
@@ -114,6 +121,8 @@ impl Fault {
     pub(crate) fn blame(&self) -> Blame {
         match self {
             Self::ClientGone { .. }
+            | Self::BodyTooSlow(_)
+            | Self::TakesTooSlowly(_)
             | Self::BodyTimeout(_)
             | Self::ClientSendTimeout(_)
             | Self::Body(_)

@@ -23,6 +23,7 @@ mod http2;
 mod http2_attacks;
 mod limits;
 mod nginx_conf;
+mod patience;
 mod proxy_protocol;
 mod rates;
 mod retries;

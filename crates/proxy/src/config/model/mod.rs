@@ -163,6 +163,14 @@ pub(crate) struct Timeouts {
     pub(crate) requests: u64,
     /// For everything in flight, once the daemon was told to stop.
     pub(crate) shutdown: Duration,
+    /// A client that may still be sending when it got its answer is read on for a while, so that it gets it whole.
+    pub(crate) lingers: bool,
+    /// How long in all, and how long it may be silent.
+    pub(crate) linger: Duration,
+    pub(crate) linger_silence: Duration,
+    /// Bytes in a second that a body has to come with, and an answer has to be taken with; 0 asks for nothing.
+    pub(crate) body_rate: u64,
+    pub(crate) send_rate: u64,
 }
 
 #[derive(Debug)]
@@ -207,6 +215,9 @@ impl Timeouts {
     /// nginx's bounds for a connection's use.
     pub(crate) const LIFETIME: Duration = Duration::from_secs(3600);
     pub(crate) const REQUESTS: u64 = 1000;
+    /// nginx's bounds for reading on.
+    pub(crate) const LINGER: Duration = Duration::from_secs(30);
+    pub(crate) const LINGER_SILENCE: Duration = Duration::from_secs(5);
 }
 
 /// What answers for some host names.

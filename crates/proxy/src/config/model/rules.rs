@@ -11,7 +11,7 @@ use super::files::Files;
 use super::limits::{ConnectionLimits, RateLimit, RequestLimits};
 use super::net::{Network, Trusted};
 use super::shaping::Shaping;
-use super::{LogFormat, NextUpstream, Op, RealIp};
+use super::{LogFormat, NextUpstream, Op, RealIp, Timeouts};
 use crate::pattern::Pattern;
 use crate::template::Template;
 
@@ -36,6 +36,8 @@ pub(crate) struct Rules {
     pub(crate) rate: Option<Arc<RateLimit>>,
     /// Largest body of a request in bytes.
     pub(crate) max_body: u64,
+    /// How long clients may take here; `None`: as in the server.
+    pub(crate) timeouts: Option<Timeouts>,
     pub(crate) try_files: Option<TryFiles>,
     pub(crate) content: Content,
     /// Where `try_files` looks when the content is not files.
@@ -318,6 +320,7 @@ impl Rules {
             limit_connections: None,
             rate: None,
             max_body: u64::MAX,
+            timeouts: None,
             try_files: None,
             content: Content::Nothing,
             fallback_files: None,

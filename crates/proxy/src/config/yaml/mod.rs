@@ -315,6 +315,11 @@ impl Checker<'_> {
             total: self.limit(raw.total, &at.key("total")),
             lifetime: Timeouts::LIFETIME,
             requests: Timeouts::REQUESTS,
+            lingers: true,
+            linger: Timeouts::LINGER,
+            linger_silence: Timeouts::LINGER_SILENCE,
+            body_rate: raw.body_rate.map_or(0, |rate| rate.0),
+            send_rate: raw.send_rate.map_or(0, |rate| rate.0),
         }
     }
 

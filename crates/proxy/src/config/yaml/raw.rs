@@ -92,6 +92,11 @@ pub(super) struct RawTimeouts {
     pub(super) keepalive: Option<trine_config::Duration>,
     /// For one request and its answer, all in all.
     pub(super) total: Option<Limit>,
+    /// Bytes in a second that a request's body has to come with, counted while the client is waited for, with five
+    /// seconds' grace.
+    pub(super) body_rate: Option<ByteSize>,
+    /// The same for answers: a client has to take them so fast.
+    pub(super) send_rate: Option<ByteSize>,
     /// For everything under way, once the daemon was told to stop.
     pub(super) shutdown: Option<trine_config::Duration>,
 }

@@ -116,6 +116,11 @@ impl Level {
                 shutdown: minute,
                 lifetime: Timeouts::LIFETIME,
                 requests: Timeouts::REQUESTS,
+                lingers: true,
+                linger: Timeouts::LINGER,
+                linger_silence: Timeouts::LINGER_SILENCE,
+                body_rate: 0,
+                send_rate: 0,
             },
             underscores: false,
             merge_slashes: true,
@@ -174,6 +179,7 @@ impl Builder<'_> {
         self.apply_files(&mut level.files, block);
         self.apply_guard(&mut level.guard, block);
         self.apply_limits(&mut level.limits, block);
+        self.apply_timeouts(&mut level.timeouts, block);
         self.apply_proxy(&mut level.proxy, block);
         self.apply_tls(&mut level.tls, block);
         if let Some(pages) = own.error_pages {
@@ -261,11 +267,6 @@ impl Builder<'_> {
                     Charset::Named(first.to_owned())
                 };
             }
-            "keepalive_requests" => match first.parse() {
-                Ok(count) => level.timeouts.requests = count,
-                Err(_) => self.invalid(directive),
-            },
-            "keepalive_time" => self.set_time(directive, &mut level.timeouts.lifetime),
             "http2" => level.http2.on = is_on(directive),
             "http2_max_concurrent_streams" => match first.parse() {
                 Ok(count @ 1..) => level.http2.streams = count,
@@ -275,10 +276,6 @@ impl Builder<'_> {
                 Some(Ok(size)) if size < 1 << 31 => level.http2.window = size.max(PREREAD),
                 _ => self.invalid(directive),
             },
-            "keepalive_timeout" => self.set_time(directive, &mut level.timeouts.keepalive),
-            "client_header_timeout" => self.set_time(directive, &mut level.timeouts.header),
-            "client_body_timeout" => self.set_time(directive, &mut level.timeouts.body),
-            "send_timeout" => self.set_time(directive, &mut level.timeouts.send),
             "underscores_in_headers" => level.underscores = is_on(directive),
             "merge_slashes" => level.merge_slashes = is_on(directive),
             "set_real_ip_from" => {
@@ -299,12 +296,6 @@ impl Builder<'_> {
             }
             "real_ip_recursive" => level.real_ip.recursive = is_on(directive),
             _ => {}
-        }
-    }
-
-    fn set_time(&mut self, directive: &Directive, slot: &mut Duration) {
-        if let Some(time) = self.time(directive) {
-            *slot = time;
         }
     }
 

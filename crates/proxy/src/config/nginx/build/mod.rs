@@ -12,6 +12,7 @@ mod limits;
 mod listen;
 mod location;
 mod maps;
+mod patience;
 mod proxy;
 mod script;
 mod server;

@@ -46,9 +46,9 @@ pub(super) const ROWS: &[Known] = &[
         ONE,
         "bodies are streamed; remove it",
     ),
-    accepted("lingering_close", HSL, ONE, "on where it is needed"),
-    accepted("lingering_time", HSL, ONE, TUNING),
-    accepted("lingering_timeout", HSL, ONE, TUNING),
+    works("lingering_close", HSL, ONE),
+    works("lingering_time", HSL, ONE),
+    works("lingering_timeout", HSL, ONE),
     accepted(
         "reset_timedout_connection",
         HSL,

@@ -1,0 +1,85 @@
+//! How long clients may take, by location, and how fast they have to be.
+
+use std::fs;
+use std::time::Duration;
+
+use crate::harness::{Client, pair_with};
+use crate::nginx_conf::{front, start};
+
+const POST: &str = "HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\nbegun";
+
+#[test]
+fn bodies_by_location() {
+    let daemon = start(
+        "",
+        "location / { proxy_pass http://unix:@dir@/nobody; }
+         location /short { client_body_timeout 300ms; proxy_pass http://unix:@dir@/app.sock; }
+         location /long { client_body_timeout 1h; proxy_pass http://unix:@dir@/app.sock; }",
+    );
+    let app = crate::harness::Upstream::at(&daemon.path("app.sock"));
+    let socket = front(&daemon);
+    let mut long = Client::connect(&socket);
+    long.send(format!("POST /long {POST}"));
+    let mut held = app.accept();
+    held.read_head();
+    let mut short = Client::connect(&socket);
+    short.send(format!("POST /short {POST}"));
+    assert_eq!(short.reply().status, 408);
+    assert!(long.is_silent());
+    daemon.wait_log("the client sent nothing of its body for 300ms");
+}
+
+#[test]
+fn answers_by_location() {
+    let daemon = start(
+        "",
+        "location /short/ { send_timeout 300ms; alias @dir@/html/; }
+         location /long/ { send_timeout 1h; alias @dir@/html/; }",
+    );
+    fs::write(daemon.path("html/big"), vec![b'x'; 50_000_000]).unwrap();
+    let socket = front(&daemon);
+    let mut long = Client::connect(&socket);
+    long.get("/long/big");
+    long.read_head();
+    let mut short = Client::connect(&socket);
+    short.get("/short/big");
+    short.read_head();
+    daemon.wait_log("the client took nothing of the answer for 300ms");
+    // The other one still gets all of it.
+    assert!(long.read_exact(49_000_000).iter().all(|byte| *byte == b'x'));
+}
+
+#[test]
+fn connections_by_location() {
+    let daemon = start(
+        "",
+        "location / { return 200 kept; }
+         location /once { keepalive_timeout 0; return 200 once; }
+         location /short { keepalive_timeout 200ms; alias @dir@/html/a.txt; }",
+    );
+    let socket = front(&daemon);
+    let mut client = Client::connect(&socket);
+    assert_eq!(client.get("/").reply().text(), "kept");
+    assert_eq!(client.get("/short").reply().text(), "text");
+    client.expect_closed();
+    let mut client = Client::connect(&socket);
+    let reply = client.get("/once").reply();
+    assert_eq!(reply.field("Connection"), Some("close"));
+    client.expect_closed();
+}
+
+#[test]
+fn a_body_that_drips() {
+    let (proxy, app) = pair_with("timeouts: { body_rate: 64KiB }", "");
+    let mut client = proxy.client();
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n");
+    let mut held = app.accept();
+    held.read_head();
+    // Each byte alone is in time.
+    while client.is_silent() {
+        let _ = client.try_send("x");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(client.reply().status, 408);
+    proxy.wait_log("the client sent its body slower than 65536 bytes in a second");
+}
