@@ -62,6 +62,7 @@ pub(crate) struct Generation {
     pub(crate) config: Arc<Config>,
     /// In the order of [`Config::upstreams`].
     pub(crate) groups: Vec<Rc<Group>>,
+    pub(crate) fleet: Arc<Fleet>,
     /// Those that URLs with variables have named.
     named: RefCell<HashMap<String, Rc<Group>>>,
     /// In the order of [`Config::listens`].
@@ -122,17 +123,23 @@ impl Generation {
         url: &[u8],
     ) -> Result<(Rc<Group>, Option<Vec<u8>>), &'static str> {
         let text = std::str::from_utf8(url).map_err(|_| "the URL is not text")?;
-        let (target, uri) =
-            crate::config::nginx::split_url(text).ok_or("the URL is not one of http://")?;
+        let (target, uri) = crate::config::nginx::split_url(text)
+            .ok_or("the URL is not one of http:// or https://")?;
+        let secure = crate::config::nginx::is_https(text);
         let uri = uri.map(|uri| uri.as_bytes().to_vec());
         let known = self.groups.iter().find(|group| group.config.name == target);
         if let Some(group) = known {
             return Ok((Rc::clone(group), uri));
         }
-        if let Some(group) = self.named.borrow().get(target) {
+        let key = if secure {
+            format!("https://{target}")
+        } else {
+            target.to_owned()
+        };
+        if let Some(group) = self.named.borrow().get(&key) {
             return Ok((Rc::clone(group), uri));
         }
-        let addr = crate::config::nginx::peer_address(target, 80)
+        let addr = crate::config::nginx::peer_address(target, if secure { 443 } else { 80 })
             .ok_or("the URL does not name a server")?;
         let peer = {
             let mut peers = engine.peers.borrow_mut();
@@ -152,7 +159,7 @@ impl Generation {
         if named.len() >= MOST_NAMED {
             named.clear();
         }
-        named.insert(target.to_owned(), Rc::clone(&group));
+        named.insert(key, Rc::clone(&group));
         Ok((group, uri))
     }
 
@@ -208,13 +215,14 @@ impl Engine {
         config: Arc<Config>,
         doors: Doors,
         tls: Arc<[tls::Door]>,
-        fleet: &Fleet,
+        fleet: &Arc<Fleet>,
         logs: access_log::Writers,
         room: usize,
     ) -> Rc<Self> {
         let empty = Generation {
             config: Arc::clone(&config),
             groups: Vec::new(),
+            fleet: Arc::clone(fleet),
             named: RefCell::default(),
             tls: Arc::clone(&tls).into(),
             doors: Arc::clone(&doors),
@@ -250,7 +258,7 @@ impl Engine {
         config: Arc<Config>,
         doors: Doors,
         tls: Arc<[tls::Door]>,
-        fleet: &Fleet,
+        fleet: &Arc<Fleet>,
     ) {
         let mut peers = self.peers.borrow_mut();
         let mut keeps: HashMap<PeerAddr, KeepAlive> = HashMap::new();
@@ -291,6 +299,7 @@ impl Engine {
         *self.generation.borrow_mut() = Rc::new(Generation {
             config,
             groups,
+            fleet: Arc::clone(fleet),
             named: RefCell::default(),
             tls: tls.into(),
             doors,

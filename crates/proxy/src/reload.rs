@@ -54,7 +54,7 @@ pub(crate) fn prepare(
         .prepare(&config, cores, fresh, inherited)
         .map_err(Error::listen)?;
     Ok(Prepared {
-        fleet: Fleet::new(&config, fleet),
+        fleet: Fleet::new(&config, fleet).map_err(Error::Tls)?,
         config,
         logs,
         tls: tls.into(),

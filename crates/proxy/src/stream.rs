@@ -13,7 +13,7 @@ use trine_sys::file::sendfile;
 use trine_sys::net;
 
 use crate::http2::Http2Stream;
-use crate::tls::Tls;
+use crate::tls::{Dialled, Tls};
 
 /// A connected socket, registered with the runtime of one core.
 #[derive(Debug)]
@@ -21,6 +21,8 @@ pub(crate) enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
     Tls(Box<Tls>),
+    /// TLS that we began, towards an upstream server.
+    Dialled(Box<Dialled>),
     Http2(Box<Http2Stream>),
 }
 
@@ -45,6 +47,10 @@ macro_rules! either {
                 let $beneath = tls.socket();
                 $pass
             }
+            Stream::Dialled(tls) => {
+                let $beneath = tls.socket();
+                $pass
+            }
             Stream::Http2(stream) => {
                 let $beneath = &stream.parent().stream;
                 $pass
@@ -57,6 +63,7 @@ impl Stream {
     pub(crate) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Tls(tls) => return tls.poll_readable(cx),
+            Self::Dialled(tls) => return tls.poll_readable(cx),
             Self::Http2(stream) => return stream.poll_readable(cx),
             Self::Tcp(_) | Self::Unix(_) => {}
         }
@@ -80,6 +87,7 @@ impl Stream {
     ) -> Poll<io::Result<usize>> {
         match self {
             Self::Tls(tls) => return tls.poll_read(cx, buf),
+            Self::Dialled(tls) => return tls.poll_read(cx, buf),
             Self::Http2(stream) => return stream.poll_read(cx, buf),
             Self::Tcp(_) | Self::Unix(_) => {}
         }
@@ -129,6 +137,7 @@ impl Stream {
     ) -> Poll<io::Result<usize>> {
         match self {
             Self::Tls(tls) => return tls.poll_write(cx, slices),
+            Self::Dialled(tls) => return tls.poll_write(cx, slices),
             Self::Http2(stream) => return stream.poll_write(cx, slices),
             Self::Tcp(_) | Self::Unix(_) => {}
         }
@@ -159,6 +168,8 @@ impl Stream {
         match self {
             Self::Tls(tls) => return tls.poll_sendfile(cx, file, offset, count),
             Self::Http2(stream) => return stream.poll_sendfile(cx, file, offset, count),
+            // Files go to clients only.
+            Self::Dialled(_) => return Poll::Ready(Err(io::ErrorKind::Unsupported.into())),
             Self::Tcp(_) | Self::Unix(_) => {}
         }
         loop {
@@ -180,6 +191,11 @@ impl Stream {
 
     /// Looks without reading and without waiting. Costs a system call only if the socket became readable.
     pub(crate) fn glance(&self) -> Glance {
+        if let Self::Dialled(tls) = self
+            && tls.has_plain()
+        {
+            return Glance::Bytes;
+        }
         let mut byte = [0];
         match self.try_io(Interest::READABLE, || net::peek(self, &mut byte)) {
             Ok(0) => Glance::Closed,
@@ -206,8 +222,11 @@ impl Stream {
 
     /// Says in TLS that the end is meant, so that nobody takes a cut for it. To be called before a clean close.
     pub(crate) fn farewell(&self) {
-        if let Self::Tls(tls) = self {
-            tls.close_notify(&mut Context::from_waker(std::task::Waker::noop()));
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        match self {
+            Self::Tls(tls) => tls.close_notify(&mut cx),
+            Self::Dialled(tls) => tls.close_notify(&mut cx),
+            Self::Tcp(_) | Self::Unix(_) | Self::Http2(_) => {}
         }
     }
 
@@ -216,7 +235,7 @@ impl Stream {
         match self {
             Self::Tls(tls) => Some(tls),
             Self::Http2(stream) => stream.parent().stream.tls(),
-            Self::Tcp(_) | Self::Unix(_) => None,
+            Self::Tcp(_) | Self::Unix(_) | Self::Dialled(_) => None,
         }
     }
 
@@ -224,7 +243,7 @@ impl Stream {
     pub(crate) fn http2(&self) -> Option<&Http2Stream> {
         match self {
             Self::Http2(stream) => Some(stream),
-            Self::Tcp(_) | Self::Unix(_) | Self::Tls(_) => None,
+            Self::Tcp(_) | Self::Unix(_) | Self::Tls(_) | Self::Dialled(_) => None,
         }
     }
 

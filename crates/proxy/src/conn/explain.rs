@@ -53,7 +53,7 @@ pub(crate) fn explain(
     question: &Question,
 ) -> Result<String, String> {
     let door: Arc<[Option<usize>]> = vec![Some(question.listen)].into();
-    let fleet = Fleet::new(&config, None);
+    let fleet = Fleet::new(&config, None).map_err(|error| error.to_string())?;
     let engine = Engine::new(config, door, doors, &fleet, Writers::new(&[]), 64);
     let generation = engine.generation();
     let (stream, _other) = tokio::net::UnixStream::pair().map_err(|error| error.to_string())?;

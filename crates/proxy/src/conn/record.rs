@@ -44,6 +44,8 @@ pub(crate) struct Visit {
     pub(crate) named: Option<String>,
     /// The path and query that a `proxy_pass` with variables brings.
     pub(crate) upstream_uri: Option<Vec<u8>>,
+    /// That URL is one of `https://`, and this is the host in it.
+    pub(crate) upstream_host: Option<Vec<u8>>,
     /// An error page is fetched with GET, whatever the request was.
     pub(crate) as_get: bool,
     /// The path hid a separator in an escape; files refuse these.

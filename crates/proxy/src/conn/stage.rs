@@ -276,6 +276,11 @@ impl<'g> Stage<'_, 'g> {
         match self.generation.group_of(&self.conn.engine, &url) {
             Ok((group, uri)) => {
                 record.visit.upstream_uri = uri;
+                record.visit.upstream_host = pass
+                    .tls
+                    .is_some()
+                    .then(|| https_host(&url).map(<[u8]>::to_vec))
+                    .flatten();
                 Step::Upstream(pass, group)
             }
             Err(why) => {
@@ -325,4 +330,13 @@ fn status_page(conn: &Conn) -> Reply {
         active.saturating_sub(waiting)
     );
     Reply::text(200, "text/plain".to_owned(), text.into_bytes())
+}
+
+/// The host in a URL of `https://`.
+fn https_host(url: &[u8]) -> Option<&[u8]> {
+    let text = std::str::from_utf8(url).ok()?;
+    if !crate::config::nginx::is_https(text) {
+        return None;
+    }
+    crate::config::nginx::split_url(text).map(|(target, _)| target.as_bytes())
 }

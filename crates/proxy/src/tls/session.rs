@@ -405,9 +405,9 @@ impl std::fmt::Debug for Tls {
 }
 
 /// The socket as rustls reads from it; `WouldBlock` leaves the task's waker behind.
-struct Source<'a, 'c, 'w> {
-    socket: &'a Stream,
-    cx: &'c mut Context<'w>,
+pub(super) struct Source<'a, 'c, 'w> {
+    pub(super) socket: &'a Stream,
+    pub(super) cx: &'c mut Context<'w>,
 }
 
 impl io::Read for Source<'_, '_, '_> {
@@ -420,9 +420,9 @@ impl io::Read for Source<'_, '_, '_> {
 }
 
 /// The socket as rustls writes to it.
-struct Sink<'a, 'c, 'w> {
-    socket: &'a Stream,
-    cx: &'c mut Context<'w>,
+pub(super) struct Sink<'a, 'c, 'w> {
+    pub(super) socket: &'a Stream,
+    pub(super) cx: &'c mut Context<'w>,
 }
 
 impl io::Write for Sink<'_, '_, '_> {

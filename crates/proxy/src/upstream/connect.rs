@@ -5,9 +5,13 @@
 //! connections it may have, the request waits in line. Not here: what is sent on the connection.
 
 use std::cell::Cell;
+use std::future::poll_fn;
 use std::io;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
 use tokio::net::{TcpStream, UnixStream};
 
 use super::fault::Fault;
@@ -18,6 +22,7 @@ use crate::config::{PeerAddr, ProxyPass};
 use crate::conn::record::Record;
 use crate::conn::{Conn, Interrupted};
 use crate::stream::Stream;
+use crate::tls::Dialled;
 
 /// Pauses between two rounds over all servers.
 const FIRST_PAUSE: Duration = Duration::from_millis(2);
@@ -32,8 +37,18 @@ pub(crate) struct Search<'a> {
     pub(crate) pass: &'a ProxyPass,
     /// When the whole request is too late, and how long it was given.
     pub(crate) limit: Option<(Instant, Duration)>,
+    pub(crate) secure: Option<Secure>,
     /// When the first server was chosen.
     pub(crate) begun: Instant,
+}
+
+/// TLS towards the servers.
+pub(crate) struct Secure {
+    pub(crate) config: Arc<ClientConfig>,
+    /// What the servers' certificates have to be for.
+    pub(crate) name: ServerName<'static>,
+    /// Tells the connections made so from others.
+    pub(crate) tag: u64,
 }
 
 /// A connection, and whose it is.
@@ -70,7 +85,8 @@ impl Search<'_> {
     /// An idle connection of the server.
     fn idle(&self, seat: Seat, fresh: bool, now: Instant) -> Result<Found, Seat> {
         let peer = &self.group.peers[seat.index];
-        let link = if fresh { None } else { peer.take(now) };
+        let tag = self.secure.as_ref().map_or(0, |secure| secure.tag);
+        let link = if fresh { None } else { peer.take(now, tag) };
         match link {
             Some(mut link) => {
                 link.ticket = seat.ticket;
@@ -151,11 +167,12 @@ impl Search<'_> {
             let Seat { index, ticket } = seat;
             let peer = &group.peers[index];
             record.attempt(peer);
-            let fault = match tokio::time::timeout(timeout, open(&peer.addr)).await {
+            let fault = match tokio::time::timeout(timeout, self.open(&peer.addr)).await {
                 Ok(Ok(stream)) => {
                     add(&peer.figures.connects, 1);
                     let mut link = peer.link(stream, false);
                     link.ticket = ticket;
+                    link.tag = self.secure.as_ref().map_or(0, |secure| secure.tag);
                     return Ok(Found { link, index });
                 }
                 Ok(Err(error)) if error.kind() == io::ErrorKind::WouldBlock => Fault::Busy(timeout),
@@ -182,6 +199,18 @@ impl Search<'_> {
             };
             failed = Some(fault);
         }
+    }
+
+    /// A new connection, with TLS if that is to be.
+    async fn open(&self, addr: &PeerAddr) -> io::Result<Stream> {
+        let stream = open(addr).await?;
+        let Some(secure) = &self.secure else {
+            return Ok(stream);
+        };
+        let config = Arc::clone(&secure.config);
+        let tls = Dialled::new(stream, config, secure.name.clone()).map_err(io::Error::other)?;
+        poll_fn(|cx| tls.poll_handshake(cx)).await?;
+        Ok(Stream::Dialled(Box::new(tls)))
     }
 
     /// Waits until a server has a connection to spare.

@@ -11,11 +11,14 @@ use std::time::Instant;
 use tokio::sync::Notify;
 
 use crate::config::{Config, PeerAddr, Upstream, UpstreamServer};
+use crate::tls::{Dial, TlsError};
 
 /// All upstreams of a configuration, in its order.
 #[derive(Debug)]
 pub(crate) struct Fleet {
     pub(crate) squads: Vec<Arc<Squad>>,
+    /// In the order of [`Config::dials`].
+    pub(crate) dials: Vec<Dial>,
 }
 
 /// The servers of one upstream.
@@ -60,7 +63,10 @@ pub(crate) struct Ticket {
 
 impl Fleet {
     /// For a configuration; what was known before about its servers stays known.
-    pub(crate) fn new(config: &Config, before: Option<&Self>) -> Arc<Self> {
+    ///
+    /// # Errors
+    /// A certificate, key or authority that cannot be used.
+    pub(crate) fn new(config: &Config, before: Option<&Self>) -> Result<Arc<Self>, TlsError> {
         let squads = config.upstreams.iter().map(|upstream| {
             let known = before.and_then(|fleet| {
                 let mut squads = fleet.squads.iter();
@@ -69,7 +75,12 @@ impl Fleet {
             Squad::new(upstream, known.map(|squad| &**squad))
         });
         let squads = squads.collect();
-        Arc::new(Self { squads })
+        let dials = config
+            .dials
+            .iter()
+            .map(Dial::new)
+            .collect::<Result<_, _>>()?;
+        Ok(Arc::new(Self { squads, dials }))
     }
 }
 

@@ -138,6 +138,7 @@ impl Job<'_> {
             group: self.group,
             pass: self.pass,
             limit,
+            secure: self.secure(bench, record),
             begun: record.started,
         };
         loop {

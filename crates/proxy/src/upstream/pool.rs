@@ -26,6 +26,7 @@ struct Idle {
     stream: Stream,
     since: Instant,
     age: Age,
+    tag: u64,
 }
 
 /// What a connection has been through.
@@ -61,6 +62,8 @@ pub(crate) struct Link {
     pub(crate) reused: bool,
     /// Held for as long as the connection is in use, where connections are counted.
     pub(crate) ticket: Option<Ticket>,
+    /// How it was made: 0 without TLS.
+    pub(crate) tag: u64,
     age: Age,
 }
 
@@ -101,19 +104,28 @@ impl Peer {
     }
 
     /// The connection that was idle for the shortest time and is still good.
-    pub(crate) fn take(self: &Rc<Self>, now: Instant) -> Option<Link> {
+    pub(crate) fn take(self: &Rc<Self>, now: Instant, tag: u64) -> Option<Link> {
         let mut idle = self.idle.borrow_mut();
         let most = self.keep.get().timeout;
-        while let Some(Idle { stream, since, age }) = idle.pop() {
+        loop {
+            if idle.last()?.tag != tag {
+                // Those made otherwise are not for this request: the newest of ours comes to the end.
+                let at = idle.iter().rposition(|one| one.tag == tag)?;
+                let last = idle.len() - 1;
+                idle.swap(at, last);
+            }
+            let Idle {
+                stream, since, age, ..
+            } = idle.pop()?;
             // Bytes that nobody asked for are as bad as a closed connection.
             if now.saturating_duration_since(since) < most && stream.glance() == Glance::Quiet {
                 drop(idle);
                 let mut link = self.link(stream, true);
                 link.age = age;
+                link.tag = tag;
                 return Some(link);
             }
         }
-        None
     }
 
     pub(crate) fn link(self: &Rc<Self>, stream: Stream, reused: bool) -> Link {
@@ -123,6 +135,7 @@ impl Peer {
             peer: Rc::clone(self),
             reused,
             ticket: None,
+            tag: 0,
             age: Age {
                 born: Instant::now(),
                 served: 0,
@@ -173,6 +186,7 @@ impl Link {
                 stream,
                 since: now,
                 age,
+                tag: self.tag,
             });
         }
     }

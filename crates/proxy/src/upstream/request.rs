@@ -3,9 +3,12 @@
 //! Not here: the bytes of the head (see `head`), or sending them.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
+use rustls::pki_types::ServerName;
 use trine_http1::Request;
 
+use super::connect::Secure;
 use super::forward::Job;
 use super::head::{self, Facts};
 use super::retry::Retries;
@@ -46,6 +49,43 @@ impl Job<'_> {
                 key.value(&self.scene(&request, record))
             }
             _ => address_key(self.conn, record),
+        })
+    }
+
+    /// TLS towards the servers, if the URL asks for it.
+    pub(super) fn secure(&self, bench: &Workbench, record: &Record) -> Option<Secure> {
+        let tls = self.pass.tls.as_ref()?;
+        let named = record.visit.upstream_host.as_deref();
+        if !tls.always && named.is_none() {
+            return None;
+        }
+        let dial = self.generation.fleet.dials.get(tls.dial)?;
+        let name = match &tls.name {
+            Some(name) => name.value(&Scene {
+                conn: self.conn,
+                request: Some(bench.head.on(bench.input.all())),
+                record,
+                config: &self.generation.config,
+                answer: None,
+                sent: b"",
+                captures: None,
+            }),
+            None => named.unwrap_or(self.pass.host.as_bytes()).to_vec(),
+        };
+        let text = String::from_utf8_lossy(&name);
+        // A port is no part of it.
+        let host = match text.rsplit_once(':') {
+            Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+            _ => &text,
+        };
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        // What is no name at all cannot be told or verified, which a server that is not verified need not care for.
+        let server = ServerName::try_from(host.to_owned())
+            .unwrap_or_else(|_| ServerName::IpAddress(std::net::Ipv4Addr::UNSPECIFIED.into()));
+        Some(Secure {
+            config: Arc::clone(&dial.config),
+            tag: dial.tag_for(&name),
+            name: server,
         })
     }
 

@@ -32,3 +32,4 @@ mod smuggling;
 mod starting;
 mod tls;
 mod upgrades;
+mod upstream_tls;

@@ -35,7 +35,8 @@ pub(crate) use rules::{
 
 pub(crate) use shaping::{CookieFlags, CookieName, CookieRule, CookieRules, SameSite, Shaping};
 pub(crate) use upstream::{
-    KeepAlive, Method, NEXT_STATUSES, NextUpstream, Queue, Upstream, UpstreamServer,
+    DialRules, KeepAlive, Method, NEXT_STATUSES, NextUpstream, PassTls, Queue, Upstream,
+    UpstreamServer,
 };
 
 pub(crate) use script::{Asked, FileTest, Flag, Op, Rewrite, Test};
@@ -65,6 +66,8 @@ pub(crate) struct Config {
     /// What holds for the locations, and for each server where no location does.
     pub(crate) rules: Vec<Rules>,
     pub(crate) upstreams: Vec<Arc<Upstream>>,
+    /// TLS towards upstream servers, each way once.
+    pub(crate) dials: Vec<DialRules>,
     pub(crate) trusted: Trusted,
     pub(crate) maps: Vec<Table>,
     /// What `limit_req` and `limit_conn` count in.

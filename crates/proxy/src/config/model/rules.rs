@@ -11,7 +11,7 @@ use super::files::Files;
 use super::limits::{ConnectionLimits, RateLimit, RequestLimits};
 use super::net::{Network, Trusted};
 use super::shaping::Shaping;
-use super::{LogFormat, NextUpstream, Op, RealIp, Timeouts};
+use super::{LogFormat, NextUpstream, Op, PassTls, RealIp, Timeouts};
 use crate::pattern::Pattern;
 use crate::template::Template;
 
@@ -239,6 +239,8 @@ pub(crate) struct ProxyPass {
     /// What `$proxy_host` and `$proxy_port` are.
     pub(crate) host: String,
     pub(crate) port: u16,
+    /// TLS, for URLs of `https://`.
+    pub(crate) tls: Option<PassTls>,
     pub(crate) fields: RequestFields,
     /// Lower-case names of fields that clients do not get.
     pub(crate) hidden: Vec<String>,

@@ -2,6 +2,7 @@
 //!
 //! Not here: choosing (see `upstream::balance`), or what is known about the servers (see `upstream::fleet`).
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::PeerAddr;
@@ -19,6 +20,9 @@ pub(crate) struct Upstream {
     pub(crate) keepalive: KeepAlive,
     /// Requests wait here while every server has all the connections it may have.
     pub(crate) queue: Option<Queue>,
+    /// It stands for an address in a URL, and this is the port of that URL's scheme.
+    pub(crate) implicit: bool,
+    pub(crate) port: u16,
 }
 
 /// One of them.
@@ -77,6 +81,34 @@ pub(crate) struct Queue {
     /// More are refused.
     pub(crate) most: usize,
     pub(crate) timeout: Duration,
+}
+
+/// TLS towards the servers of a location.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct DialRules {
+    /// A server has to show a certificate for its name by an authority.
+    pub(crate) verify: bool,
+    /// File of the authorities, PEM; the system's if not given.
+    pub(crate) authorities: Option<PathBuf>,
+    /// Files of our own certificate and its key.
+    pub(crate) certificate: Option<(PathBuf, PathBuf)>,
+    pub(crate) tls12: bool,
+    pub(crate) tls13: bool,
+    /// The server is told which name it is asked by.
+    pub(crate) sni: bool,
+    /// Sessions are resumed.
+    pub(crate) reuse: bool,
+}
+
+/// How a location uses TLS towards its servers.
+#[derive(Debug, Clone)]
+pub(crate) struct PassTls {
+    /// An index into [`Config::dials`](super::Config::dials).
+    pub(crate) dial: usize,
+    /// The name that a server has to have; `None`: that of the URL.
+    pub(crate) name: Option<Template>,
+    /// Whatever the URL says once it is known.
+    pub(crate) always: bool,
 }
 
 /// When a request goes on to another server.
@@ -161,6 +193,8 @@ impl Upstream {
             method: Method::RoundRobin,
             keepalive,
             queue: None,
+            implicit: true,
+            port: 80,
         }
     }
 

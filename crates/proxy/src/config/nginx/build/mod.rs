@@ -4,6 +4,7 @@
 //! what goes on to upstreams, `maps` the tables. Not here: which directives exist and where (`table`, `check`).
 
 mod cache;
+mod dial;
 mod files;
 mod geo;
 mod guard;
@@ -29,14 +30,15 @@ use trine_config::{Place, Problems};
 use trine_sys::privileges;
 
 pub(crate) use location::split_kind;
-pub(crate) use proxy::split_url;
+pub(crate) use proxy::{is_https, split_url};
 pub(crate) use upstream::peer_address;
 
 use super::tree::Directive;
 use super::units;
 use super::{Order, Own};
 use crate::config::model::{
-    AccessLog, Config, Identity, Listen, Log, LogFormat, Rules, Server, Timeouts, Trusted, Upstream,
+    AccessLog, Config, DialRules, Identity, Listen, Log, LogFormat, Rules, Server, Timeouts,
+    Trusted, Upstream,
 };
 use crate::limit::zone::Zone;
 use crate::pattern::Pattern;
@@ -69,6 +71,7 @@ pub(super) fn build(
         formats: HashMap::new(),
         access_logs: Vec::new(),
         upstreams: Vec::new(),
+        dials: Vec::new(),
         rules: Vec::new(),
         servers: Vec::new(),
         listens: Vec::new(),
@@ -105,6 +108,7 @@ pub(super) fn build(
         listens: builder.listens,
         servers: builder.servers,
         rules: builder.rules,
+        dials: builder.dials,
         upstreams: builder.upstreams.into_iter().map(Arc::new).collect(),
         trusted: Trusted::default(),
         maps: builder.maps,
@@ -133,6 +137,7 @@ struct Builder<'p> {
     formats: HashMap<String, LogFormat>,
     access_logs: Vec<AccessLog>,
     upstreams: Vec<Upstream>,
+    dials: Vec<DialRules>,
     rules: Vec<Rules>,
     servers: Vec<Server>,
     listens: Vec<Listen>,

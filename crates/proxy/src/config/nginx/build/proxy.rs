@@ -8,6 +8,7 @@ use trine_config::Place;
 
 use super::super::tree::Directive;
 use super::cache::CacheLevel;
+use super::dial::DialLevel;
 use super::upstream::peer_address;
 use super::{Builder, arg, is_on};
 use crate::config::model::{
@@ -30,6 +31,7 @@ pub(super) struct ProxyLevel {
     next: NextUpstream,
     shaping: Shaping,
     cache: CacheLevel,
+    dial: DialLevel,
 }
 
 #[derive(Clone)]
@@ -62,16 +64,26 @@ impl ProxyLevel {
             next: NextUpstream::default(),
             shaping: Shaping::default(),
             cache: CacheLevel::default(),
+            dial: DialLevel::new(),
         }
     }
 }
 
+/// Whether a URL asks for TLS.
+pub(crate) fn is_https(url: &str) -> bool {
+    url.get(..8)
+        .is_some_and(|scheme| scheme.eq_ignore_ascii_case("https://"))
+}
+
 /// `http://NAME[:PORT][/URI]` or `http://unix:/path[:/URI]`: whom it names, and the rest.
 pub(crate) fn split_url(url: &str) -> Option<(&str, Option<&str>)> {
+    let scheme = if is_https(url) { 8 } else { 7 };
     let rest = url
-        .get(..7)
-        .filter(|scheme| scheme.eq_ignore_ascii_case("http://"))
-        .map(|_| &url[7..])?;
+        .get(..scheme)
+        .filter(|scheme| {
+            scheme.eq_ignore_ascii_case("http://") || scheme.eq_ignore_ascii_case("https://")
+        })
+        .map(|_| &url[scheme..])?;
     if let Some(path) = rest.strip_prefix("unix:") {
         return Some(match path.find(':') {
             Some(colon) => {
@@ -136,6 +148,9 @@ impl Builder<'_> {
                 },
                 "proxy_next_upstream_timeout" => self.patience(directive, &mut level.next.within),
                 "proxy_intercept_errors" => level.intercepts_errors = is_on(directive),
+                name if name.starts_with("proxy_ssl_") => {
+                    self.apply_dial(&mut level.dial, directive);
+                }
                 "proxy_http_version" if !matches!(first, "1.0" | "1.1") => {
                     let message = format!("invalid value \"{first}\"");
                     self.wrong(directive, message, "HTTP/1.1 is spoken to upstreams");
@@ -218,22 +233,22 @@ impl Builder<'_> {
             let url = url.to_owned();
             let target = self.template(directive, &url);
             let redirects = self.redirects(level, None);
-            return Some(self.pass(level, ProxyTarget::Dynamic(target), Rebase::Keep, redirects));
+            let mut pass = self.pass(level, ProxyTarget::Dynamic(target), Rebase::Keep, redirects);
+            let lower = url.to_ascii_lowercase();
+            if !lower.starts_with("http://") {
+                let always = lower.starts_with("https://");
+                pass.tls = self.pass_tls(directive, &level.dial, always);
+            }
+            return Some(pass);
         }
-        if url
-            .get(..8)
-            .is_some_and(|scheme| scheme.eq_ignore_ascii_case("https://"))
-        {
-            let help = "use http:// or a Unix socket";
-            self.wrong(directive, "TLS to upstreams is not there yet", help);
-            return None;
-        }
+        let secure = is_https(url);
+        let port = if secure { 443 } else { 80 };
         let Some((target, uri)) = split_url(url) else {
             let help = "write http://HOST:PORT, http://UPSTREAM or http://unix:/path";
             self.wrong(directive, "invalid URL prefix", help);
             return None;
         };
-        let index = self.group(directive, target)?;
+        let index = self.group(directive, target, port)?;
         let path = matcher.path();
         let rebase = match uri {
             None => Rebase::Keep,
@@ -258,12 +273,16 @@ impl Builder<'_> {
         });
         let redirects = self.redirects(level, default);
         let mut pass = self.pass(level, ProxyTarget::Group(index), rebase, redirects);
+        pass.port = port;
+        if secure {
+            pass.tls = self.pass_tls(directive, &level.dial, true);
+        }
         if target.starts_with("unix:") {
             "localhost".clone_into(&mut pass.host);
         } else {
             target.clone_into(&mut pass.host);
             if let Some((_, port)) = target.rsplit_once(':') {
-                pass.port = port.parse().unwrap_or(80);
+                pass.port = port.parse().unwrap_or(pass.port);
             }
         }
         Some(pass)
@@ -289,6 +308,7 @@ impl Builder<'_> {
             rebase,
             host: String::new(),
             port: 80,
+            tls: None,
             fields: RequestFields::Set(fields),
             hidden: level.hidden.clone(),
             shown: level.shown.clone(),
@@ -320,15 +340,16 @@ impl Builder<'_> {
     }
 
     /// The upstream of that name; an address is an upstream of its own.
-    fn group(&mut self, directive: &Directive, target: &str) -> Option<usize> {
-        let known = self
-            .upstreams
-            .iter()
-            .position(|upstream| upstream.name == target);
+    fn group(&mut self, directive: &Directive, target: &str, port: u16) -> Option<usize> {
+        // The same address without a port is another one with TLS.
+        let fits = |upstream: &Upstream| {
+            upstream.name == target && (!upstream.implicit || upstream.port == port)
+        };
+        let known = self.upstreams.iter().position(fits);
         if known.is_some() {
             return known;
         }
-        let Some(peer) = peer_address(target, 80) else {
+        let Some(peer) = peer_address(target, port) else {
             let message = format!("invalid host in upstream \"{target}\"");
             self.wrong(directive, message, "");
             return None;
@@ -337,8 +358,10 @@ impl Builder<'_> {
         if self.is_house() {
             keepalive.count = 64;
         }
-        self.upstreams
-            .push(Upstream::single(target, peer, keepalive));
+        self.upstreams.push(Upstream {
+            port,
+            ..Upstream::single(target, peer, keepalive)
+        });
         Some(self.upstreams.len() - 1)
     }
 
@@ -406,6 +429,8 @@ mod tests {
         check("http://unix:/run/a.sock:/x", "unix:/run/a.sock /x");
         check("http://", "none");
         check("app:8000", "none");
-        check("https://app", "none");
+        check("https://app", "app -");
+        check("https://app:8443/a", "app:8443 /a");
+        check("ftp://app", "none");
     }
 }

@@ -93,6 +93,8 @@ impl Builder<'_> {
             method,
             keepalive,
             queue,
+            implicit: false,
+            port: 80,
         });
     }
 
