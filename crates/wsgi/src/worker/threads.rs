@@ -207,7 +207,8 @@ impl Threads {
         }
         let waited_long = || self.hall.oldest_waits().is_some_and(|waits| waits >= LONG);
         let all_began_before = |age: Duration| self.have_all_been_busy_for(age, io);
-        if !all_began_before(LONG) && !(all_began_before(Duration::ZERO) && waited_long()) {
+        let stuck = all_began_before(LONG) || all_began_before(Duration::ZERO) && waited_long();
+        if !stuck {
             return;
         }
         if !io.has_free_sibling() {
