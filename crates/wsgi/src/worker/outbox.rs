@@ -61,9 +61,19 @@ impl Outbox {
 
     /// Writes what is there.
     pub fn flush(&mut self, socket: &Transport) -> io::Result<Sent> {
+        self.flush_with(socket, false)
+    }
+
+    /// As [`Self::flush`], where the connection is ended as soon as all is out: its end then travels in the packet of the
+    /// last bytes (TCP), and the client wakes once.
+    pub fn flush_last(&mut self, socket: &Transport) -> io::Result<Sent> {
+        self.flush_with(socket, true)
+    }
+
+    fn flush_with(&mut self, socket: &Transport, last: bool) -> io::Result<Sent> {
         while self.done < self.bytes.len() {
             let rest = &self.bytes[self.done..];
-            let sent = socket.send(rest, self.file.is_some());
+            let sent = socket.send(rest, last || self.file.is_some());
             match again(sent)? {
                 Some(count) => self.done += count,
                 None => return Ok(Sent::Blocked),

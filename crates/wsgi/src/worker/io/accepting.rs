@@ -94,9 +94,6 @@ impl Io {
             }
         };
         let unix = listener.unix;
-        if !unix {
-            let _ = net::set_nodelay(&fd, true);
-        }
         self.accepted += 1;
         let transport = match &self.rules.tls {
             None => Transport::plain(fd),

@@ -62,7 +62,12 @@ impl Io {
         };
         conn.dirty = false;
         let waiting = (conn.out.waiting(), conn.out.has_file());
-        match conn.out.flush(&conn.fd) {
+        let sent = if matches!(conn.state, State::Closing) {
+            conn.out.flush_last(&conn.fd)
+        } else {
+            conn.out.flush(&conn.fd)
+        };
+        match sent {
             Ok(Sent::All) => {
                 conn.out.shrink(PIPELINE_BYTES);
                 if conn.watch_out {
