@@ -62,7 +62,7 @@ pub struct Cli {
     #[arg(long, action = clap::ArgAction::Version)]
     version: Option<bool>,
     /// Print a document made from the code's own tables
-    #[arg(long, value_name = "DOCUMENT", value_parser = ["nginx-parity", "schema"])]
+    #[arg(long, value_name = "DOCUMENT", value_parser = ["nginx-parity", "schema", "reference", "man", "man5"])]
     pub generate: Option<String>,
     #[command(subcommand)]
     pub(crate) command: Option<Command>,

@@ -19,7 +19,7 @@ use crate::config::{self, Config, Loaded};
 use crate::conn::explain::{self, Question};
 use crate::error::Error;
 use crate::headers::forwarded::Peer;
-use crate::{NGINX_VERSION, parity, tls};
+use crate::{NGINX_VERSION, generate, tls};
 
 /// nginx's modules as its `configure` names them, each with a directive of theirs: certbot and scripts look for them.
 const MODULES: &[(&str, &str)] = &[
@@ -49,7 +49,7 @@ fn build_text() -> String {
     let modules = MODULES.iter().filter(|(_, directive)| works(directive));
     let modules: String = modules.map(|(name, _)| format!(" --with-{name}")).collect();
     format!(
-        "built as trine-proxy {}\nbuilt with rustls\nTLS SNI support enabled\n\
+        "built as trine-proxy {}\nbuilt with rustls, which reads settings as running with OpenSSL 3.5.0 would\nTLS SNI support enabled\n\
          configure arguments: --prefix=/etc/nginx --conf-path={} --error-log-path={ERROR_LOG} \
          --pid-path={PID_FILE}{modules}",
         env!("CARGO_PKG_VERSION"),
@@ -67,10 +67,7 @@ pub(crate) fn without_serving(cli: &Cli) -> Option<Result<(), Error>> {
         return Some(Ok(()));
     }
     if let Some(document) = &cli.generate {
-        let text = match document.as_str() {
-            "schema" => config::schema(),
-            _ => parity::document(),
-        };
+        let text = generate::document(document);
         print!("{text}");
         return Some(Ok(()));
     }

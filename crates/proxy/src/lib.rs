@@ -23,6 +23,7 @@ mod error;
 mod files;
 #[doc(hidden)]
 pub mod fuzz;
+mod generate;
 mod headers;
 mod http2;
 mod invoke;

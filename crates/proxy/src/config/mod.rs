@@ -25,6 +25,8 @@ pub(crate) use model::{CookieFlags, CookieName, CookieRule, CookieRules, SameSit
 pub(crate) use model::{FileRules, Links, Listing, ListingFormat, Network, Sibling, Since};
 use trine_config::Problems;
 
+pub(crate) use yaml::words::BETTER as BETTER_WORDS;
+
 /// Which file is read, and how.
 #[derive(Debug, Clone)]
 pub(crate) struct Reading {
@@ -114,6 +116,11 @@ pub(crate) fn tree(
     let text = trine_config::yaml::text_of(&path, problems);
     let read = text.and_then(|text| yaml::tree(&text, &path, problems, true));
     read.map_or((Vec::new(), true), |read| (read.tree, read.house))
+}
+
+/// The schema of the typed keys alone.
+pub(crate) fn typed_schema() -> serde_json::Value {
+    yaml::schema::typed()
 }
 
 /// The JSON schema of YAML files.

@@ -149,3 +149,22 @@ fn nothing_at_all() {
         ],
     );
 }
+
+#[test]
+fn the_examples_of_the_guide_are_good() {
+    let guide = include_str!("../../../../docs/proxy/guide.md");
+    let blocks: Vec<&str> = guide
+        .split("```yaml\n")
+        .skip(1)
+        .filter_map(|rest| rest.split_once("```"))
+        .map(|(block, _)| block)
+        .collect();
+    assert!(blocks.len() >= 2, "{blocks:?}");
+    for block in blocks {
+        let mut problems = Problems::new();
+        let config = yaml::parse(block, Path::new("/etc/p.yaml"), &mut problems, false);
+        if let Err(told) = problems.finish(config) {
+            panic!("{told}\n{block}");
+        }
+    }
+}

@@ -234,7 +234,9 @@ impl Telling<'_> {
         {
             let scene = scene(self.conn, config, Some(self.request), record);
             let (folder, rest) = files::place(&files.folder, &scene);
-            self.say("file", format!("{}/{}", folder.display(), text(&rest)));
+            let folder = folder.display().to_string();
+            let folder = folder.trim_end_matches('/');
+            self.say("file", format!("{folder}/{}", text(&rest)));
             if files.hides {
                 self.say(
                     "",

@@ -68,7 +68,7 @@ fn explain_tells_who_answers_and_why() {
         &[
             "server     example.org at DIR/nginx.conf:6: its name fits example.org",
             "location   /static at DIR/nginx.conf:8: it is the longest that fits, and no expression matches",
-            "file       DIR/www/static//a.css",
+            "file       DIR/www/static/a.css",
             "answer     200 with this file",
             "type       text/css",
             "field      X-A: b",

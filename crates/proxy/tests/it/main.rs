@@ -8,6 +8,7 @@
 )]
 
 mod asking;
+mod guides;
 mod harness;
 mod logs;
 

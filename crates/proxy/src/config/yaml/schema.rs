@@ -15,9 +15,14 @@ pub(crate) fn text() -> String {
     text
 }
 
+/// The schema of the typed keys alone.
+pub(crate) fn typed() -> Value {
+    schemars::schema_for!(RawConfig).to_value()
+}
+
 /// The schema.
 pub(crate) fn value() -> Value {
-    let mut schema = schemars::schema_for!(RawConfig).to_value();
+    let mut schema = typed();
     for scope in Scope::ALL {
         let place = match scope {
             Scope::Top => schema.get_mut("properties"),
