@@ -272,19 +272,54 @@ fn a_full_backlog_means_busy() {
     drop(first);
 }
 
-#[test]
-fn a_thousand_slow_clients_do_not_hold_up_another_one() {
-    let (proxy, app) = pair();
-    // As many as the test's own limit of open files allows.
-    let mut slow: Vec<_> = (0..300).map(|_| proxy.client()).collect();
+/// Two thousand clients that do this and no more, or as many as the test may have open.
+#[track_caller]
+fn check_slow(what: &str, send: &str) {
+    use crate::harness::{Proxy, Upstream};
+    use nix::sys::resource::Resource::RLIMIT_NOFILE;
+    const COUNT: usize = 2000;
+    let _ = trine_sys::limits::raise(RLIMIT_NOFILE, 3 * COUNT as u64);
+    let (allowed, _) = trine_sys::limits::get(RLIMIT_NOFILE).unwrap();
+    let count = COUNT.min(usize::try_from(allowed).unwrap() / 3);
+
+    let proxy = Proxy::new();
+    let app = Upstream::at(&proxy.path("app.sock"));
+    std::fs::create_dir(proxy.path("files")).unwrap();
+    std::fs::write(proxy.path("files/big"), vec![b'x'; 8 << 20]).unwrap();
+    let config = "control: proxy.sock\nthreads: 1\ntimeouts: { header: 4s, body: 4s, send: 4s }\n\
+         servers:\n- listen: 127.0.0.1:0\n  locations: [{ path: /files/, files: files }, { path: /, proxy: app }]\n\
+         upstreams:\n  app: { servers: ['unix:app.sock'] }\n";
+    let proxy = proxy.config(config).start();
+    let mut slow: Vec<_> = (0..count).map(|_| proxy.client()).collect();
     for client in &mut slow {
-        client.send("GET / HTTP/1.1\r\nHost: a\r\nX-Slow: ");
+        // The first may have had their time already.
+        let _ = client.try_send(send);
     }
     let mut client = proxy.client();
     client.get("/");
     app.accept().answer("quick");
-    assert_eq!(client.reply().text(), "quick");
-    assert!(proxy.figure("open_connections") >= 300);
+    assert_eq!(client.reply().text(), "quick", "{what}");
+    drop(client);
+    app.expect_untouched();
+    // All of them are got rid of, and nobody waits for that.
+    proxy.wait_figure("open_connections", 0);
+    drop(slow);
+}
+
+#[test]
+fn two_thousand_slow_heads_hold_nobody_up() {
+    check_slow("head", "GET / HTTP/1.1\r\nHost: a\r\nX-Slow: ");
+}
+
+#[test]
+fn two_thousand_slow_bodies_hold_nobody_up() {
+    let head = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\nslow";
+    check_slow("body", head);
+}
+
+#[test]
+fn two_thousand_that_do_not_read_hold_nobody_up() {
+    check_slow("reading", "GET /files/big HTTP/1.1\r\nHost: a\r\n\r\n");
 }
 
 #[test]

@@ -16,11 +16,21 @@ use crate::step::{self, Steps};
 use crate::test::tally::Tally;
 use crate::workspace::{cargo, in_ci, root, target};
 
-const TOOLS: [Tool; 4] = [
+const TOOLS: [Tool; 6] = [
     Tool {
         program: "chromium",
         package: "chromium",
         for_what: "the test of the supervisor's web page",
+    },
+    Tool {
+        program: "curl",
+        package: "curl",
+        for_what: "the tests of the proxy with clients of others",
+    },
+    Tool {
+        program: "nghttp",
+        package: "nghttp2-client",
+        for_what: "the tests of the proxy with clients of HTTP/2",
     },
     Tool {
         program: "nginx",
