@@ -18,6 +18,8 @@ pub(crate) mod pool;
 mod relay;
 pub(crate) mod request;
 mod retry;
+#[cfg(test)]
+mod simulation;
 mod tunnel;
 
 use std::cell::{Cell, RefCell};
