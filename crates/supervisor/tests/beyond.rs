@@ -452,10 +452,31 @@ fn a_program_runs_at_its_time() {
     autorestart: false
     schedule: '* * * * *'
     timezone: UTC
+  skips:
+    command: [sh, -c, 'exec sleep 1000']
+    startsecs: 0s
+    autostart: true
+    autorestart: false
+    schedule: '* * * * *'
+  queues:
+    command: [sh, -c, 'while ! test -e leave; do sleep 0.05; done']
+    startsecs: 0s
+    autostart: true
+    autorestart: false
+    schedule: '* * * * *'
+    overlap: queue
+  restarts:
+    command: [sh, -c, 'exec sleep 1000']
+    startsecs: 0s
+    autostart: true
+    autorestart: false
+    schedule: '* * * * *'
+    overlap: restart
 ",
     );
     assert_eq!(rig.program("job")["state"], "STOPPED");
     rig.replace_brain(); // what is due is written down
+    let long = ["skips", "queues", "restarts"].map(|name| rig.running_pid(name));
     let began = std::time::Instant::now();
     while !rig.path("runs").exists() {
         assert!(began.elapsed().as_secs() < 75, "{}", rig.program("job"));
@@ -463,6 +484,63 @@ fn a_program_runs_at_its_time() {
     }
     rig.wait_state("job", "EXITED");
     assert_eq!(rig.read("runs"), "ran\n");
+    // Those that had not ended yet: one is left alone, one runs once more afterwards, one begins anew.
+    let logged = |text: &str| {
+        rig.until(text, || {
+            rig.read("supervisor.log").contains(text).then_some(())
+        });
+    };
+    logged("it is time for skips, which has not ended: leaving this run out");
+    logged("it is time for queues, which has not ended: once more right after");
+    logged("it is time for restarts, which has not ended: beginning anew");
+    rig.until("another process", || {
+        let now = rig.program("restarts");
+        (now["state"] == "RUNNING" && now["pid"] != long[2]).then_some(())
+    });
+    assert!(is_alive(long[0]) && is_alive(long[1]));
+    std::fs::write(rig.path("leave"), "").unwrap();
+    rig.until("the run that had to wait", || {
+        let now = rig.program("queues");
+        (now["pid"].is_i64() && now["pid"] != long[1]).then_some(())
+    });
+    rig.stop();
+}
+
+#[test]
+fn who_asks_for_patience_gets_it() {
+    let rig = Rig::start_with(
+        "  slow:
+    command: [python3, slow.py]
+    directory: .
+    ready: notify
+    stopwaitsecs: 4s
+",
+        |folder| {
+            let program = "import os, signal, socket, time
+def say(text):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as out:
+        out.sendto(text, os.environ['NOTIFY_SOCKET'].replace('@', chr(0), 1))
+def leave(*_):
+    say(b'STOPPING=1\\nEXTEND_TIMEOUT_USEC=60000000')
+    time.sleep(6)
+    os._exit(5)
+signal.signal(signal.SIGTERM, leave)
+say(b'READY=1')
+while True:
+    time.sleep(1000)
+";
+            std::fs::write(folder.join("slow.py"), program).unwrap();
+        },
+    );
+    rig.running_pid("slow");
+    rig.post("/v1/programs/slow/stop?wait=true");
+    let log = rig.read("supervisor.log");
+    assert!(log.contains("stopped: slow (exit status 5)"), "{log}");
+    // Meanwhile it was said for whom we wait.
+    assert!(
+        log.matches("waiting for slow to stop").count() >= 2,
+        "{log}"
+    );
     rig.stop();
 }
 
