@@ -10,6 +10,7 @@ pub mod epoll;
 pub mod fdpass;
 pub mod file;
 pub mod limits;
+pub mod memory;
 pub mod net;
 pub mod privileges;
 pub mod process;

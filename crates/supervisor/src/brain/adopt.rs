@@ -160,7 +160,7 @@ impl Supervisor {
                 None => to_start.extend(self.add(id, settings)?),
                 Some(process) if process.retiring => {
                     process.retiring = false;
-                    process.next = Some(settings);
+                    process.next = Some(Box::new(settings));
                     self.start(&id)?;
                 }
                 Some(process) if process.record.settings == settings => process.next = None,
@@ -215,7 +215,7 @@ impl Supervisor {
             | State::Running { .. }
             | State::Stopping { .. }
             | State::Backoff { .. } => {
-                process.next = Some(settings);
+                process.next = Some(Box::new(settings));
                 Event::Restart
             }
             // What somebody stopped stays so; what had ended or failed may do better now.

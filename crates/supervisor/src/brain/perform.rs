@@ -103,7 +103,7 @@ impl Supervisor {
             return Ok(Err("it is gone".to_owned()));
         };
         if let Some(next) = process.next.take() {
-            process.record.settings = next;
+            process.record.settings = *next;
         }
         process.record.generation += 1;
         process.record.spawn_error = None;

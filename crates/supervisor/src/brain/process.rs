@@ -100,9 +100,10 @@ impl Record {
 
 #[derive(Debug)]
 pub struct Process {
-    pub record: Record,
+    /// On its own, as it is large, and maps keep room for more than they hold.
+    pub record: Box<Record>,
     /// Settings to use from the next start on.
-    pub next: Option<config::Process>,
+    pub next: Option<Box<config::Process>>,
     /// No longer in the configuration: goes once it is at rest.
     pub retiring: bool,
     pub pid: Option<i32>,
@@ -137,7 +138,7 @@ impl Process {
     #[must_use]
     pub fn new(record: Record) -> Self {
         Self {
-            record,
+            record: Box::new(record),
             next: None,
             retiring: false,
             pid: None,
@@ -213,7 +214,7 @@ impl Process {
     /// The settings of its next start.
     #[must_use]
     pub fn wanted(&self) -> &config::Process {
-        self.next.as_ref().unwrap_or(&self.record.settings)
+        self.next.as_deref().unwrap_or(&self.record.settings)
     }
 
     /// The process is gone; forget what was true of it alone.

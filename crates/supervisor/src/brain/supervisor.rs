@@ -439,7 +439,13 @@ impl Supervisor {
             ])?;
             tracing::info!("ready: {text}");
         }
-        Ok(())
+        self.rest()
+    }
+
+    /// After much work: memory that it took and that nobody needs now goes back, here and in the holder.
+    pub(super) fn rest(&mut self) -> Result<(), Error> {
+        trine_sys::memory::give_back();
+        self.link.send(&[Order::Rest])
     }
 
     pub fn set_phase(&self, phase: Phase) {

@@ -19,6 +19,9 @@ pub enum ChannelError {
     Wire(#[from] WireError),
 }
 
+/// Room for bytes that is kept from one frame to the next.
+const MOST_KEPT: usize = 64 << 10;
+
 /// Puts received bytes and descriptors together into frames.
 #[derive(Debug, Default)]
 pub struct Inbox {
@@ -57,6 +60,10 @@ impl Inbox {
             return Err(WireError::Descriptors.into());
         }
         self.bytes.drain(..used);
+        // A large frame, such as a configuration, comes once.
+        if self.bytes.is_empty() && self.bytes.capacity() > MOST_KEPT {
+            self.bytes = Vec::new();
+        }
         Ok(Some((message, self.fds.drain(..fds).collect())))
     }
 }

@@ -353,6 +353,10 @@ impl Table {
                 self.pong = number;
                 None
             }
+            Order::Rest => {
+                trine_sys::memory::give_back();
+                None
+            }
             Order::Upgrade { ticket, program } => {
                 self.upgrade = Some((ticket, program));
                 None

@@ -172,6 +172,8 @@ pub enum Order {
     Pong {
         number: u64,
     },
+    /// Much has happened and is over: memory that nobody needs any more goes back to the kernel.
+    Rest,
     /// Execute another program (`None`: what lies at our own path now) in the holder's place, with the whole table.
     /// Answered only when that is refused: otherwise the brain that asked is ended.
     Upgrade {

@@ -38,7 +38,7 @@ impl Deed {
         );
         match self {
             Self::Start => {
-                let settings = process.next.as_ref().unwrap_or(&process.record.settings);
+                let settings = process.next.as_deref().unwrap_or(&process.record.settings);
                 match start::check_command(settings, &s.house) {
                     Ok(()) => {}
                     Err(NotRunnable::Missing(why)) => return Ok(Err(about(NO_FILE, why))),
