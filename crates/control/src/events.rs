@@ -72,20 +72,25 @@ impl EventLog {
         }
     }
 
-    /// Adds an event that happened now and returns its id.
-    pub fn push(&mut self, kind: impl Into<String>, data: &Value) -> u64 {
+    /// Adds an event that happened now and returns it.
+    pub fn push(&mut self, kind: impl Into<String>, data: Value) -> Event {
         if self.ring.len() == self.capacity {
             self.ring.pop_front();
         }
-        let id = self.next_id;
-        self.ring.push_back(Kept {
-            id,
+        let event = Event {
+            id: self.next_id,
             time: Timestamp::now(),
-            kind: kind.into().into(),
-            data: data.to_string().into(),
+            kind: kind.into(),
+            data,
+        };
+        self.ring.push_back(Kept {
+            id: event.id,
+            time: event.time,
+            kind: event.kind.as_str().into(),
+            data: event.data.to_string().into(),
         });
         self.next_id += 1;
-        id
+        event
     }
 
     /// The id of the newest event; before the first one, the id before it.
@@ -131,7 +136,7 @@ mod tests {
     fn log(first: u64, count: usize) -> EventLog {
         let mut log = EventLog::starting_at(3, first);
         for _ in 0..count {
-            log.push("tick", &Value::Null);
+            let _ = log.push("tick", Value::Null);
         }
         log
     }

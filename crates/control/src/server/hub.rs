@@ -39,7 +39,7 @@ impl EventHub {
     /// Adds an event that happened now, wakes the readers, and returns its id.
     pub fn push(&self, kind: impl Into<String>, data: Value) -> u64 {
         let mut log = self.log();
-        let id = log.push(kind, &data);
+        let id = log.push(kind, data).id;
         self.newest.send_replace(id);
         id
     }

@@ -37,7 +37,7 @@ impl Arbiter {
     }
 
     pub(super) fn event(&mut self, kind: &str, data: Value) {
-        let event = self.events.push(kind, data).clone();
+        let event = self.events.push(kind, data);
         if let Some(control) = &mut self.control {
             control.tell(&event);
         }
