@@ -20,6 +20,7 @@ use crate::access_log::{self, Target};
 use crate::config::Config;
 use crate::engine::{Doors, Engine};
 use crate::listen::{self, NewDoor};
+use crate::tally::Tally;
 use crate::times::TimesSnapshot;
 use crate::tls;
 use crate::upstream::fleet::Fleet;
@@ -50,6 +51,8 @@ pub(crate) struct Setup {
     pub(crate) logs: Vec<Arc<Target>>,
     pub(crate) tls: Arc<[tls::Door]>,
     pub(crate) fleet: Arc<Fleet>,
+    /// What all cores count together; only at the start.
+    pub(crate) tally: Arc<Tally>,
     /// How many descriptors it may use; only at the start.
     pub(crate) room: usize,
 }
@@ -174,6 +177,7 @@ async fn run(setup: Setup, inbox: mpsc::Receiver<Order>) -> io::Result<End> {
         logs,
         tls,
         fleet,
+        tally,
         room,
     } = setup;
     let engine = Engine::new(
@@ -181,6 +185,7 @@ async fn run(setup: Setup, inbox: mpsc::Receiver<Order>) -> io::Result<End> {
         doors,
         tls,
         &fleet,
+        tally,
         access_log::Writers::new(&logs),
         room,
     );

@@ -6,10 +6,13 @@
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
+
+use crate::tally::Part;
 
 /// The deadlines of one core.
 #[derive(Debug)]
@@ -17,6 +20,8 @@ pub(crate) struct Deadlines {
     slots: RefCell<Vec<Rc<Slot>>>,
     /// Places that are no connections.
     parts: Cell<usize>,
+    /// What others may know of the connections here.
+    pub(crate) tally: Arc<Part>,
     /// When the sleeper will look again.
     next: Cell<Instant>,
     earlier: Notify,
@@ -67,6 +72,7 @@ impl Deadlines {
         Rc::new(Self {
             slots: RefCell::default(),
             parts: Cell::new(0),
+            tally: Arc::default(),
             next: Cell::new(Instant::now() + FAR),
             earlier: Notify::new(),
         })
@@ -97,6 +103,9 @@ impl Deadlines {
             waker: RefCell::new(None),
         });
         slots.push(Rc::clone(&slot));
+        if !part {
+            self.tally.active.up();
+        }
         Place {
             slot,
             table: Rc::clone(self),
@@ -204,7 +213,15 @@ impl Place {
 
     /// Whether the task waits between requests and may be told to [leave](Call::Leave).
     pub(crate) fn set_idle(&self, idle: bool) {
-        self.slot.idle.set(idle);
+        if self.slot.idle.replace(idle) == idle || self.slot.part {
+            return;
+        }
+        let waiting = &self.table.tally.waiting;
+        if idle {
+            waiting.up();
+        } else {
+            waiting.down();
+        }
     }
 
     /// Whether the task may be told to leave whatever it does.
@@ -236,6 +253,10 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
+        self.set_idle(false);
+        if !self.slot.part {
+            self.table.tally.active.down();
+        }
         let mut slots = self.table.slots.borrow_mut();
         let index = self.slot.index.get();
         slots.swap_remove(index);

@@ -20,6 +20,7 @@ use crate::deadline::Deadlines;
 use crate::files::cache::Cache;
 use crate::route::host::find;
 use crate::stream::Stream;
+use crate::tally::Tally;
 use crate::time::{Ids, WallClock};
 use crate::times::Times;
 use crate::tls::{self, Tls};
@@ -45,6 +46,8 @@ pub(crate) struct Engine {
     pub(crate) ids: Ids,
     pub(crate) logs: access_log::Writers,
     pub(crate) figures: Figures,
+    /// The counters of all cores.
+    pub(crate) tally: Arc<Tally>,
     /// Connections under way.
     pub(crate) conns: TaskTracker,
     /// Ends the accept loops.
@@ -216,6 +219,7 @@ impl Engine {
         doors: Doors,
         tls: Arc<[tls::Door]>,
         fleet: &Arc<Fleet>,
+        tally: Arc<Tally>,
         logs: access_log::Writers,
         room: usize,
     ) -> Rc<Self> {
@@ -236,6 +240,7 @@ impl Engine {
             ids: Ids::new(),
             logs,
             figures: Figures::default(),
+            tally,
             conns: TaskTracker::new(),
             stop: CancellationToken::new(),
             room,
@@ -243,6 +248,7 @@ impl Engine {
             generation: RefCell::new(Rc::new(empty)),
             peers: RefCell::default(),
         });
+        engine.tally.join(&engine.deadlines.tally);
         engine.apply(config, doors, tls, fleet);
         engine
     }

@@ -38,6 +38,7 @@ mod range;
 mod reload;
 mod route;
 mod stream;
+mod tally;
 mod template;
 mod time;
 mod times;

@@ -18,6 +18,7 @@ use crate::error::Error;
 use crate::invoke;
 use crate::limit::zone;
 use crate::listen::{Changes, DoorBook, NewDoor};
+use crate::tally::Tally;
 use crate::tls;
 use crate::upstream::fleet::Fleet;
 
@@ -86,15 +87,16 @@ pub(crate) fn read(reading: &Reading) -> Result<Config, Vec<String>> {
 /// Starts cores with a configuration; they serve when this returns.
 pub(crate) fn start(prepared: &mut Prepared, room: usize) -> Result<Vec<Core>, Error> {
     let open = std::mem::take(&mut prepared.changes.open);
+    let tally = Arc::default();
     let start = |(number, open): (usize, _)| {
-        let setup = prepared.setup(open, room);
+        let setup = prepared.setup(open, room, &tally);
         Core::start(number, setup).map_err(|source| Error::Core { number, source })
     };
     open.into_iter().enumerate().map(start).collect()
 }
 
 impl Prepared {
-    fn setup(&self, open: Vec<NewDoor>, room: usize) -> Setup {
+    fn setup(&self, open: Vec<NewDoor>, room: usize, tally: &Arc<Tally>) -> Setup {
         Setup {
             config: Arc::clone(&self.config),
             doors: Arc::clone(&self.changes.doors),
@@ -102,6 +104,7 @@ impl Prepared {
             logs: self.logs.clone(),
             tls: Arc::clone(&self.tls),
             fleet: Arc::clone(&self.fleet),
+            tally: Arc::clone(tally),
             room,
         }
     }
@@ -111,7 +114,8 @@ impl Prepared {
 pub(crate) async fn apply(prepared: &mut Prepared, cores: &[Core]) {
     let mut replies = Vec::new();
     for (core, open) in cores.iter().zip(std::mem::take(&mut prepared.changes.open)) {
-        let setup = prepared.setup(open, 0);
+        // They have their own already.
+        let setup = prepared.setup(open, 0, &Arc::default());
         let (done, reply) = oneshot::channel();
         if core
             .tell(Order::Apply {

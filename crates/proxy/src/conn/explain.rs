@@ -54,7 +54,15 @@ pub(crate) fn explain(
 ) -> Result<String, String> {
     let door: Arc<[Option<usize>]> = vec![Some(question.listen)].into();
     let fleet = Fleet::new(&config, None).map_err(|error| error.to_string())?;
-    let engine = Engine::new(config, door, doors, &fleet, Writers::new(&[]), 64);
+    let engine = Engine::new(
+        config,
+        door,
+        doors,
+        &fleet,
+        Arc::default(),
+        Writers::new(&[]),
+        64,
+    );
     let generation = engine.generation();
     let (stream, _other) = tokio::net::UnixStream::pair().map_err(|error| error.to_string())?;
     let stream = generation

@@ -198,6 +198,7 @@ impl Conn {
     pub(crate) async fn run(mut self) {
         let figures = &self.engine.figures;
         add(&figures.connections, 1);
+        self.engine.deadlines.tally.accepted.up();
         let mut served = false;
         while self.idle(served).await {
             let mut bench = self.engine.store.bench();
@@ -312,6 +313,7 @@ impl Conn {
             }
             self.requests.set(self.requests.get() + 1);
             self.watching.set(true);
+            self.engine.deadlines.tally.requests.up();
             let mut record = Record::new(started);
             record.request_bytes = bench.input.start() as u64;
             // Boxed, so that an idle connection's task does not have room for all that a request may need.

@@ -22,6 +22,7 @@ use crate::engine::Generation;
 use crate::files::{self, Found as File};
 use crate::limit::{self, Turn};
 use crate::route::{self, Found};
+use crate::tally::Sums;
 use crate::template::{Scene, Template};
 
 /// One round: from the path to what happens.
@@ -320,10 +321,12 @@ pub(super) fn clean(template: &Template, scene: &Scene<'_>) -> Vec<u8> {
 
 /// nginx's page of counters.
 fn status_page(conn: &Conn) -> Reply {
-    let figures = &conn.engine.figures;
-    let (accepted, requests) = (figures.connections.get(), figures.requests.get());
-    let active = conn.engine.conns.len();
-    let waiting = conn.engine.deadlines.idle();
+    let Sums {
+        accepted,
+        requests,
+        active,
+        waiting,
+    } = conn.engine.tally.sums();
     let text = format!(
         "Active connections: {active} \nserver accepts handled requests\n {accepted} {accepted} {requests} \n\
          Reading: 0 Writing: {} Waiting: {waiting} \n",

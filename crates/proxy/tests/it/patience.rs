@@ -83,3 +83,44 @@ fn a_body_that_drips() {
     assert_eq!(client.reply().status, 408);
     proxy.wait_log("the client sent its body slower than 65536 bytes in a second");
 }
+
+#[test]
+fn the_status_page_counts_over_all_cores() {
+    let proxy = crate::harness::Proxy::new();
+    let dir = proxy.path("");
+    let dir = dir.to_str().unwrap().trim_end_matches('/');
+    let text = format!(
+        "worker_processes 2; error_log stderr; events {{}} http {{ server {{ listen unix:{dir}/front;\n\
+         location / {{ return 200 x; }} location /status {{ stub_status; }} }} }}"
+    );
+    fs::write(proxy.path("nginx.conf"), text).unwrap();
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_trine-proxy"));
+    command.arg("-c").arg(proxy.path("nginx.conf"));
+    let daemon = proxy.start_as(command);
+    let socket = front(&daemon);
+    let mut clients: Vec<_> = (0..10).map(|_| Client::connect(&socket)).collect();
+    for client in &mut clients {
+        assert_eq!(client.get("/").reply().text(), "x");
+    }
+    let mut asking = Client::connect(&socket);
+    let end = std::time::Instant::now() + Duration::from_secs(30);
+    // A client has its answer a moment before its connection counts as waiting.
+    for asked in 11.. {
+        let page = asking.get("/status").reply().text().to_owned();
+        let counts =
+            format!("Active connections: 11 \nserver accepts handled requests\n 11 11 {asked} \n");
+        assert!(page.starts_with(&counts), "{page}");
+        if page.ends_with("Reading: 0 Writing: 1 Waiting: 10 \n") {
+            break;
+        }
+        assert!(std::time::Instant::now() < end, "{page}");
+    }
+    drop(clients);
+    loop {
+        let page = asking.get("/status").reply().text().to_owned();
+        if page.starts_with("Active connections: 1 \n") {
+            break;
+        }
+        assert!(std::time::Instant::now() < end, "{page}");
+    }
+}
