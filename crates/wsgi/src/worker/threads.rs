@@ -329,10 +329,12 @@ impl Threads {
         }
         Self::look_for_body(io, token, &link);
         // Still at it: perhaps there is something of its answer to send.
+        let now = io.now_ms();
         let Some(conn) = io.get_mut(token) else {
             return;
         };
-        let stalled = expired && conn.watch_out;
+        // The time that is over may have been that of looking after it, and the client's begins only now.
+        let stalled = expired && conn.watch_out && conn.deadline <= now;
         if conn.broken || stalled {
             link.break_off();
             return;
