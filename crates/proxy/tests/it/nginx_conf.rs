@@ -293,3 +293,42 @@ fn files_are_read_as_the_user_that_the_file_names() {
     assert_eq!(client.get("/open").reply().text(), "for all");
     assert_eq!(client.get("/secret").reply().status, 403);
 }
+
+/// Whoever breaks into a core is not root: all its identities are the user's, and no capability is left.
+#[test]
+fn cores_serve_as_the_configured_user() {
+    if !nix::unistd::geteuid().is_root() {
+        // There is nothing to drop then; nginx says so too.
+        return;
+    }
+    let proxy = Proxy::new();
+    let dir = proxy.path("");
+    let dir = dir.to_str().unwrap().trim_end_matches('/');
+    let text = format!(
+        "user nobody; worker_processes 2; pid {dir}/pid; events {{}}
+         http {{ server {{ listen unix:{dir}/front; location / {{ return 200 served; }} }} }}"
+    );
+    fs::write(proxy.path("nginx.conf"), text).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_trine-proxy"));
+    command.arg("-c").arg(proxy.path("nginx.conf"));
+    let daemon = proxy.start_as(command);
+    let mut client = Client::connect(&front(&daemon));
+    assert_eq!(client.get("/").reply().text(), "served");
+    let mut cores = 0;
+    for task in fs::read_dir(format!("/proc/{}/task", daemon.pid())).unwrap() {
+        let status = fs::read_to_string(task.unwrap().path().join("status")).unwrap();
+        let line = |key: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(key));
+            line.unwrap().split_whitespace().collect::<Vec<_>>()
+        };
+        if line("Name:")[0].starts_with("core-") {
+            cores += 1;
+            assert_eq!(line("Uid:"), ["65534"; 4], "{status}");
+            assert!(line("Gid:").iter().all(|gid| *gid != "0"), "{status}");
+            for set in ["CapEff:", "CapPrm:", "CapInh:"] {
+                assert_eq!(line(set), ["0000000000000000"], "{set} {status}");
+            }
+        }
+    }
+    assert_eq!(cores, 2);
+}
