@@ -183,7 +183,7 @@ impl Disk {
         let mut files = Vec::new();
         gather(&self.folder, 0, &mut files);
         // The ones that were read last come first.
-        files.sort_unstable_by(|a, b| b.0.cmp(&a.0));
+        files.sort_unstable_by_key(|(used, ..)| std::cmp::Reverse(*used));
         let oldest = SystemTime::now() - self.inactive;
         let mut bytes = 0;
         for (used, size, path) in files {

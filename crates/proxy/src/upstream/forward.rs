@@ -32,6 +32,10 @@ use crate::workbench::Workbench;
 
 /// Forwards the request whose head is on the bench to a server of `group`. An error leaves the client without an
 /// answer, unless `record` says that its status went out.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "what is asked, of whom, and for whom"
+)]
 pub(crate) async fn forward(
     conn: &Conn,
     bench: &mut Workbench,

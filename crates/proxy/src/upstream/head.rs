@@ -187,7 +187,8 @@ fn fields(out: &mut Vec<u8>, request: &Request<'_>, facts: &Facts<'_>) {
     for (name, value) in request.headers() {
         let passes = match request_field(name) {
             RequestField::Pass => {
-                !listed.contains(name) && !(facts.fetch.is_some() && is_condition(name))
+                let replaced = facts.fetch.is_some() && is_condition(name);
+                !replaced && !listed.contains(name)
             }
             RequestField::FromTrusted => facts.trusted,
             RequestField::Drop | RequestField::ForwardedFor => false,
