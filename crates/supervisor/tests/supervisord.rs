@@ -12,6 +12,7 @@ use nix::unistd::Pid;
 use rig::{is_alive, until};
 use std::io::Write as _;
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use tempfile::TempDir;
@@ -318,12 +319,7 @@ fn the_main_log_is_begun_anew_at_its_size() {
 fn users() {
     let identity = "command=sh -c 'id -u; id -g; id -G; umask; pwd; echo $HOME'\nstartsecs=0\nautorestart=false\n";
     if !nix::unistd::Uid::effective().is_root() {
-        let house = House::new("[supervisord]\nuser=root\n");
-        let (code, text) = house.run(&["-n", "-c", "s.conf"]);
-        assert!(
-            code == Some(2) && text.contains("Can't drop privilege as nonroot user"),
-            "{text}"
-        );
+        // The next test is about this.
         return;
     }
     let config = format!(
@@ -391,6 +387,58 @@ fn users() {
         !line("Groups:").split_whitespace().any(|group| group == "0"),
         "{status}"
     );
+    daemon.signal(Signal::SIGTERM);
+    daemon.until_gone();
+}
+
+/// A supervisor that an ordinary user started: it cannot become anybody, nor can its programs.
+#[test]
+fn an_ordinary_user() {
+    let is_root = nix::unistd::Uid::effective().is_root();
+    let house = House::new("[supervisord]\nuser=root\n");
+    if is_root {
+        // The program and all it needs lie where that user may go.
+        std::fs::remove_file(house.path("supervisord")).unwrap();
+        std::fs::copy(rig::binary(), house.path("supervisord")).unwrap();
+        std::os::unix::fs::chown(house.folder.path(), Some(1), Some(1)).unwrap();
+    }
+    let run = || {
+        let mut command = house.command(&["-c", "s.conf"]);
+        if is_root {
+            command.uid(1).gid(1);
+        }
+        let Output { status, stderr, .. } = command.output().unwrap();
+        (status.code(), String::from_utf8_lossy(&stderr).into_owned())
+    };
+    let (code, text) = run();
+    assert_eq!(code, Some(2), "{text}");
+    assert!(
+        text.contains("Can't drop privilege as nonroot user"),
+        "{text}"
+    );
+
+    house.write(
+        "[supervisord]\n[program:own]\ncommand=sh -c 'id -u; id -G'\nstartsecs=0\nautorestart=false
+stdout_logfile=%(here)s/own.log\n[program:no]\ncommand=true\nuser=root\nstartretries=0\n",
+    );
+    assert_eq!(run(), (Some(0), String::new()));
+    let daemon = Daemon {
+        pid: house.read("supervisord.pid").trim().parse().unwrap(),
+    };
+    house.until_logged("exited: own (exit status 0; expected)");
+    house.until_logged("gave up: no entered FATAL state");
+    assert!(
+        house
+            .read("supervisord.log")
+            .contains("only root can run it as 'root'")
+    );
+    let said = until("all that was said", || {
+        let text = house.read("own.log");
+        (text.lines().count() == 2).then_some(text)
+    });
+    if is_root {
+        assert_eq!(said, "1\n1\n");
+    }
     daemon.signal(Signal::SIGTERM);
     daemon.until_gone();
 }
@@ -539,7 +587,7 @@ startretries=0
     house.until_logged("gave up: shut_out entered FATAL state");
     house.until_logged("gave up: not_its_file entered FATAL state");
     until("all that was said", || {
-        (house.read("ids.log").lines().count() >= 5).then_some(())
+        (house.read("ids.log").lines().count() == 6).then_some(())
     });
     let said = house.read("ids.log");
     for line in ["0077", "Uid:\t1\t1\t1\t1", "Gid:\t1\t1\t1\t1"] {
