@@ -211,7 +211,8 @@ impl Fetch {
             head,
             body: stored.body.clone(),
         });
-        if kept.is_some() && self.keeps {
+        // Also after a HEAD: it is the same answer, and it was kept before.
+        if kept.is_some() {
             self.zone.keep(&entry);
         } else {
             self.zone.forget(&self.key);

@@ -184,6 +184,17 @@ fn a_stale_answer_is_validated_and_covers_for_a_broken_upstream() {
         (200, "body", "REVALIDATED")
     );
     assert_eq!(reply.field("X-New"), Some("2"));
+    // A HEAD renews it as well.
+    let mut client = send(&daemon, "HEAD /a HTTP/1.1");
+    let mut link = app.accept();
+    assert!(link.read_head().contains("\r\nIf-None-Match: \"v1\"\r\n"));
+    link.write(good);
+    drop(link);
+    let reply = client.reply_to("HEAD");
+    assert_eq!(
+        (reply.status, was(&reply), reply.field("Content-Length")),
+        (200, "REVALIDATED", Some("4"))
+    );
     let broken = "HTTP/1.1 500 Oops\r\nContent-Length: 3\r\nConnection: close\r\n\r\nbad";
     let (reply, _) = ask(&daemon, &app, "GET /a HTTP/1.1", broken);
     assert_eq!(
