@@ -10,11 +10,10 @@ pub struct Fields<'a>(pub &'a [(&'a [u8], &'a [u8])]);
 
 impl<'a> Fields<'a> {
     /// Every value of a field, without the white space around it.
-    pub fn all(self, name: &str) -> impl Iterator<Item = &'a [u8]> {
-        let (fields, name) = (self.0, name.as_bytes().to_vec());
-        fields
+    pub fn all<'n>(self, name: &'n str) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {
+        self.0
             .iter()
-            .filter(move |(known, _)| known.eq_ignore_ascii_case(&name))
+            .filter(move |(known, _)| known.eq_ignore_ascii_case(name.as_bytes()))
             .map(|(_, value)| value.trim_ascii())
     }
 
@@ -30,7 +29,7 @@ impl<'a> Fields<'a> {
     }
 
     /// The members of a list (RFC 9110, 5.6.1), over all lines; quoted strings stay whole.
-    pub fn list(self, name: &str) -> impl Iterator<Item = &'a [u8]> {
+    pub fn list<'n>(self, name: &'n str) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {
         self.all(name).flat_map(members)
     }
 

@@ -252,30 +252,10 @@ fn decode(bytes: &[u8]) -> Option<Entry> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use trine_cache::store::{Exchange, judge};
-    use trine_cache::{Lifetime, Rules};
+    use crate::cache::entry::sample;
 
     fn entry(key: &str, request: &[(&[u8], &[u8])], vary: &str) -> Entry {
-        let answer: [(&[u8], &[u8]); 2] = [
-            (b"cache-control", b"max-age=60"),
-            (b"vary", vary.as_bytes()),
-        ];
-        let exchange = Exchange {
-            method: "GET",
-            request: Fields(request),
-            status: 200,
-            answer: Fields(&answer),
-            asked_at: 1,
-            answered_at: 1,
-        };
-        let kept = judge(&exchange, Lifetime::Said, Rules::default()).unwrap();
-        Entry {
-            key: key.into(),
-            vary_key: kept.vary_key(Fields(request)),
-            kept,
-            head: b"HTTP/1.1 200 OK\r\nA: b\r\n".to_vec(),
-            body: bytes::Bytes::from_static(b"hello"),
-        }
+        sample(key, request, vary, b"hello")
     }
 
     fn disk(folder: &Path) -> Disk {

@@ -21,13 +21,14 @@ impl Entry {
     }
 
     pub(crate) fn fields(&self) -> Vec<(&[u8], &[u8])> {
-        lines(&self.head)
-            .skip(1)
-            .filter_map(|line| {
-                let colon = memchr::memchr(b':', line)?;
-                Some((line.get(..colon)?, line.get(colon + 1..)?.trim_ascii()))
-            })
-            .collect()
+        self.each_field().collect()
+    }
+
+    fn each_field(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        lines(&self.head).skip(1).filter_map(|line| {
+            let colon = memchr::memchr(b':', line)?;
+            Some((line.get(..colon)?, line.get(colon + 1..)?.trim_ascii()))
+        })
     }
 
     pub(crate) fn status_line(&self) -> &[u8] {
@@ -35,11 +36,9 @@ impl Entry {
     }
 
     pub(crate) fn field(&self, name: &str) -> Option<&[u8]> {
-        let fields = self.fields();
-        let found = fields
-            .iter()
-            .find(|(known, _)| known.eq_ignore_ascii_case(name.as_bytes()));
-        found.map(|(_, value)| *value)
+        self.each_field()
+            .find(|(known, _)| known.eq_ignore_ascii_case(name.as_bytes()))
+            .map(|(_, value)| value)
     }
 }
 
@@ -47,4 +46,32 @@ fn lines(head: &[u8]) -> impl Iterator<Item = &[u8]> {
     head.split(|&byte| byte == b'\n')
         .map(|line| line.strip_suffix(b"\r").unwrap_or(line))
         .filter(|line| !line.is_empty())
+}
+
+/// An answer for tests, good for a minute.
+#[cfg(test)]
+pub(super) fn sample(key: &str, request: &[(&[u8], &[u8])], vary: &str, body: &[u8]) -> Entry {
+    use trine_cache::store::{Exchange, judge};
+    use trine_cache::{Fields, Lifetime, Rules};
+
+    let answer: [(&[u8], &[u8]); 2] = [
+        (b"cache-control", b"max-age=60"),
+        (b"vary", vary.as_bytes()),
+    ];
+    let exchange = Exchange {
+        method: "GET",
+        request: Fields(request),
+        status: 200,
+        answer: Fields(&answer),
+        asked_at: 1,
+        answered_at: 1,
+    };
+    let kept = judge(&exchange, Lifetime::Said, Rules::default()).unwrap();
+    Entry {
+        key: key.into(),
+        vary_key: kept.vary_key(Fields(request)),
+        kept,
+        head: b"HTTP/1.1 200 OK\r\nA: b\r\n".to_vec(),
+        body: body.to_vec().into(),
+    }
 }

@@ -286,30 +286,10 @@ impl Drop for Flight {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use trine_cache::store::{Exchange, judge};
-    use trine_cache::{Lifetime, Rules};
+    use crate::cache::entry::sample;
 
     fn entry(key: &str, request: &[(&[u8], &[u8])], vary: &str, size: usize) -> Arc<Entry> {
-        let answer: [(&[u8], &[u8]); 2] = [
-            (b"cache-control", b"max-age=60"),
-            (b"vary", vary.as_bytes()),
-        ];
-        let exchange = Exchange {
-            method: "GET",
-            request: Fields(request),
-            status: 200,
-            answer: Fields(&answer),
-            asked_at: 1,
-            answered_at: 1,
-        };
-        let kept = judge(&exchange, Lifetime::Said, Rules::default()).unwrap();
-        Arc::new(Entry {
-            key: key.into(),
-            vary_key: kept.vary_key(Fields(request)),
-            kept,
-            head: b"HTTP/1.1 200 OK\r\n".to_vec(),
-            body: vec![b'x'; size].into(),
-        })
+        Arc::new(sample(key, request, vary, &vec![b'x'; size]))
     }
 
     fn zone(memory: usize) -> Zone {
