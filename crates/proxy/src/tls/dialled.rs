@@ -10,7 +10,7 @@ use std::task::{Context, Poll, ready};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection};
 
-use super::session::{Sink, Source};
+use super::session::{Source, flush};
 use crate::stream::Stream;
 
 /// Plain bytes that are encrypted at once: four full records.
@@ -147,19 +147,7 @@ impl Dialled {
     }
 
     fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut session = self.session.borrow_mut();
-        while session.wants_write() {
-            let mut sink = Sink {
-                socket: &self.socket,
-                cx,
-            };
-            match session.write_tls(&mut sink) {
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Poll::Pending,
-                Err(error) => return Poll::Ready(Err(error)),
-            }
-        }
-        Poll::Ready(Ok(()))
+        flush(&mut self.session.borrow_mut(), &self.socket, cx)
     }
 }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use rustls::server::{AcceptedAlert, Acceptor};
-use rustls::{HandshakeKind, ServerConnection};
+use rustls::{ConnectionCommon, HandshakeKind, ServerConnection};
 use trine_sys::file::pread;
 
 use super::clients::Verdict;
@@ -381,18 +381,7 @@ impl Tls {
         let Some(session) = &mut *session else {
             return Poll::Ready(Ok(()));
         };
-        while session.wants_write() {
-            let mut sink = Sink {
-                socket: &self.socket,
-                cx,
-            };
-            match session.write_tls(&mut sink) {
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Poll::Pending,
-                Err(error) => return Poll::Ready(Err(error)),
-            }
-        }
-        Poll::Ready(Ok(()))
+        flush(session, &self.socket, cx)
     }
 }
 
@@ -402,6 +391,22 @@ impl std::fmt::Debug for Tls {
             .field("socket", &self.socket)
             .finish_non_exhaustive()
     }
+}
+
+/// Sends what a session has encrypted, as far as the socket takes it.
+pub(super) fn flush<S>(
+    session: &mut ConnectionCommon<S>,
+    socket: &Stream,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<()>> {
+    while session.wants_write() {
+        match session.write_tls(&mut Sink { socket, cx }) {
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Poll::Pending,
+            Err(error) => return Poll::Ready(Err(error)),
+        }
+    }
+    Poll::Ready(Ok(()))
 }
 
 /// The socket as rustls reads from it; `WouldBlock` leaves the task's waker behind.
