@@ -15,7 +15,6 @@ use super::{Entry, Fetch, Zone};
 use crate::config::{CacheRules, Config};
 use crate::conn::Conn;
 use crate::conn::record::Record;
-use crate::conn::serve::scene;
 use crate::template::{Scene, Template};
 use crate::workbench::Workbench;
 
@@ -48,7 +47,7 @@ pub(crate) async fn look(
     let Some(zone) = config.caches.get(rules.zone) else {
         return Look::Past;
     };
-    let about = scene(conn, config, Some(request), record);
+    let about = Scene::new(conn, config, Some(request), record);
     let key = rules.key.value(&about);
     let asked = super::fields(&request);
     let asked = Fields(&asked);
@@ -155,6 +154,6 @@ pub(crate) fn forget(
     if is_served(request.method()) || !(200..400).contains(&record.upstream_status) {
         return;
     }
-    let about = scene(conn, config, Some(request), record);
+    let about = Scene::new(conn, config, Some(request), record);
     zone.forget(&rules.key.value(&about));
 }

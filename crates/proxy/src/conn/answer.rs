@@ -48,15 +48,7 @@ pub(crate) async fn answer(
     };
     record.status = status;
     let rules = generation.config.rules(record.visit.rules);
-    let scene = Scene {
-        conn,
-        request: Some(request),
-        record,
-        config: &generation.config,
-        answer: None,
-        sent: b"",
-        captures: None,
-    };
+    let scene = Scene::new(conn, &generation.config, Some(request), record);
     conn.set_pace(&scene);
     let body_bytes = reply.write_with(
         out,

@@ -14,7 +14,7 @@ use super::Conn;
 use super::pause::{After, Pause};
 use super::record::Record;
 use super::reply::Reply;
-use super::serve::{Step, arrive, error_page, scene};
+use super::serve::{Step, arrive, error_page};
 use super::stage::Stage;
 use crate::access_log::Writers;
 use crate::config::{
@@ -27,6 +27,7 @@ use crate::headers::added;
 use crate::headers::forwarded::Peer;
 use crate::route::{self, Found, host};
 use crate::stream::Stream;
+use crate::template::Scene;
 use crate::tls;
 use crate::upstream::Group;
 use crate::upstream::fleet::Fleet;
@@ -240,7 +241,7 @@ impl Telling<'_> {
         }) = &step
             && let Content::Files(files) = &rules.content
         {
-            let scene = scene(self.conn, config, Some(self.request), record);
+            let scene = Scene::new(self.conn, config, Some(self.request), record);
             let (folder, rest) = files::place(&files.folder, &scene);
             let folder = folder.display().to_string();
             let folder = folder.trim_end_matches('/');
@@ -259,7 +260,7 @@ impl Telling<'_> {
         let Some(tries) = &rules.try_files else {
             return;
         };
-        let scene = scene(self.conn, config, Some(self.request), record);
+        let scene = Scene::new(self.conn, config, Some(self.request), record);
         let mut list: Vec<String> = tries
             .paths
             .iter()
@@ -330,7 +331,7 @@ impl Telling<'_> {
             ),
             RequestFields::Set(fields) => {
                 for (name, value) in fields {
-                    let value = value.value(&scene(self.conn, config, Some(self.request), record));
+                    let value = value.value(&Scene::new(self.conn, config, Some(self.request), record));
                     let shown = match value.is_empty() {
                         true => "(left out)".to_owned(),
                         false => text(&value),
@@ -344,7 +345,7 @@ impl Telling<'_> {
     /// Fields that the answer gets.
     fn fields(&mut self, rules: &Rules, config: &Config, status: u16, record: &Record) {
         let mut out = Vec::new();
-        let scene = scene(self.conn, config, Some(self.request), record);
+        let scene = Scene::new(self.conn, config, Some(self.request), record);
         added::write(&mut out, rules, status, None, &scene);
         for line in text(&out).split("\r\n").filter(|line| !line.is_empty()) {
             self.say("field", line);

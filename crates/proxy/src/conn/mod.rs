@@ -430,15 +430,7 @@ impl Conn {
         let Some(rules) = rules.map(|rules| config.rules(rules)) else {
             return;
         };
-        let scene = Scene {
-            conn: self,
-            request,
-            record,
-            config,
-            answer: None,
-            sent: b"",
-            captures: None,
-        };
+        let scene = Scene::new(self, config, request, record);
         self.engine.logs.write(&rules.logs, &scene);
     }
 

@@ -12,11 +12,12 @@ use super::Conn;
 use super::answer::located;
 use super::record::Record;
 use super::reply::Reply;
-use super::serve::{Step, scene};
+use super::serve::Step;
 use super::stage::fixed;
 use super::told::{Told, tell};
 use crate::config::{Asked, Config, FileTest, Flag, Op, Rewrite, Test};
 use crate::pattern::Captures;
+use crate::template::Scene;
 
 /// How a script ended.
 pub(super) enum Flow<'g> {
@@ -78,8 +79,8 @@ impl Script<'_> {
         Flow::End { moved }
     }
 
-    fn scene<'s>(&'s self, record: &'s Record) -> crate::template::Scene<'s> {
-        scene(self.conn, self.config, Some(self.request), record)
+    fn scene<'s>(&'s self, record: &'s Record) -> Scene<'s> {
+        Scene::new(self.conn, self.config, Some(self.request), record)
     }
 
     fn holds(&self, test: &Test, record: &mut Record) -> bool {

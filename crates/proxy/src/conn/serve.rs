@@ -338,23 +338,6 @@ fn real_ip(conn: &Conn, config: &Config, request: &Request<'_>, record: &mut Rec
     }
 }
 
-pub(crate) fn scene<'a>(
-    conn: &'a Conn,
-    config: &'a Config,
-    request: Option<Request<'a>>,
-    record: &'a Record,
-) -> Scene<'a> {
-    Scene {
-        conn,
-        request,
-        record,
-        config,
-        answer: None,
-        sent: b"",
-        captures: None,
-    }
-}
-
 /// Goes on with another path in the same server.
 pub(super) fn go(record: &mut Record, path: Vec<u8>, args: Option<Vec<u8>>) {
     record.visit.path = path[..].into();
@@ -418,7 +401,7 @@ pub(super) fn error_page<'g>(
         Some(given) => given,
     };
     record.visit.error.get_or_insert(AS_IT_COMES);
-    let scene = scene(conn, config, Some(request), record);
+    let scene = Scene::new(conn, config, Some(request), record);
     match &page.target {
         ErrorTarget::Named(name) => {
             record.visit.named = Some(name.clone());

@@ -12,7 +12,7 @@ use super::pause::Pause;
 use super::record::Record;
 use super::reply::Reply;
 use super::script::{Flow, Script};
-use super::serve::{Step, go, go_to, scene};
+use super::serve::{Step, go, go_to};
 use super::told::{Told, tell};
 use crate::access::Admission;
 use crate::config::{
@@ -96,7 +96,7 @@ impl<'g> Stage<'_, 'g> {
         let rules = config.rules(record.visit.rules);
         let query = record.visit.args.as_deref().or(self.request.query());
         let path = add_slash(&record.visit.path, query);
-        let scene = scene(self.conn, config, Some(self.request), record);
+        let scene = Scene::new(self.conn, config, Some(self.request), record);
         let location = located(path, rules.redirects, &scene);
         Step::Reply(Reply::with(301, "Location", location))
     }
@@ -123,7 +123,7 @@ impl<'g> Stage<'_, 'g> {
         let rules = config.rules(record.visit.rules);
         self.conn.rules.set(Some(record.visit.rules));
         if rules.limit_requests.is_some() && record.limited.requests.is_none() {
-            let scene = scene(self.conn, config, Some(self.request), record);
+            let scene = Scene::new(self.conn, config, Some(self.request), record);
             let counted = limit::requests(rules, &scene);
             record.limited.requests = counted.map(|(_, status)| status);
             match counted {
@@ -141,7 +141,7 @@ impl<'g> Stage<'_, 'g> {
         let rules = config.rules(record.visit.rules);
         if rules.limit_connections.is_some() && record.limited.connections.is_none() {
             let mut permits = Vec::new();
-            let scene = scene(self.conn, config, Some(self.request), record);
+            let scene = Scene::new(self.conn, config, Some(self.request), record);
             let counted = limit::connections(rules, &scene, &mut permits);
             record.limited.connections = counted.map(|(_, status)| status);
             record.limited.permits = permits;
@@ -160,7 +160,7 @@ impl<'g> Stage<'_, 'g> {
         if rules.access.is_empty() && rules.auth.is_none() {
             return self.admitted(record);
         }
-        let scene = scene(self.conn, config, Some(self.request), record);
+        let scene = Scene::new(self.conn, config, Some(self.request), record);
         let admission = self.conn.engine.guard.admit(rules, &scene);
         self.judged(admission, record)
     }
@@ -202,7 +202,7 @@ impl<'g> Stage<'_, 'g> {
             }
             Content::Status => Step::Reply(status_page(self.conn)),
             Content::Files(files) => {
-                let scene = scene(self.conn, config, Some(self.request), record);
+                let scene = Scene::new(self.conn, config, Some(self.request), record);
                 match files::find(files, rules, &scene) {
                     File::File(entry, plan) => Step::File(entry, plan),
                     File::Reply(reply) => Step::Reply(reply),
@@ -235,7 +235,8 @@ impl<'g> Stage<'_, 'g> {
             _ => rules.fallback_files.as_ref(),
         };
         for (template, wants_folder) in &tries.paths {
-            let mut path = template.value(&scene(self.conn, config, Some(self.request), record));
+            let mut path =
+                template.value(&Scene::new(self.conn, config, Some(self.request), record));
             if path.is_empty() {
                 path.push(b'/');
             }
@@ -245,7 +246,7 @@ impl<'g> Stage<'_, 'g> {
                     files,
                     *wants_folder,
                     rules,
-                    &scene(self.conn, config, Some(self.request), record),
+                    &Scene::new(self.conn, config, Some(self.request), record),
                 )
             });
             if found {
@@ -260,7 +261,8 @@ impl<'g> Stage<'_, 'g> {
                 Step::Again
             }
             TryLast::Uri(template) => {
-                let uri = template.value(&scene(self.conn, config, Some(self.request), record));
+                let uri =
+                    template.value(&Scene::new(self.conn, config, Some(self.request), record));
                 go_to(record, uri);
                 Step::Again
             }
@@ -273,7 +275,7 @@ impl<'g> Stage<'_, 'g> {
             return Step::Reply(Reply::status(500));
         };
         let config = &*self.generation.config;
-        let url = template.value(&scene(self.conn, config, Some(self.request), record));
+        let url = template.value(&Scene::new(self.conn, config, Some(self.request), record));
         match self.generation.group_of(&self.conn.engine, &url) {
             Ok((group, uri)) => {
                 record.visit.upstream_uri = uri;

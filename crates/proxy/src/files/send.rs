@@ -76,15 +76,7 @@ pub(crate) async fn send(
     let status = record.status;
     let mut added = Vec::new();
     let rules = generation.config.rules(record.visit.rules);
-    let scene = Scene {
-        conn,
-        request: Some(request),
-        record,
-        config: &generation.config,
-        answer: None,
-        sent: b"",
-        captures: None,
-    };
+    let scene = Scene::new(conn, &generation.config, Some(request), record);
     conn.set_pace(&scene);
     if added::adds(rules, record) {
         // What `$sent_http_content_type` looks at.

@@ -36,6 +36,26 @@ pub(crate) struct Scene<'a> {
     pub(crate) captures: Option<&'a Captures>,
 }
 
+impl<'a> Scene<'a> {
+    /// A request that nothing has been answered to.
+    pub(crate) fn new(
+        conn: &'a Conn,
+        config: &'a Config,
+        request: Option<Request<'a>>,
+        record: &'a Record,
+    ) -> Self {
+        Self {
+            conn,
+            request,
+            record,
+            config,
+            answer: None,
+            sent: b"",
+            captures: None,
+        }
+    }
+}
+
 impl Scene<'_> {
     /// Who asked for what.
     pub(crate) fn told(&self) -> told::Told {
@@ -203,7 +223,6 @@ const NAMED: &[(&str, Variable)] = &[
     ("http2", Variable::Http2),
     ("ssl_protocol", Variable::TlsProtocol),
     ("ssl_cipher", Variable::TlsCipher),
-    ("upstream_cache_status", Variable::Empty),
     ("limit_req_status", Variable::LimitRequests),
     ("limit_conn_status", Variable::LimitConnections),
     ("limit_rate", Variable::LimitRate),

@@ -372,13 +372,8 @@ impl Job<'_> {
         let answer = answer_head.on(&answer.all()[*head_at..]);
         let unwanted = {
             let scene = Scene {
-                conn,
-                request: Some(request),
-                record,
-                config: &self.generation.config,
                 answer: Some(answer),
-                sent: b"",
-                captures: None,
+                ..Scene::new(conn, &self.generation.config, Some(request), record)
             };
             cache::look::any(&rules.no_store, &scene)
         };

@@ -188,13 +188,8 @@ pub(crate) fn write_head(
     write_status_line(out, Version::Http11, dress.status, reason);
     let listed = Listed::new(answer.get_all("connection"));
     let scene = Scene {
-        conn,
-        request: Some(request),
-        record: dress.record,
-        config: dress.config,
         answer: Some(answer),
-        sent: b"",
-        captures: None,
+        ..Scene::new(conn, dress.config, Some(request), dress.record)
     };
     conn.set_pace(&scene);
     let (mut dated, mut served) = (false, false);

@@ -61,15 +61,12 @@ impl Job<'_> {
         }
         let dial = self.generation.fleet.dials.get(tls.dial)?;
         let name = match &tls.name {
-            Some(name) => name.value(&Scene {
-                conn: self.conn,
-                request: Some(bench.head.on(bench.input.all())),
+            Some(name) => name.value(&Scene::new(
+                self.conn,
+                &self.generation.config,
+                Some(bench.head.on(bench.input.all())),
                 record,
-                config: &self.generation.config,
-                answer: None,
-                sent: b"",
-                captures: None,
-            }),
+            )),
             None => named.unwrap_or(self.pass.host.as_bytes()).to_vec(),
         };
         let text = String::from_utf8_lossy(&name);
@@ -154,15 +151,7 @@ impl Job<'_> {
 
     /// What strings with variables look at.
     pub(super) fn scene<'s>(&'s self, request: &Request<'s>, record: &'s Record) -> Scene<'s> {
-        Scene {
-            conn: self.conn,
-            request: Some(*request),
-            record,
-            config: &self.generation.config,
-            answer: None,
-            sent: b"",
-            captures: None,
-        }
+        Scene::new(self.conn, &self.generation.config, Some(*request), record)
     }
 }
 
