@@ -1,10 +1,11 @@
 //! Strings with `$variables`: compiled once, written for each request.
 //!
-//! `variables` has the names and their values. Not here: where templates stand.
+//! `named` has the names, `variables` the values. Not here: where templates stand.
 
 mod attempts;
 pub(crate) mod geo;
 mod map;
+mod named;
 pub(crate) mod split;
 mod variables;
 
@@ -13,7 +14,7 @@ pub(crate) use variables::{Scene, rate};
 
 use std::collections::{HashMap, HashSet};
 
-use variables::Variable;
+use named::Variable;
 
 /// A string, some parts of which are known only with the request.
 #[derive(Debug, Clone, Default)]

@@ -1,6 +1,6 @@
-//! The variables of nginx that have a meaning here, and their values for a request.
+//! The values of variables for a request.
 //!
-//! Not here: strings that they stand in (see the parent module).
+//! Not here: which there are (`named`), and strings that they stand in (see the parent module).
 
 use std::io::Write as _;
 use std::time::{Instant, UNIX_EPOCH};
@@ -8,8 +8,8 @@ use std::time::{Instant, UNIX_EPOCH};
 use trine_http1::{Request, Response};
 use trine_sys::net::{self, SockAddr};
 
-use super::Names;
-use super::attempts::{self, Told};
+use super::attempts;
+use super::named::Variable;
 use crate::config::{Config, Content, Files, Folder};
 use crate::conn::Conn;
 use crate::conn::record::Record;
@@ -18,7 +18,7 @@ use crate::conn::told;
 use crate::limit::pace::Rate;
 use crate::pattern::Captures;
 use crate::route::host::name_of;
-use crate::tls::{Shown, Verdict};
+use crate::tls::Verdict;
 
 /// What a request's variables are taken from.
 #[derive(Clone, Copy)]
@@ -63,210 +63,7 @@ impl Scene<'_> {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Variable {
-    Uri,
-    DocumentRoot,
-    RequestFilename,
-    RequestUri,
-    Args,
-    IsArgs,
-    Argument(String),
-    Cookie(String),
-    RequestField(String),
-    SentField(String),
-    UpstreamField(String),
-    Host,
-    HostName,
-    ServerName,
-    ServerPort,
-    ServerProtocol,
-    Scheme,
-    Method,
-    Request,
-    RequestLength,
-    RequestId,
-    RequestTime,
-    RemoteAddr,
-    RemoteUser,
-    PeerAddr,
-    PeerPort,
-    RemotePort,
-    ServerAddr,
-    IntroducedAddr,
-    IntroducedPort,
-    IntroducedServerAddr,
-    IntroducedServerPort,
-    BinaryRemoteAddr,
-    ContentLength,
-    ContentType,
-    ForwardedFor,
-    ProxyHost,
-    ProxyPort,
-    Status,
-    BodyBytes,
-    TimeLocal,
-    TimeIso,
-    Msec,
-    Pid,
-    Version,
-    Connection,
-    ConnectionRequests,
-    Http2,
-    Upstream(Told),
-    UpstreamCacheStatus,
-    Completion,
-    LimitRequests,
-    LimitConnections,
-    LimitRate,
-    /// Always empty here: what it tells of does not happen.
-    Empty,
-    Https,
-    TlsProtocol,
-    TlsCipher,
-    TlsServerName,
-    TlsClientVerify,
-    TlsClient(Shown),
-    TlsCurve,
-    TlsApplication,
-    TlsReused,
-    Group(u8),
-    NamedGroup(String),
-    Map(usize),
-    Set(usize),
-}
-
-const NAMED: &[(&str, Variable)] = &[
-    ("document_root", Variable::DocumentRoot),
-    ("realpath_root", Variable::DocumentRoot),
-    ("request_filename", Variable::RequestFilename),
-    ("uri", Variable::Uri),
-    ("document_uri", Variable::Uri),
-    ("request_uri", Variable::RequestUri),
-    ("args", Variable::Args),
-    ("query_string", Variable::Args),
-    ("is_args", Variable::IsArgs),
-    ("host", Variable::Host),
-    ("hostname", Variable::HostName),
-    ("server_name", Variable::ServerName),
-    ("server_port", Variable::ServerPort),
-    ("server_protocol", Variable::ServerProtocol),
-    ("scheme", Variable::Scheme),
-    ("request_method", Variable::Method),
-    ("request", Variable::Request),
-    ("request_length", Variable::RequestLength),
-    ("request_id", Variable::RequestId),
-    ("request_time", Variable::RequestTime),
-    ("remote_addr", Variable::RemoteAddr),
-    ("remote_user", Variable::RemoteUser),
-    ("realip_remote_addr", Variable::PeerAddr),
-    ("remote_port", Variable::RemotePort),
-    ("realip_remote_port", Variable::PeerPort),
-    ("server_addr", Variable::ServerAddr),
-    ("proxy_protocol_addr", Variable::IntroducedAddr),
-    ("proxy_protocol_port", Variable::IntroducedPort),
-    ("proxy_protocol_server_addr", Variable::IntroducedServerAddr),
-    ("proxy_protocol_server_port", Variable::IntroducedServerPort),
-    ("binary_remote_addr", Variable::BinaryRemoteAddr),
-    ("content_length", Variable::ContentLength),
-    ("content_type", Variable::ContentType),
-    ("proxy_add_x_forwarded_for", Variable::ForwardedFor),
-    ("proxy_host", Variable::ProxyHost),
-    ("proxy_port", Variable::ProxyPort),
-    ("status", Variable::Status),
-    ("body_bytes_sent", Variable::BodyBytes),
-    ("bytes_sent", Variable::BodyBytes),
-    ("time_local", Variable::TimeLocal),
-    ("time_iso8601", Variable::TimeIso),
-    ("msec", Variable::Msec),
-    ("pid", Variable::Pid),
-    ("nginx_version", Variable::Version),
-    ("connection", Variable::Connection),
-    ("upstream_addr", Variable::Upstream(Told::Addr)),
-    ("upstream_status", Variable::Upstream(Told::Status)),
-    ("upstream_queue_time", Variable::Upstream(Told::Queued)),
-    (
-        "upstream_connect_time",
-        Variable::Upstream(Told::ConnectTime),
-    ),
-    ("upstream_header_time", Variable::Upstream(Told::HeaderTime)),
-    (
-        "upstream_response_time",
-        Variable::Upstream(Told::ResponseTime),
-    ),
-    ("upstream_cache_status", Variable::UpstreamCacheStatus),
-    ("request_completion", Variable::Completion),
-    ("https", Variable::Https),
-    ("ssl_server_name", Variable::TlsServerName),
-    ("ssl_client_verify", Variable::TlsClientVerify),
-    ("ssl_client_s_dn", Variable::TlsClient(Shown::Subject)),
-    ("ssl_client_i_dn", Variable::TlsClient(Shown::Issuer)),
-    ("ssl_client_serial", Variable::TlsClient(Shown::Serial)),
-    (
-        "ssl_client_fingerprint",
-        Variable::TlsClient(Shown::Fingerprint),
-    ),
-    ("ssl_client_v_start", Variable::TlsClient(Shown::Begin)),
-    ("ssl_client_v_end", Variable::TlsClient(Shown::End)),
-    ("ssl_client_v_remain", Variable::TlsClient(Shown::Remain)),
-    ("ssl_client_cert", Variable::TlsClient(Shown::Indented)),
-    ("ssl_client_raw_cert", Variable::TlsClient(Shown::Raw)),
-    (
-        "ssl_client_escaped_cert",
-        Variable::TlsClient(Shown::Escaped),
-    ),
-    ("ssl_curve", Variable::TlsCurve),
-    ("ssl_alpn_protocol", Variable::TlsApplication),
-    ("ssl_session_reused", Variable::TlsReused),
-    ("ssl_session_id", Variable::Empty),
-    ("ssl_early_data", Variable::Empty),
-    ("http2", Variable::Http2),
-    ("ssl_protocol", Variable::TlsProtocol),
-    ("ssl_cipher", Variable::TlsCipher),
-    ("limit_req_status", Variable::LimitRequests),
-    ("limit_conn_status", Variable::LimitConnections),
-    ("limit_rate", Variable::LimitRate),
-    ("gzip_ratio", Variable::Empty),
-    ("pipe", Variable::Empty),
-    ("connection_requests", Variable::ConnectionRequests),
-];
-
 impl Variable {
-    /// The variable with this lower-case name.
-    pub(super) fn find(name: &str, names: &Names) -> Option<Self> {
-        if let Some(&map) = names.maps.get(name) {
-            return Some(Self::Map(map));
-        }
-        if name == "limit_rate" {
-            return Some(Self::LimitRate);
-        }
-        if let Some(&slot) = names.set.get(name) {
-            return Some(Self::Set(slot));
-        }
-        if names.groups.contains(name) {
-            return Some(Self::NamedGroup(name.to_owned()));
-        }
-        if let Some((_, variable)) = NAMED.iter().find(|(known, _)| *known == name) {
-            return Some(variable.clone());
-        }
-        if let Ok(number @ 0..=9) = name.parse() {
-            return Some(Self::Group(number));
-        }
-        let field = |rest: &str| rest.replace('_', "-");
-        if let Some(rest) = name.strip_prefix("upstream_http_") {
-            Some(Self::UpstreamField(field(rest)))
-        } else if let Some(rest) = name.strip_prefix("sent_http_") {
-            Some(Self::SentField(field(rest)))
-        } else if let Some(rest) = name.strip_prefix("http_") {
-            Some(Self::RequestField(field(rest)))
-        } else if let Some(rest) = name.strip_prefix("arg_") {
-            Some(Self::Argument(rest.to_owned()))
-        } else {
-            name.strip_prefix("cookie_")
-                .map(|rest| Self::Cookie(rest.to_owned()))
-        }
-    }
-
     /// Appends the value; false if there is none.
     pub(super) fn write(&self, out: &mut Vec<u8>, scene: &Scene<'_>) -> bool {
         let before = out.len();
