@@ -216,17 +216,7 @@ impl Threads {
         }
         // Who has waited for longest goes first.
         for job in self.hall.take_waiting() {
-            let Job {
-                token,
-                exchange,
-                link,
-                ..
-            } = job;
-            io.put_out(token, link.rest());
-            io.put_back(token, exchange);
-            if !io.give(token, To::Free) {
-                self.dispatch(io, token);
-            }
+            self.hand_over(io, job, To::Free);
         }
         self.even_out(io);
     }
@@ -238,19 +228,28 @@ impl Threads {
             let Some(job) = self.hall.take_last() else {
                 return;
             };
-            let Job {
-                token,
-                exchange,
-                link,
-                ..
-            } = job;
-            io.put_out(token, link.rest());
-            io.put_back(token, exchange);
-            if !io.give(token, To::ShortestLine) {
-                return self.dispatch(io, token);
+            if !self.hand_over(io, job, To::ShortestLine) {
+                return;
             }
             mine -= 1;
         }
+    }
+
+    /// Gives a request that waits to another worker, or puts it back in line. Returns whether it is given.
+    fn hand_over(&mut self, io: &mut Io, job: Job, to: To) -> bool {
+        let Job {
+            token,
+            exchange,
+            link,
+            ..
+        } = job;
+        io.put_out(token, link.rest());
+        io.put_back(token, exchange);
+        let given = io.give(token, to);
+        if !given {
+            self.dispatch(io, token);
+        }
+        given
     }
 
     fn have_all_been_busy_for(&self, age: Duration, io: &Io) -> bool {
