@@ -6,6 +6,7 @@
     reason = "the harness is test code: a panic is how a test fails"
 )]
 
+pub mod browser;
 pub mod client;
 pub mod control;
 pub mod daemon;

@@ -8,6 +8,7 @@ use std::process::{Command, Output};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use e2e::browser::headless;
 use e2e::daemon::{Daemon, Launch};
 use e2e::folder::Folder;
 use e2e::upstream::Upstream;
@@ -205,18 +206,9 @@ fn a_browser_takes_http2_and_opens_websockets() {
         return;
     };
     let site = Site::start();
-    let profile = site.folder.join("profile").display().to_string();
-    let dom = run(Command::new("timeout").arg("120").arg(chromium).args([
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-quic",
-        "--no-first-run",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync",
+    let mut browser = headless(&chromium, &site.folder.join("profile"), 120);
+    let dom = run(browser.args([
         "--ignore-certificate-errors",
-        &format!("--user-data-dir={profile}"),
         "--dump-dom",
         &format!("https://{}/page.html", site.tls),
     ]));

@@ -1,9 +1,9 @@
 //! The web page and the other paths of the HTTP servers: who gets in, what buttons do, what other sites cannot.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
 
+use e2e::browser::headless;
 use e2e::client::{Request, ask};
 use e2e::control::Control;
 use e2e::daemon::Launch;
@@ -134,7 +134,7 @@ fn a_browser_renders_the_page_and_follows_what_happens() {
     let address = port::free();
     let (supervisor, _) = start(&folder, address);
     let page = format!("http://me:secret@{address}/log?name=web&channel=stdout");
-    let output = browser(&chromium, &folder)
+    let output = headless(&chromium, &folder.join("profile"), 60)
         .args(["--virtual-time-budget=2000", "--dump-dom", &page])
         .output()
         .unwrap();
@@ -147,24 +147,6 @@ fn a_browser_renders_the_page_and_follows_what_happens() {
     );
     assert!(dom.contains("web <small>stdout</small>"), "{dom}");
     supervisor.stop();
-}
-
-/// Headless, alone with us, and never for ever.
-fn browser(chromium: &Path, folder: &Folder) -> Command {
-    let profile = folder.join("profile").display().to_string();
-    let mut command = Command::new("timeout");
-    command.arg("60").arg(chromium).args([
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-quic",
-        "--no-first-run",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync",
-    ]);
-    command.arg(format!("--user-data-dir={profile}"));
-    command
 }
 
 /// Pictures of the page in both colour schemes: they are kept where TRINE_TEST_PICTURES says, to be looked at; here it
@@ -182,7 +164,7 @@ fn the_page_is_light_or_dark_as_its_reader_likes() {
     let mut corners = Vec::new();
     for (scheme, value) in [("light", 1), ("dark", 0)] {
         let picture = place.join(format!("{scheme}.png"));
-        let output = browser(&chromium, &folder)
+        let output = headless(&chromium, &folder.join("profile"), 60)
             .arg(format!("--blink-settings=preferredColorScheme={value}"))
             .arg(format!("--screenshot={}", picture.display()))
             // The page never stops loading events, so virtual time would never pass.
