@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::super::tree::Directive;
 use super::super::units;
+use super::family::Family;
 use super::{Builder, arg, is_on};
 use crate::cache::Zone;
 use crate::cache::disk::Disk;
@@ -37,53 +38,58 @@ pub(super) struct CacheLevel {
 }
 
 impl Builder<'_> {
-    pub(super) fn apply_cache(&mut self, level: &mut CacheLevel, block: &[Directive]) {
+    pub(super) fn apply_cache(
+        &mut self,
+        level: &mut CacheLevel,
+        family: Family,
+        block: &[Directive],
+    ) {
         let mut valid = None;
         let mut bypass: Option<Vec<Template>> = None;
         let mut no_store: Option<Vec<Template>> = None;
         for directive in block {
             let first = arg(directive, 0);
-            match directive.name.text.as_str() {
-                "proxy_cache" if first == "off" => level.zone = None,
-                "proxy_cache" => {
+            match family.rest_of(directive) {
+                "cache" if first == "off" => level.zone = None,
+                "cache" => {
                     level.zone = self.caches.iter().position(|zone| zone.name == first);
                     if level.zone.is_none() {
                         let message = format!("\"proxy_cache\" zone \"{first}\" is unknown");
                         self.wrong(directive, message, "define it by `proxy_cache_path`");
                     }
                 }
-                "proxy_cache_key" => {
+                "cache_key" => {
                     let text = first.to_owned();
                     level.key = Some(self.template(directive, &text));
                 }
-                "proxy_cache_valid" => {
+                "cache_valid" => {
                     if let Some(rule) = self.cache_valid(directive) {
                         valid.get_or_insert_with(Vec::new).push(rule);
                     }
                 }
-                "proxy_cache_bypass" => {
+                "cache_bypass" => {
                     let own = self.templates(directive);
                     bypass.get_or_insert_default().extend(own);
                 }
-                "proxy_no_cache" => {
+                "no_cache" => {
                     let own = self.templates(directive);
                     no_store.get_or_insert_default().extend(own);
                 }
-                "proxy_cache_use_stale" => level.stale = self.cache_stale(directive),
-                "proxy_cache_lock" => level.lock = is_on(directive),
-                "proxy_cache_lock_timeout" => level.lock_timeout = self.time(directive),
-                "proxy_cache_min_uses" => match first.parse() {
+                "cache_use_stale" => level.stale = self.cache_stale(directive),
+                "cache_lock" => level.lock = is_on(directive),
+                "cache_lock_timeout" => level.lock_timeout = self.time(directive),
+                "cache_min_uses" => match first.parse() {
                     Ok(number) => level.min_uses = number,
                     Err(_) => self.invalid(directive),
                 },
-                "proxy_ignore_headers" => {
+                "ignore_headers" => {
                     level.ignored = directive
                         .args
                         .iter()
                         .map(|word| word.text.to_ascii_lowercase())
                         .collect();
                 }
-                "proxy_cache_methods" => {
+                "cache_methods" => {
                     let others = directive
                         .args
                         .iter()

@@ -5,6 +5,7 @@
 use std::path::PathBuf;
 
 use super::super::tree::Directive;
+use super::family::Family;
 use super::{Builder, arg, is_on};
 use crate::config::model::{DialRules, PassTls};
 use crate::template::Template;
@@ -41,21 +42,26 @@ impl DialLevel {
 }
 
 impl Builder<'_> {
-    pub(super) fn apply_dial(&mut self, level: &mut DialLevel, directive: &Directive) {
+    pub(super) fn apply_dial(
+        &mut self,
+        level: &mut DialLevel,
+        family: Family,
+        directive: &Directive,
+    ) {
         let first = arg(directive, 0);
         let path = || (!first.is_empty()).then(|| self.prefix.join(first));
-        match directive.name.text.as_str() {
-            "proxy_ssl_verify" => level.verify = Some(is_on(directive)),
-            "proxy_ssl_server_name" => level.sni = Some(is_on(directive)),
-            "proxy_ssl_session_reuse" => level.reuse = is_on(directive),
-            "proxy_ssl_trusted_certificate" => level.authorities = path(),
-            "proxy_ssl_certificate" => level.certificate = path(),
-            "proxy_ssl_certificate_key" => level.key = path(),
-            "proxy_ssl_name" => {
+        match family.rest_of(directive) {
+            "ssl_verify" => level.verify = Some(is_on(directive)),
+            "ssl_server_name" => level.sni = Some(is_on(directive)),
+            "ssl_session_reuse" => level.reuse = is_on(directive),
+            "ssl_trusted_certificate" => level.authorities = path(),
+            "ssl_certificate" => level.certificate = path(),
+            "ssl_certificate_key" => level.key = path(),
+            "ssl_name" => {
                 let name = first.to_owned();
                 level.name = Some(self.template(directive, &name));
             }
-            "proxy_ssl_protocols" => {
+            "ssl_protocols" => {
                 let has = |name| directive.args.iter().any(|word| word.text == name);
                 (level.tls12, level.tls13) = (has("TLSv1.2"), has("TLSv1.3"));
                 if !level.tls12 && !level.tls13 {

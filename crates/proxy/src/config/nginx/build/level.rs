@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::super::tree::Directive;
 use super::super::units;
+use super::family::Family;
 use super::files::FileLevel;
 use super::guard::GuardLevel;
 use super::limits::LimitLevel;
@@ -59,7 +60,8 @@ pub(super) struct Level {
     pub(super) underscores: bool,
     pub(super) merge_slashes: bool,
     pub(super) real_ip: RealIp,
-    pub(super) proxy: ProxyLevel,
+    /// By protocol.
+    pub(super) passes: [ProxyLevel; 4],
     pub(super) tls: TlsLevel,
     pub(super) http2: Http2Rules,
 }
@@ -125,7 +127,7 @@ impl Level {
             underscores: false,
             merge_slashes: true,
             real_ip: RealIp::nobody(),
-            proxy: ProxyLevel::new(),
+            passes: Family::ALL.map(ProxyLevel::new),
             tls: TlsLevel::new(),
             http2: Http2Rules::default(),
         }
@@ -158,6 +160,11 @@ impl Level {
             self.charset.clone(),
         ))
     }
+
+    /// What is handed down about one protocol.
+    pub(super) fn pass(&self, family: Family) -> &ProxyLevel {
+        &self.passes[family as usize]
+    }
 }
 
 /// Lists that a block has of its own, in place of those it was handed.
@@ -180,7 +187,9 @@ impl Builder<'_> {
         self.apply_guard(&mut level.guard, block);
         self.apply_limits(&mut level.limits, block);
         self.apply_timeouts(&mut level.timeouts, block);
-        self.apply_proxy(&mut level.proxy, block);
+        for pass in &mut level.passes {
+            self.apply_proxy(pass, block);
+        }
         self.apply_tls(&mut level.tls, block);
         if let Some(pages) = own.error_pages {
             level.error_pages = pages;

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use super::super::tree::Directive;
+use super::family::Family;
 use super::level::Level;
 use super::script::Around;
 use super::{Builder, arg, place};
@@ -198,7 +199,7 @@ impl Builder<'_> {
                 "try_files" => rules.try_files = self.try_files(directive),
                 "stub_status" => content = Some(Content::Status),
                 "proxy_pass" => {
-                    let pass = self.proxy_pass(directive, matcher, &level.proxy);
+                    let pass = self.proxy_pass(directive, matcher, level.pass(Family::Proxy));
                     let pass = pass.map(|pass| self.own_words(pass, block));
                     content = pass.map(|pass| Content::Proxy(Box::new(pass)));
                 }

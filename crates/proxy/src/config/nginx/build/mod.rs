@@ -5,6 +5,7 @@
 
 mod cache;
 mod dial;
+mod family;
 mod files;
 mod geo;
 mod guard;

@@ -1,4 +1,4 @@
-//! `proxy_pass` and the `proxy_…` directives around it.
+//! `proxy_pass` and the `proxy_…` directives around it, some of which other protocols have as well.
 //!
 //! Not here: `upstream` blocks (`upstream`), or forwarding.
 
@@ -9,6 +9,7 @@ use trine_config::Place;
 use super::super::tree::Directive;
 use super::cache::CacheLevel;
 use super::dial::DialLevel;
+use super::family::Family;
 use super::upstream::peer_address;
 use super::{Builder, arg, is_on};
 use crate::config::model::{
@@ -20,6 +21,7 @@ use crate::template::Template;
 /// What a block hands down about proxying.
 #[derive(Clone)]
 pub(super) struct ProxyLevel {
+    family: Family,
     fields: Vec<(String, Template)>,
     hidden: Vec<String>,
     shown: Vec<String>,
@@ -50,9 +52,10 @@ enum Redirect {
 }
 
 impl ProxyLevel {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(family: Family) -> Self {
         let minute = Duration::from_secs(60);
         Self {
+            family,
             fields: Vec::new(),
             hidden: Vec::new(),
             shown: Vec::new(),
@@ -100,32 +103,33 @@ pub(crate) fn split_url(url: &str) -> Option<(&str, Option<&str>)> {
 
 impl Builder<'_> {
     pub(super) fn apply_proxy(&mut self, level: &mut ProxyLevel, block: &[Directive]) {
-        self.apply_shaping(&mut level.shaping, block);
+        let family = level.family;
+        self.apply_shaping(&mut level.shaping, family, block);
         let mut fields: Option<Vec<(String, Template)>> = None;
         let mut hidden: Option<Vec<String>> = None;
         let mut shown: Option<Vec<String>> = None;
         let mut rules: Option<Vec<Redirect>> = None;
         for directive in block {
             let first = arg(directive, 0);
-            match directive.name.text.as_str() {
-                "proxy_set_header" => {
+            match family.rest_of(directive) {
+                "set_header" => {
                     let value = arg(directive, 1).to_owned();
                     let value = self.template(directive, &value);
                     fields
                         .get_or_insert_default()
                         .push((first.to_owned(), value));
                 }
-                "proxy_hide_header" => {
+                "hide_header" => {
                     hidden
                         .get_or_insert_default()
                         .push(first.to_ascii_lowercase());
                 }
-                "proxy_pass_header" => {
+                "pass_header" => {
                     shown
                         .get_or_insert_default()
                         .push(first.to_ascii_lowercase());
                 }
-                "proxy_redirect" => match first {
+                "redirect" => match first {
                     "off" => level.redirects = Redirects::Off,
                     "default" => rules.get_or_insert_default().push(Redirect::Default),
                     _ if directive.args.len() == 2 => {
@@ -138,27 +142,27 @@ impl Builder<'_> {
                         "write default, off, or what is replaced and by what",
                     ),
                 },
-                "proxy_connect_timeout" => self.patience(directive, &mut level.connect_timeout),
-                "proxy_send_timeout" => self.patience(directive, &mut level.send_timeout),
-                "proxy_read_timeout" => self.patience(directive, &mut level.read_timeout),
-                "proxy_next_upstream" => self.next_upstream(directive, &mut level.next),
-                "proxy_next_upstream_tries" => match first.parse() {
+                "connect_timeout" => self.patience(directive, &mut level.connect_timeout),
+                "send_timeout" => self.patience(directive, &mut level.send_timeout),
+                "read_timeout" => self.patience(directive, &mut level.read_timeout),
+                "next_upstream" => self.next_upstream(directive, &mut level.next),
+                "next_upstream_tries" => match first.parse() {
                     Ok(tries) => level.next.tries = tries,
                     Err(_) => self.invalid_number(directive),
                 },
-                "proxy_next_upstream_timeout" => self.patience(directive, &mut level.next.within),
-                "proxy_intercept_errors" => level.intercepts_errors = is_on(directive),
-                name if name.starts_with("proxy_ssl_") => {
-                    self.apply_dial(&mut level.dial, directive);
+                "next_upstream_timeout" => self.patience(directive, &mut level.next.within),
+                "intercept_errors" => level.intercepts_errors = is_on(directive),
+                name if name.starts_with("ssl_") => {
+                    self.apply_dial(&mut level.dial, family, directive);
                 }
-                "proxy_http_version" if !matches!(first, "1.0" | "1.1") => {
+                "http_version" if !matches!(first, "1.0" | "1.1") => {
                     let message = format!("invalid value \"{first}\"");
                     self.wrong(directive, message, "HTTP/1.1 is spoken to upstreams");
                 }
                 _ => {}
             }
         }
-        self.apply_cache(&mut level.cache, block);
+        self.apply_cache(&mut level.cache, family, block);
         if let Some(fields) = fields {
             level.fields = fields;
         }

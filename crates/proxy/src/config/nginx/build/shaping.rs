@@ -3,6 +3,7 @@
 //! Not here: `proxy_pass` itself (`proxy`).
 
 use super::super::tree::Directive;
+use super::family::Family;
 use super::{Builder, arg, is_on};
 use crate::config::model::{CookieFlags, CookieName, CookieRule, SameSite, Shaping};
 
@@ -20,14 +21,19 @@ const OBEYED: [&str; 9] = [
 ];
 
 impl Builder<'_> {
-    pub(super) fn apply_shaping(&mut self, level: &mut Shaping, block: &[Directive]) {
+    pub(super) fn apply_shaping(
+        &mut self,
+        level: &mut Shaping,
+        family: Family,
+        block: &[Directive],
+    ) {
         let (mut domains, mut paths, mut flags, mut ignored) = (None, None, None, None);
         for directive in block {
             let first = arg(directive, 0);
             let is_off = first == "off" && directive.args.len() == 1;
-            match directive.name.text.as_str() {
-                "proxy_cookie_domain" | "proxy_cookie_path" => {
-                    let is_domain = directive.name.text == "proxy_cookie_domain";
+            match family.rest_of(directive) {
+                "cookie_domain" | "cookie_path" => {
+                    let is_domain = family.rest_of(directive) == "cookie_domain";
                     let list: &mut Vec<CookieRule> = if is_domain {
                         domains.get_or_insert_default()
                     } else {
@@ -39,13 +45,13 @@ impl Builder<'_> {
                         self.wrong(directive, format!("invalid parameter \"{first}\""), "");
                     }
                 }
-                "proxy_cookie_flags" => {
+                "cookie_flags" => {
                     let list: &mut Vec<_> = flags.get_or_insert_default();
                     if !is_off {
                         list.extend(self.cookie_flags(directive));
                     }
                 }
-                "proxy_ignore_headers" => {
+                "ignore_headers" => {
                     let list: &mut Vec<String> = ignored.get_or_insert_default();
                     for word in &directive.args {
                         let known = OBEYED
@@ -58,10 +64,10 @@ impl Builder<'_> {
                         list.push(word.text.to_ascii_lowercase());
                     }
                 }
-                "proxy_method" => level.method = Some(self.template(directive, first)),
-                "proxy_set_body" => level.body = Some(self.template(directive, first)),
-                "proxy_pass_request_headers" => level.passes_fields = is_on(directive),
-                "proxy_pass_request_body" => level.passes_body = is_on(directive),
+                "method" => level.method = Some(self.template(directive, first)),
+                "set_body" => level.body = Some(self.template(directive, first)),
+                "pass_request_headers" => level.passes_fields = is_on(directive),
+                "pass_request_body" => level.passes_body = is_on(directive),
                 _ => {}
             }
         }
