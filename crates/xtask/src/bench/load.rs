@@ -1,74 +1,108 @@
-//! The load generator: wrk, pinned, its report taken apart.
+//! Load generators on their own core, and what they say: wrk, h2load, `openssl s_time`.
+//! Not here: who is asked for what.
 
-use std::net::SocketAddr;
-use std::time::Duration;
+use std::process::Command;
 
 use anyhow::{Context as _, bail};
 
-use super::server::{Field, LOAD_CPU};
+/// wrk says its figures through this script, in one line that is easy to read back.
+pub(super) const WRK_SAYS: &str = r#"
+done = function(summary, latency, requests)
+  local e = summary.errors
+  io.write(string.format("FIGURES %d %d %d %d\n", summary.requests, summary.duration,
+    e.connect + e.read + e.write + e.status + e.timeout, latency:percentile(99.0)))
+end
+"#;
 
-/// What wrk counted.
+/// What a generator counted.
 #[derive(Debug, PartialEq)]
 pub(super) struct Counted {
     pub(super) requests: u64,
     pub(super) seconds: f64,
-    /// Answers that were not 2xx or 3xx, and socket errors.
+    /// Answers that were not 2xx, and socket errors.
     pub(super) wrong: u64,
+    /// 99 of 100 answers came within that time. Only wrk tells.
+    pub(super) p99_ms: Option<f64>,
 }
 
-/// One thread, 64 keep-alive connections.
-pub(super) fn wrk(
-    field: &Field,
-    server: SocketAddr,
-    target: &str,
-    time: Duration,
+/// Runs a generator, and reads its report with `read`. Wrong answers are an error.
+pub(super) fn count(
+    command: &mut Command,
+    read: fn(&str) -> Option<Counted>,
 ) -> anyhow::Result<Counted> {
-    let mut command = field.pinned(LOAD_CPU);
-    command.args([
-        "wrk",
-        "-t1",
-        "-c64",
-        &format!("-d{}s", time.as_secs().max(1)),
-    ]);
     let out = command
-        .arg(format!("http://{server}{target}"))
         .output()
-        .context("cannot run wrk")?;
+        .context("cannot run the load generator; see --setup")?;
     let text = String::from_utf8_lossy(&out.stdout).into_owned();
     if !out.status.success() {
-        bail!("wrk failed: {text}{}", String::from_utf8_lossy(&out.stderr));
+        let errors = String::from_utf8_lossy(&out.stderr);
+        bail!("the load generator failed: {text}{errors}");
     }
-    parse(&text).with_context(|| format!("cannot read what wrk said: {text}"))
+    let counted =
+        read(&text).with_context(|| format!("cannot read what the load generator said: {text}"))?;
+    if counted.wrong > 0 {
+        bail!("{} besides {} went wrong", counted.wrong, counted.requests);
+    }
+    Ok(counted)
 }
 
-fn parse(report: &str) -> Option<Counted> {
-    let mut counted = None;
-    let mut wrong = 0;
-    for line in report.lines().map(str::trim) {
-        if let Some((requests, rest)) = line.split_once(" requests in ") {
-            let time = rest.split(',').next()?;
-            let seconds = match time.strip_suffix("ms") {
-                Some(millis) => millis.parse::<f64>().ok()? / 1000.0,
-                None => match time.strip_suffix('m') {
-                    Some(minutes) => minutes.parse::<f64>().ok()? * 60.0,
-                    None => time.strip_suffix('s')?.parse().ok()?,
-                },
-            };
-            counted = Some((requests.parse().ok()?, seconds));
-        } else if let Some(errors) = line.strip_prefix("Socket errors: ") {
-            // "connect 0, read 0, write 0, timeout 0"
-            wrong += errors
-                .split(", ")
-                .filter_map(|part| part.split(' ').nth(1)?.parse::<u64>().ok())
-                .sum::<u64>();
-        } else if let Some(count) = line.strip_prefix("Non-2xx or 3xx responses: ") {
-            wrong += count.parse::<u64>().ok()?;
-        }
-    }
-    counted.map(|(requests, seconds)| Counted {
-        requests,
+/// Reads the line of [`WRK_SAYS`].
+pub(super) fn of_wrk(report: &str) -> Option<Counted> {
+    let line = report
+        .lines()
+        .find_map(|line| line.strip_prefix("FIGURES "))?;
+    let mut words = line.split(' ').map(|word| word.parse::<u64>().ok());
+    let mut next = || words.next().flatten();
+    Some(Counted {
+        requests: next()?,
+        seconds: next()? as f64 / 1e6,
+        wrong: next()?,
+        p99_ms: Some(next()? as f64 / 1e3),
+    })
+}
+
+/// Reads the report of h2load.
+pub(super) fn of_h2load(report: &str) -> Option<Counted> {
+    let after = |prefix: &str| report.lines().find_map(|line| line.strip_prefix(prefix));
+    // "requests: 10 total, 10 started, 10 done, 9 succeeded, 1 failed, 0 errored, 0 timeout"
+    let count = |what: &str| {
+        after("requests: ")?
+            .split(", ")
+            .find_map(|part| part.strip_suffix(what)?.trim().parse::<u64>().ok())
+    };
+    let time = after("finished in ")?.split(',').next()?;
+    let seconds = match time.strip_suffix("ms") {
+        Some(millis) => millis.parse::<f64>().ok()? / 1e3,
+        None => time.strip_suffix('s')?.parse().ok()?,
+    };
+    Some(Counted {
+        requests: count("succeeded")?,
         seconds,
-        wrong,
+        wrong: count("failed")? + count("errored")?,
+        p99_ms: None,
+    })
+}
+
+/// Reads the report of `openssl s_time -reuse`, which marks each resumed connection with an `r` and any other with
+/// a `*` or a `t`; those are wrong here, but for the first.
+pub(super) fn of_s_time(report: &str) -> Option<Counted> {
+    // "500 connections in 3 real seconds, 280 bytes read per connection"
+    let line = report
+        .lines()
+        .rev()
+        .find(|line| line.contains(" real seconds"))?;
+    let (count, rest) = line.split_once(" connections in ")?;
+    let seconds = rest.split(' ').next()?.parse().ok()?;
+    let marks = report
+        .lines()
+        .flat_map(str::chars)
+        .filter(|mark| *mark == '*')
+        .count();
+    Some(Counted {
+        requests: count.trim().parse().ok()?,
+        seconds,
+        wrong: marks.saturating_sub(1) as u64,
+        p99_ms: None,
     })
 }
 
@@ -78,21 +112,25 @@ mod tests {
 
     #[test]
     fn reports_are_read() {
-        let report = "Running 3s test @ http://127.0.0.1:1/\n  1 threads and 64 connections\n  \
-                      136210 requests in 3.10s, 17.28MB read\n  Socket errors: connect 0, read 2, write 0, timeout 1\n  \
-                      Non-2xx or 3xx responses: 4\nRequests/sec:  43940.16\n";
-        assert_eq!(
-            parse(report),
+        let counted = |requests, seconds, wrong, p99_ms| {
             Some(Counted {
-                requests: 136_210,
-                seconds: 3.1,
-                wrong: 7
+                requests,
+                seconds,
+                wrong,
+                p99_ms,
             })
-        );
+        };
         assert_eq!(
-            parse("  12 requests in 990.1ms, 1KB read\n").map(|counted| counted.seconds),
-            Some(0.9901)
+            of_wrk("Running 2s test\nFIGURES 1000 2000000 3 4500\n"),
+            counted(1000, 2.0, 3, Some(4.5))
         );
-        assert_eq!(parse("unable to connect"), None);
+        assert_eq!(of_wrk("unable to connect"), None);
+        let report = "\nfinished in 2.00s, 450.00 req/s, 1KB/s\n\
+                      requests: 910 total, 904 started, 900 done, 899 succeeded, 1 failed, 2 errored, 0 timeout\n";
+        assert_eq!(of_h2load(report), counted(899, 2.0, 3, None));
+        let report = "Collecting connection statistics for 3 seconds\n*rrrr\n\n\
+                      50 connections in 0.01s; 9 connections/user sec, bytes read 9\n\
+                      50 connections in 4 real seconds, 280 bytes read per connection\n";
+        assert_eq!(of_s_time(report), counted(50, 4.0, 0, None));
     }
 }

@@ -13,12 +13,12 @@ const LOAD: Tool = Tool {
     package: "wrk",
     for_what: "any measurement",
 };
-const PEERS: [Tool; 4] = [
+const PEERS: [Tool; 7] = [
     LOAD,
     Tool {
         program: "h2load",
         package: "nghttp2-client",
-        for_what: "the measurement on a Unix socket",
+        for_what: "measurements on a Unix socket and of HTTP/2",
     },
     Tool {
         program: "nginx",
@@ -29,6 +29,21 @@ const PEERS: [Tool; 4] = [
         program: "haproxy",
         package: "haproxy",
         for_what: "the comparison with HAProxy",
+    },
+    Tool {
+        program: "h2o",
+        package: "h2o",
+        for_what: "the comparison with h2o",
+    },
+    Tool {
+        program: "curl",
+        package: "curl",
+        for_what: "a look at a proxy's answer before it is measured",
+    },
+    Tool {
+        program: "openssl",
+        package: "openssl",
+        for_what: "certificates, and resumed handshakes",
     },
 ];
 

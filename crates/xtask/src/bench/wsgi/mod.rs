@@ -7,15 +7,13 @@ mod measure;
 mod peers;
 mod scenarios;
 
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use anyhow::Context as _;
 
-use self::measure::Sample;
 use self::peers::Peer;
 use self::scenarios::{SCENARIOS, Scenario};
-use super::report::Spread;
+use super::report::{Report, Sample};
 use super::server::Field;
 use super::setup;
 use crate::cli::BenchOptions;
@@ -42,24 +40,30 @@ pub(super) fn run(names: &[String], options: &BenchOptions) -> anyhow::Result<()
     for scenario in chosen {
         let field = Field::new(&binaries, options.nice)?;
         let series = measure_all(scenario, &field, options)?;
-        println!(
-            "{}",
-            table(scenario, &series, options.rounds, options.seconds)
-        );
+        let load = match scenario.kind {
+            scenarios::Kind::Load(_) => format!(", 64 connections, {} s", options.seconds),
+            scenarios::Kind::Memory { .. } | scenarios::Kind::Start => String::new(),
+        };
+        let report = Report {
+            name: scenario.name,
+            what: scenario.what.to_owned() + &load,
+            goal: scenario.goal,
+            rounds: options.rounds,
+            unit: "MiB or ms",
+            rows: &series,
+        };
+        println!("{}", report.table());
     }
     Ok(())
 }
-
-/// The samples of one server, one for each round.
-type Series = (Peer, Vec<Sample>);
 
 /// A B C, A B C, … so that a slow minute of the machine hits all of them.
 fn measure_all(
     scenario: &Scenario,
     field: &Field,
     options: &BenchOptions,
-) -> anyhow::Result<Vec<Series>> {
-    let mut series: Vec<Series> = vec![];
+) -> anyhow::Result<Vec<(&'static str, Vec<Sample>)>> {
+    let mut series: Vec<(Peer, Vec<Sample>)> = vec![];
     for peer in scenario.peers {
         let wanted = &options.subjects;
         if !wanted.is_empty() && !wanted.iter().any(|name| name == peer.name()) {
@@ -84,91 +88,8 @@ fn measure_all(
             samples.push(sample);
         }
     }
-    Ok(series)
-}
-
-fn per_second(sample: &Sample) -> Option<f64> {
-    match sample {
-        Sample::Load { per_second, .. } => Some(*per_second),
-        Sample::Cost(_) => None,
-    }
-}
-
-/// What less of is better: CPU time for each request, memory, time to start.
-fn cost(sample: &Sample) -> Option<f64> {
-    match sample {
-        Sample::Load { cpu_micros, .. } => Some(*cpu_micros),
-        Sample::Cost(cost) => Some(*cost),
-    }
-}
-
-fn p99(sample: &Sample) -> Option<f64> {
-    match sample {
-        Sample::Load { p99_ms, .. } => *p99_ms,
-        Sample::Cost(_) => None,
-    }
-}
-
-fn load_share(sample: &Sample) -> Option<f64> {
-    match sample {
-        Sample::Load { load_share, .. } => Some(load_share * 100.0),
-        Sample::Cost(_) => None,
-    }
-}
-
-fn table(scenario: &Scenario, series: &[Series], rounds: usize, seconds: u64) -> String {
-    let loaded = matches!(scenario.kind, scenarios::Kind::Load(_));
-    let mut out = format!(
-        "\n### {}\n\n{}{}. {rounds} interleaved rounds; median (min–max). Goal: {}.\n\n",
-        scenario.name,
-        scenario.what,
-        if loaded {
-            format!(", 64 connections, {seconds} s")
-        } else {
-            String::new()
-        },
-        scenario.goal
-    );
-    out += if loaded {
-        "| server | requests/s | server CPU µs/request | p99 ms | load core % | trine-wsgi ÷ it: requests/s | trine-wsgi ÷ it: requests per CPU second |\n|---|---|---|---|---|---|---|\n"
-    } else {
-        "| server | MiB or ms | trine-wsgi ÷ it |\n|---|---|---|\n"
-    };
-    let ours = series.iter().find(|(peer, _)| *peer == Peer::Trine);
-    for (peer, samples) in series {
-        let figure = |of: fn(&Sample) -> Option<f64>, digits| {
-            Spread::of(samples.iter().filter_map(of))
-                .map_or_else(|| "–".to_owned(), |spread| spread.show(digits))
-        };
-        let ratio = |of: fn(&Sample) -> Option<f64>, upside_down: bool| {
-            let pairs = ours
-                .filter(|_| *peer != Peer::Trine)
-                .into_iter()
-                .flat_map(|(_, ours)| ours.iter().zip(samples))
-                .filter_map(|(ours, its)| Some(of(ours)? / of(its)?))
-                .map(|ratio| if upside_down { 1.0 / ratio } else { ratio });
-            Spread::of(pairs).map_or_else(|| "–".to_owned(), |spread| spread.show(2))
-        };
-        let name = peer.name();
-        let _infallible = if loaded {
-            writeln!(
-                out,
-                "| {name} | {} | {} | {} | {} | {} | {} |",
-                figure(per_second, 0),
-                figure(cost, 1),
-                figure(p99, 1),
-                figure(load_share, 0),
-                ratio(per_second, false),
-                ratio(cost, true),
-            )
-        } else {
-            writeln!(
-                out,
-                "| {name} | {} | {} |",
-                figure(cost, 1),
-                ratio(cost, false)
-            )
-        };
-    }
-    out
+    Ok(series
+        .into_iter()
+        .map(|(peer, samples)| (peer.name(), samples))
+        .collect())
 }
