@@ -27,7 +27,7 @@ use std::time::{Duration, Instant};
 
 use trine_http1::{Limits, Policy, Request, RequestError};
 
-use crate::config::{Http2Rules, Timeouts};
+use crate::config::{Http2Rules, Server, Timeouts};
 use crate::deadline::{Call, Place};
 use crate::engine::{Engine, Generation};
 use crate::headers::forwarded::Peer;
@@ -336,7 +336,7 @@ impl Conn {
     /// Reads until a head is complete; what follows it is left unread.
     async fn read_head(&self, bench: &mut Workbench) -> Result<(), NoHead> {
         let timeout = self.timeouts().header;
-        let limits = Limits::default();
+        let limits = self.head_limits();
         let policy = Policy {
             // Theirs are written by us.
             permit_unconventional_http_version: self.stream.http2().is_some(),
@@ -481,12 +481,21 @@ impl Conn {
         if let Some(timeouts) = rules.and_then(|rules| rules.timeouts) {
             return timeouts;
         }
-        let server = self.server.get().or_else(|| {
-            let listen = generation.listen(self.door)?;
-            listen.servers.first().copied()
-        });
-        let server = server.and_then(|server| config.servers.get(server));
-        server.map_or(config.timeouts, |server| server.timeouts)
+        self.server_of(&generation)
+            .map_or(config.timeouts, |server| server.timeouts)
+    }
+
+    /// How large the head of a request may be.
+    pub(crate) fn head_limits(&self) -> Limits {
+        self.server_of(&self.generation.borrow())
+            .map_or_else(Limits::default, |server| server.heads)
+    }
+
+    /// The server of the last request, or the first one at this door.
+    fn server_of<'a>(&self, generation: &'a Generation) -> Option<&'a Server> {
+        let first = || generation.listen(self.door)?.servers.first().copied();
+        let server = self.server.get().or_else(first)?;
+        generation.config.servers.get(server)
     }
 
     /// The configuration for a new request: the newest that still knows this connection's listener.

@@ -31,8 +31,6 @@ pub(crate) const PREFACE_HEAD: &[u8] = b"PRI * HTTP/2.0\r\n\r\n";
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
 /// Content that one stream holds before the socket has taken it.
 const SEND_BUFFER: usize = 64 * 1024;
-/// The largest header list, as for a head of HTTP/1.
-const HEADER_LIST: u32 = 32 * 1024;
 /// Streams that a client opened and took back before they were looked at (CVE-2023-44487).
 const PENDING_RESETS: usize = 20;
 /// Streams that we had to reset for the client's mistakes (CVE-2025-8671).
@@ -52,7 +50,7 @@ pub(crate) async fn run(conn: Conn, early: Vec<u8>) {
         .max_concurrent_streams(rules.streams)
         .initial_window_size(rules.window)
         .initial_connection_window_size(CONNECTION_WINDOW.max(rules.window))
-        .max_header_list_size(HEADER_LIST)
+        .max_header_list_size(u32::try_from(conn.head_limits().head).unwrap_or(u32::MAX))
         .max_send_buffer_size(SEND_BUFFER)
         .max_pending_accept_reset_streams(PENDING_RESETS)
         .max_local_error_reset_streams(Some(ERROR_RESETS));

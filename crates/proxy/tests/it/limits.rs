@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use crate::harness::{pair, pair_with};
+use crate::harness::{Client, pair, pair_with};
+use crate::nginx_conf::{front, start};
 
 #[test]
 fn heads_that_are_too_large() {
@@ -45,6 +46,38 @@ fn a_head_of_the_largest_size_passes() {
     let head = app.accept().answer("ok");
     assert!(head.len() > 28_000);
     assert_eq!(client.reply().text(), "ok");
+}
+
+/// The words of nginx for the size of a head, and its default number of fields.
+#[test]
+fn heads_as_large_as_nginx_conf_allows() {
+    let fields = |count: usize, size: usize| -> String {
+        let value = "y".repeat(size);
+        (0..count).map(|n| format!("X-{n}: {value}\r\n")).collect()
+    };
+    let small = "large_client_header_buffers 2 1k; max_headers 5; location / { return 200 ok; }";
+    let large = "large_client_header_buffers 4 64k; location / { return 200 ok; }";
+    let first = "client_header_buffer_size 20k; location / { return 200 ok; }";
+    let usual = "location / { return 200 ok; }";
+    for (server, target, fields, want) in [
+        (small, "x".repeat(1000), String::new(), 200),
+        (small, "x".repeat(1024), String::new(), 414),
+        (small, String::new(), fields(1, 1000), 200),
+        (small, String::new(), fields(1, 1024), 431),
+        (small, String::new(), fields(3, 900), 431),
+        (small, String::new(), fields(4, 1), 200),
+        (small, String::new(), fields(5, 1), 431),
+        (large, "x".repeat(60_000), fields(2, 60_000), 200),
+        (first, "x".repeat(20_000), String::new(), 200),
+        (usual, String::new(), fields(999, 1), 200),
+        (usual, String::new(), fields(1000, 1), 431),
+        (usual, String::new(), fields(2, 9000), 431),
+    ] {
+        let daemon = start("", server);
+        let mut client = Client::connect(&front(&daemon));
+        client.send(format!("GET /{target} HTTP/1.1\r\nHost: a\r\n{fields}\r\n"));
+        assert_eq!(client.reply().status, want, "{server} {}", fields.len());
+    }
 }
 
 #[test]

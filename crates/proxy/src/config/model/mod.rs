@@ -244,6 +244,8 @@ pub(crate) struct Server {
     pub(crate) real_ip: Option<RealIp>,
     /// How long its clients may take.
     pub(crate) timeouts: Timeouts,
+    /// How large the heads of their requests may be; what the first server of an address says counts there.
+    pub(crate) heads: trine_http1::Limits,
     /// For listeners that speak TLS.
     pub(crate) tls: Option<TlsRules>,
     pub(crate) http2: Http2Rules,

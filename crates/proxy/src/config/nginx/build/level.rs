@@ -13,6 +13,7 @@ use super::super::units;
 use super::family::Family;
 use super::files::FileLevel;
 use super::guard::GuardLevel;
+use super::heads::HeadLevel;
 use super::limits::LimitLevel;
 use super::proxy::ProxyLevel;
 use super::tls::TlsLevel;
@@ -57,6 +58,7 @@ pub(super) struct Level {
     pub(super) default_type: String,
     pub(super) charset: Charset,
     pub(super) timeouts: Timeouts,
+    pub(super) heads: HeadLevel,
     pub(super) underscores: bool,
     pub(super) merge_slashes: bool,
     pub(super) real_ip: RealIp,
@@ -124,6 +126,7 @@ impl Level {
                 body_rate: 0,
                 send_rate: 0,
             },
+            heads: HeadLevel::new(),
             underscores: false,
             merge_slashes: true,
             real_ip: RealIp::nobody(),
@@ -148,6 +151,7 @@ impl Level {
             default_type: "application/octet-stream".to_owned(),
             charset: Charset::Named("utf-8".to_owned()),
             files: FileLevel::house(),
+            heads: HeadLevel::house(),
             timeouts,
             ..Self::new(prefix)
         }
@@ -187,6 +191,7 @@ impl Builder<'_> {
         self.apply_guard(&mut level.guard, block);
         self.apply_limits(&mut level.limits, block);
         self.apply_timeouts(&mut level.timeouts, block);
+        self.apply_heads(&mut level.heads, block);
         for pass in &mut level.passes {
             self.apply_proxy(pass, block);
         }

@@ -9,6 +9,7 @@ mod family;
 mod files;
 mod geo;
 mod guard;
+mod heads;
 mod level;
 mod limits;
 mod listen;

@@ -57,6 +57,7 @@ impl Builder<'_> {
             merge_slashes: level.merge_slashes,
             real_ip: Some(level.real_ip),
             timeouts: level.timeouts,
+            heads: level.heads.limits(),
             tls: level.tls.rules(),
             http2: level.http2,
         });
