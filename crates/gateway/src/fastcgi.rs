@@ -13,7 +13,7 @@ mod server;
 pub use client::{Answer, Client};
 pub use params::{Params, write_param};
 pub use record::{
-    Kind, Piece, ProtocolStatus, Reader, Role, write_abort, write_begin, write_end_request,
-    write_end_stream, write_params, write_stream,
+    Kind, MOST_CONTENT, Piece, ProtocolStatus, Reader, Role, write_abort, write_begin,
+    write_end_request, write_end_stream, write_params, write_record_head, write_stream,
 };
 pub use server::{Event, Server};

@@ -14,7 +14,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::access::Guard;
 use crate::access_log;
-use crate::config::{Config, Http2Rules, KeepAlive, Listen, PeerAddr, Upstream};
+use crate::config::{Config, Http2Rules, KeepAlive, Listen, PeerAddr, Protocol, Upstream};
 use crate::conn::record::Record;
 use crate::deadline::Deadlines;
 use crate::files::cache::Cache;
@@ -123,11 +123,16 @@ impl Generation {
     pub(crate) fn group_of(
         &self,
         engine: &Engine,
+        protocol: Protocol,
         url: &[u8],
     ) -> Result<(Rc<Group>, Option<Vec<u8>>), &'static str> {
         let text = std::str::from_utf8(url).map_err(|_| "the URL is not text")?;
-        let (target, uri) = crate::config::nginx::split_url(text)
-            .ok_or("the URL is not one of http:// or https://")?;
+        let (target, uri) = match protocol {
+            Protocol::Http1 => crate::config::nginx::split_url(text)
+                .ok_or("the URL is not one of http:// or https://")?,
+            // These name a server and no more.
+            Protocol::FastCgi | Protocol::Uwsgi | Protocol::Scgi => (text, None),
+        };
         let secure = crate::config::nginx::is_https(text);
         let uri = uri.map(|uri| uri.as_bytes().to_vec());
         let known = self.groups.iter().find(|group| group.config.name == target);

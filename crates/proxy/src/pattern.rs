@@ -70,6 +70,12 @@ impl Pattern {
         self.names.iter().flatten().map(String::as_str)
     }
 
+    /// How many groups it has.
+    pub(crate) fn groups(&self) -> usize {
+        // The whole match is one.
+        self.names.len() - 1
+    }
+
     /// As it was written.
     pub(crate) fn source(&self) -> &str {
         &self.source

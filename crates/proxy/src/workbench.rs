@@ -174,6 +174,35 @@ impl Input {
         self.end = (self.end + count).min(self.bytes.len());
     }
 
+    /// The last `count` bytes that were read, to be worked over in place.
+    pub(crate) fn came(&mut self, count: usize) -> &mut [u8] {
+        &mut self.bytes[self.end - count.min(self.end)..self.end]
+    }
+
+    /// The last `count` bytes are none.
+    pub(crate) fn drop_last(&mut self, count: usize) {
+        self.end = self.start.max(self.end.saturating_sub(count));
+    }
+
+    /// Puts `with` in the place of the first `count` unread bytes.
+    pub(crate) fn replace_front(&mut self, count: usize, with: &[u8]) {
+        let rest = self.start + count.min(self.end - self.start);
+        if rest < with.len() {
+            // Not enough room before the rest: it moves behind.
+            let left = self.end - rest;
+            let end = with.len() + left;
+            if self.bytes.len() < end {
+                self.bytes.resize(end, 0);
+            }
+            self.bytes.copy_within(rest..self.end, with.len());
+            self.end = end;
+            self.start = 0;
+        } else {
+            self.start = rest - with.len();
+        }
+        self.bytes[self.start..self.start + with.len()].copy_from_slice(with);
+    }
+
     pub(crate) fn consume(&mut self, count: usize) {
         self.start = (self.start + count).min(self.end);
     }
@@ -254,6 +283,30 @@ mod tests {
         assert!(input.is_empty());
         input.clear();
         assert_eq!(input.space().len(), 12);
+    }
+
+    #[test]
+    fn a_front_is_replaced() {
+        let check = |skip: usize, count: usize, with: &[u8], want: &[u8]| {
+            let mut input = Input::new(8);
+            put(&mut input, b"abcdefgh");
+            input.consume(skip);
+            input.replace_front(count, with);
+            assert_eq!(input.unread(), want, "{skip} {count}");
+        };
+        check(0, 3, b"xy", b"xydefgh");
+        check(0, 3, b"", b"defgh");
+        check(0, 3, b"wxyz", b"wxyzdefgh");
+        check(2, 3, b"uvwxyz", b"uvwxyzfgh");
+        check(2, 3, b"vwxyz", b"vwxyzfgh");
+        check(0, 8, b"0123456789", b"0123456789");
+        let mut input = Input::new(8);
+        put(&mut input, b"abcdefgh");
+        input.came(3)[0] = b'F';
+        input.drop_last(2);
+        assert_eq!(input.unread(), b"abcdeF");
+        input.drop_last(99);
+        assert!(input.is_empty());
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::params::write_param;
 const VERSION: u8 = 1;
 const HEADER: usize = 8;
 /// The content of one record when we split: the most that is a multiple of eight.
-const MOST_CONTENT: usize = 65_528;
+pub const MOST_CONTENT: usize = 65_528;
 /// Records that are no streams are small. The specification allows more, nobody sends more.
 const MOST_WHOLE: usize = 4096;
 const KEEP_CONN: u8 = 1;
@@ -169,11 +169,17 @@ impl Reader {
 }
 
 pub(super) fn write_record(out: &mut Vec<u8>, kind: Kind, id: u16, content: &[u8]) {
-    debug_assert!(content.len() <= MOST_CONTENT);
-    let [a, b] = id.to_be_bytes();
-    let [c, d] = (content.len() as u16).to_be_bytes();
-    out.extend_from_slice(&[VERSION, kind.0, a, b, c, d, 0, 0]);
+    write_record_head(out, kind, id, content.len());
     out.extend_from_slice(content);
+}
+
+/// Writes what goes before the content of a record, for a caller that sends the content itself. `len` is at most
+/// [`MOST_CONTENT`].
+pub fn write_record_head(out: &mut Vec<u8>, kind: Kind, id: u16, len: usize) {
+    debug_assert!(len <= MOST_CONTENT);
+    let [a, b] = id.to_be_bytes();
+    let [c, d] = (len as u16).to_be_bytes();
+    out.extend_from_slice(&[VERSION, kind.0, a, b, c, d, 0, 0]);
 }
 
 /// Writes `data` as records of a stream; nothing for no data, since an empty record is the end.

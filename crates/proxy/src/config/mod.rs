@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 pub(crate) use model::{
     Access, Asked, BasicAuth, CacheRules, Charset, Content, ErrorTarget, Expires, FileTest, Files,
-    Flag, Folder, GzipRules, Kinds, LogUse, Op, Protocol, ProxyPass, ProxyTarget, Rebase,
+    Flag, Folder, Gateway, GzipRules, Kinds, LogUse, Op, Protocol, ProxyPass, ProxyTarget, Rebase,
     RedirectRule, RedirectStyle, RequestFields, Return, ReturnBody, Rewrite, Rules, Server, Test,
     TryFiles, TryLast, Who,
 };

@@ -457,10 +457,9 @@ fn report(
         (None, [only]) => only.addr.to_string(),
         (None, _) => group.config.name.clone(),
     };
-    let colon = if server.starts_with("unix:") { ":" } else { "" };
     let asked = target(pass, record, &request);
     let told = Told {
-        upstream: Some(format!("http://{server}{colon}{}", asked.escape_ascii())),
+        upstream: Some(pass.shown_url(&server, &asked)),
         ..Told::of(conn, config, Some(request), record)
     };
     let after_ms = Instant::now().duration_since(record.started).as_millis();

@@ -276,7 +276,10 @@ impl<'g> Stage<'_, 'g> {
         };
         let config = &*self.generation.config;
         let url = template.value(&Scene::new(self.conn, config, Some(self.request), record));
-        match self.generation.group_of(&self.conn.engine, &url) {
+        match self
+            .generation
+            .group_of(&self.conn.engine, pass.protocol, &url)
+        {
             Ok((group, uri)) => {
                 record.visit.upstream_uri = uri;
                 record.visit.upstream_host = pass

@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use trine_http1::BodyLength;
 
+use super::body::{ClientBody, Intake};
 use super::{Conn, frame};
 use crate::config::Timeouts;
 use crate::limit::pace::Pace;
@@ -88,6 +89,55 @@ impl Conn {
             Poll::Ready(Ok(()))
         })
         .await
+    }
+
+    /// Reads a body whole, however long it turns out to be, up to the location's limit.
+    pub(crate) async fn collect(
+        &self,
+        bench: &mut Workbench,
+        body: &mut ClientBody,
+    ) -> Result<Vec<u8>, Fault> {
+        let Timeouts {
+            body: timeout,
+            body_rate: rate,
+            ..
+        } = self.timeouts();
+        let Workbench { input, bulk, .. } = bench;
+        let mut collected = Vec::new();
+        let mut moved = true;
+        poll_fn(|cx| {
+            loop {
+                let mut intake = Intake {
+                    stream: &self.stream,
+                    store: &self.engine.store,
+                    input,
+                    bulk,
+                    lane: &self.sends,
+                };
+                match body.poll_piece(cx, &mut intake)? {
+                    Poll::Ready(Some(piece)) => {
+                        moved = true;
+                        collected.extend_from_slice(&body.buffer(input, bulk)[piece]);
+                    }
+                    Poll::Ready(None) => return Poll::Ready(Ok(())),
+                    Poll::Pending => {
+                        let now = Instant::now();
+                        let late_at = self.sends.late_at(rate, now);
+                        if std::mem::take(&mut moved) {
+                            let at = now + timeout;
+                            self.place
+                                .set(Some(late_at.map_or(at, |late| at.min(late))));
+                        }
+                        return self.place.poll(cx).map(|_| match late_at {
+                            Some(late) if late <= now => Err(Fault::BodyTooSlow(rate)),
+                            _ => Err(Fault::BodyTimeout(timeout)),
+                        });
+                    }
+                }
+            }
+        })
+        .await?;
+        Ok(collected)
     }
 
     /// Reads a body that nobody wants, of `length` bytes, and forgets it.

@@ -5,7 +5,7 @@
 use std::io::Write as _;
 use std::time::{Instant, UNIX_EPOCH};
 
-use trine_http1::{Request, Response};
+use trine_http1::{BodyLength, Request, Response};
 use trine_sys::net::{self, SockAddr};
 
 use super::attempts;
@@ -34,6 +34,8 @@ pub(crate) struct Scene<'a> {
     pub(crate) sent: &'a [u8],
     /// Groups of an expression that was matched for this string alone.
     pub(crate) captures: Option<&'a Captures>,
+    /// How the body goes on to an upstream, where the length in its head is not the client's word.
+    pub(crate) body: Option<BodyLength>,
 }
 
 impl<'a> Scene<'a> {
@@ -52,6 +54,7 @@ impl<'a> Scene<'a> {
             answer: None,
             sent: b"",
             captures: None,
+            body: None,
         }
     }
 }
@@ -192,9 +195,12 @@ impl Variable {
                 };
                 out.push(if tls.is_resumed() { b'r' } else { b'.' });
             }
+            Self::Method if record.visit.as_get => out.extend_from_slice(b"GET"),
             Self::Method => {
                 return put(out, request.map(|request| request.method().as_bytes()));
             }
+            Self::ScriptName => scene.script_name(out),
+            Self::PathInfo => return put(out, scene.path_info().as_deref()),
             Self::Request => {
                 let Some(request) = request else { return false };
                 out.extend_from_slice(request.method().as_bytes());
@@ -253,6 +259,19 @@ impl Variable {
             Self::RemoteUser => {
                 let found = request.and_then(|request| crate::access::credentials(&request));
                 return put(out, found.as_ref().map(|(user, _)| &user[..]));
+            }
+            Self::ContentLength if matches!(scene.body, Some(BodyLength::Known(_))) => {
+                let Some(BodyLength::Known(length)) = scene.body else {
+                    return false;
+                };
+                push_number(out, length);
+            }
+            Self::ContentLength
+                if scene.body.is_some()
+                    && request.is_some_and(|request| request.body() != BodyLength::Empty) =>
+            {
+                // It does not go on.
+                return false;
             }
             Self::ContentLength => {
                 return put(
@@ -403,6 +422,30 @@ impl Scene<'_> {
             Content::Files(files) => Some(files),
             _ => rules.fallback_files.as_ref(),
         }
+    }
+
+    /// The part of the path that is the script, with the index behind a slash.
+    fn script_name(&self, out: &mut Vec<u8>) {
+        let path = &self.record.visit.path[..];
+        let rules = self.config.rules(self.record.visit.rules);
+        let Some(rule) = &rules.script_name else {
+            return out.extend_from_slice(path);
+        };
+        let captures = rule.split.as_ref().and_then(|split| split.captures(path));
+        let script = captures.as_ref().and_then(|groups| groups.number(1));
+        let script = script.unwrap_or(path);
+        out.extend_from_slice(script);
+        if script.ends_with(b"/") {
+            out.extend_from_slice(&rule.index);
+        }
+    }
+
+    /// What follows the script.
+    fn path_info(&self) -> Option<Vec<u8>> {
+        let rules = self.config.rules(self.record.visit.rules);
+        let split = rules.script_name.as_ref()?.split.as_ref()?;
+        let captures = split.captures(&self.record.visit.path)?;
+        captures.number(2).map(<[u8]>::to_vec)
     }
 
     fn groups(&self) -> Option<&Captures> {

@@ -18,7 +18,7 @@ use super::fault::Fault;
 use super::pool::{Link, add};
 use super::retry::{Lost, Retries};
 use super::{Group, NoSeat, Seat, Trip};
-use crate::config::{PeerAddr, ProxyPass};
+use crate::config::{PeerAddr, Protocol, ProxyPass};
 use crate::conn::record::Record;
 use crate::conn::{Conn, Interrupted};
 use crate::stream::Stream;
@@ -29,6 +29,9 @@ const FIRST_PAUSE: Duration = Duration::from_millis(2);
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 /// How long nobody may listen until that counts as the answer: a server is replaced faster.
 const REPLACEMENT: Duration = Duration::from_secs(5);
+
+/// The tag of connections that are kept and do not speak HTTP. Those with TLS have odd ones.
+const OTHER_PROTOCOL: u64 = 2;
 
 /// What a search for a connection needs.
 pub(crate) struct Search<'a> {
@@ -82,10 +85,19 @@ impl Search<'_> {
         Box::pin(self.connect(seat, trip, retries, record, fresh)).await
     }
 
+    /// What tells connections that are good for this request from others to the same address.
+    fn tag(&self) -> u64 {
+        match &self.secure {
+            Some(secure) => secure.tag,
+            None if self.pass.protocol == Protocol::Http1 => 0,
+            None => OTHER_PROTOCOL,
+        }
+    }
+
     /// An idle connection of the server.
     fn idle(&self, seat: Seat, fresh: bool, now: Instant) -> Result<Found, Seat> {
         let peer = &self.group.peers[seat.index];
-        let tag = self.secure.as_ref().map_or(0, |secure| secure.tag);
+        let tag = self.tag();
         let link = if fresh { None } else { peer.take(now, tag) };
         match link {
             Some(mut link) => {
@@ -172,7 +184,7 @@ impl Search<'_> {
                     add(&peer.figures.connects, 1);
                     let mut link = peer.link(stream, false);
                     link.ticket = ticket;
-                    link.tag = self.secure.as_ref().map_or(0, |secure| secure.tag);
+                    link.tag = self.tag();
                     return Ok(Found { link, index });
                 }
                 Ok(Err(error)) if error.kind() == io::ErrorKind::WouldBlock => Fault::Busy(timeout),

@@ -43,6 +43,10 @@ pub(crate) struct Upload {
     state: UploadState,
     /// The kernel took at least one byte.
     touched: bool,
+    /// What is left of a piece that is too long to go out at once.
+    rest: Range<usize>,
+    /// Nothing comes behind `rest`.
+    ends: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,22 +86,34 @@ impl Upload {
         held: Option<Range<usize>>,
         codec: &Codec,
     ) -> Self {
-        let mut frame = Frame::default();
-        let state = if held.is_some() {
-            UploadState::Last
-        } else {
-            UploadState::More
-        };
-        let tail = match &held {
-            Some(held) => codec.surround(request, held.len(), true),
-            None => b"",
-        };
-        frame.load(request, input.all(), held.unwrap_or(0..0), tail);
-        Self {
-            frame,
-            state,
+        let ends = held.is_some();
+        let mut upload = Self {
+            frame: Frame::default(),
+            state: UploadState::More,
             touched: false,
+            rest: held.unwrap_or(0..0),
+            ends,
+        };
+        if ends {
+            upload.load(request, input.all(), codec);
+        } else {
+            upload.frame.load(request, &[], 0..0, b"");
         }
+        upload
+    }
+
+    /// Makes the frame of what comes next of `rest`, behind what is in `request`.
+    fn load(&mut self, request: &mut Vec<u8>, buffer: &[u8], codec: &Codec) {
+        let rest = self.rest.clone();
+        let end = rest.start.saturating_add(codec.most_piece()).min(rest.end);
+        self.rest = end..rest.end;
+        let last = self.ends && self.rest.is_empty();
+        if last {
+            self.state = UploadState::Last;
+        }
+        let piece = rest.start..end;
+        let tail = codec.surround(request, piece.len(), last);
+        self.frame.load(request, buffer, piece, tail);
     }
 
     /// Nothing more will be sent.
@@ -191,24 +207,22 @@ impl Exchange<'_> {
                 self.upload.state = UploadState::Done;
                 continue;
             }
-            let mut intake = Intake {
-                stream: &self.conn.stream,
-                store: &self.conn.engine.store,
-                input,
-                bulk,
-                lane: &self.conn.sends,
-            };
-            let piece = ready!(self.body.poll_piece(cx, &mut intake))?;
-            self.clock.moved();
+            if self.upload.rest.is_empty() {
+                let mut intake = Intake {
+                    stream: &self.conn.stream,
+                    store: &self.conn.engine.store,
+                    input,
+                    bulk,
+                    lane: &self.conn.sends,
+                };
+                let piece = ready!(self.body.poll_piece(cx, &mut intake))?;
+                self.clock.moved();
+                self.upload.ends = piece.is_none();
+                self.upload.rest = piece.unwrap_or(0..0);
+            }
             request.clear();
-            let piece = piece.unwrap_or_else(|| {
-                self.upload.state = UploadState::Last;
-                0..0
-            });
-            let last = self.upload.state == UploadState::Last;
-            let tail = self.codec.surround(request, piece.len(), last);
             let buffer = self.body.buffer(input, bulk);
-            self.upload.frame.load(request, buffer, piece, tail);
+            self.upload.load(request, buffer, &self.codec);
         }
     }
 
@@ -220,7 +234,7 @@ impl Exchange<'_> {
             ..
         } = &mut *self.bench;
         loop {
-            if !answer.is_empty() {
+            if !answer.is_empty() || self.codec.has_begun() {
                 match self.codec.head(answer, answer_head) {
                     Ok(Some(at)) => {
                         self.head_at = at;
@@ -234,19 +248,54 @@ impl Exchange<'_> {
                 answer.compact();
             }
             match ready!(self.link.stream().poll_read(cx, answer.space())) {
-                Ok(0) if answer.is_empty() => return Poll::Ready(Err(Fault::Unanswered(None))),
+                Ok(0) if answer.is_empty() && !self.codec.has_begun() => {
+                    return Poll::Ready(Err(Fault::Unanswered(None)));
+                }
                 Ok(0) => return Poll::Ready(Err(Fault::CutHead)),
                 Ok(count) => {
                     answer.filled(count);
-                    self.codec.received(answer)?;
+                    self.codec.received(answer, count)?;
                     self.clock.moved();
+                    if self.codec.has_said(self.pass.caught()) {
+                        return Poll::Ready(Err(Fault::Caught));
+                    }
                 }
-                Err(error) if answer.is_empty() => {
+                Err(error) if answer.is_empty() && !self.codec.has_begun() => {
                     return Poll::Ready(Err(Fault::Unanswered(Some(error))));
                 }
                 Err(_) => return Poll::Ready(Err(Fault::CutHead)),
             }
         }
+    }
+
+    /// Waits for the peer to say that its answer is at an end, once all of it has gone out. Whether it does is its own
+    /// affair: then only the connection is of no use any more.
+    pub(crate) async fn settle(&mut self) {
+        poll_fn(|cx| {
+            loop {
+                if self.codec.is_over() != Some(false) {
+                    return Poll::Ready(());
+                }
+                let answer = &mut self.bench.answer;
+                answer.clear();
+                match self.link.stream().poll_read(cx, answer.space()) {
+                    Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(()),
+                    Poll::Ready(Ok(count)) => {
+                        answer.filled(count);
+                        if self.codec.received(answer, count).is_err() {
+                            return Poll::Ready(());
+                        }
+                        self.clock.moved();
+                    }
+                    Poll::Pending => break,
+                }
+            }
+            if self.conn.poll_gone(cx).is_ready() {
+                return Poll::Ready(());
+            }
+            self.poll_late(cx, Wait::UpstreamRead).map(|_| ())
+        })
+        .await;
     }
 
     /// Sees to it that the wait ends in time.

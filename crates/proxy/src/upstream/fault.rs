@@ -59,8 +59,17 @@ pub(crate) enum Fault {
     ReadTimeout(Duration),
     #[error("its answer is not HTTP")]
     Head(#[source] ResponseError),
+    #[error("its answer is not one of its protocol")]
+    Gateway(#[source] trine_gateway::Error),
     #[error("it closed the connection within the head of its answer")]
     CutHead,
+    #[error("it said that it has too much to do")]
+    Overloaded,
+    /// `fastcgi_catch_stderr`.
+    #[error("it said on its standard error what counts as a failure")]
+    Caught,
+    #[error("the request's variables do not fit into its protocol")]
+    Variables(#[source] trine_gateway::Error),
     #[error("it switched protocols without being asked")]
     UnaskedUpgrade,
     #[error("the body of its answer is malformed")]
@@ -98,7 +107,8 @@ impl Fault {
             Self::Body(error) => error.status(),
             Self::BodyTooLarge { .. } => 413,
             Self::Intercepted(status) | Self::Unwanted(status) => *status,
-            Self::Busy(_) => 503,
+            Self::Variables(_) => 431,
+            Self::Busy(_) | Self::Overloaded => 503,
             Self::Total(_)
             | Self::ConnectTimeout(_)
             | Self::SendTimeout(_)
@@ -110,7 +120,9 @@ impl Fault {
             | Self::Unsent(_)
             | Self::Unanswered(_)
             | Self::Head(_)
+            | Self::Gateway(_)
             | Self::CutHead
+            | Self::Caught
             | Self::UnaskedUpgrade
             | Self::AnswerBody(_)
             | Self::CutBody(_)
@@ -126,7 +138,8 @@ impl Fault {
             | Self::BodyTimeout(_)
             | Self::ClientSendTimeout(_)
             | Self::Body(_)
-            | Self::BodyTooLarge { .. } => Blame::Client,
+            | Self::BodyTooLarge { .. }
+            | Self::Variables(_) => Blame::Client,
             Self::Total(_) => Blame::Limits,
             Self::Intercepted(_) | Self::Handed => Blame::Nobody,
             Self::Connect(_)
@@ -141,7 +154,10 @@ impl Fault {
             | Self::SendTimeout(_)
             | Self::ReadTimeout(_)
             | Self::Head(_)
+            | Self::Gateway(_)
             | Self::CutHead
+            | Self::Overloaded
+            | Self::Caught
             | Self::UnaskedUpgrade
             | Self::AnswerBody(_)
             | Self::CutBody(_) => Blame::Upstream,

@@ -8,7 +8,7 @@ use std::time::Instant;
 use trine_http1::{BodyLength, Version, write_header, write_status_line};
 
 use super::accel;
-use super::codec::Codec;
+use super::codec::{Codec, Stderr};
 use super::connect::{self, Found, Search};
 use super::exchange::{Clock, Exchange, Upload, clear_answer};
 use super::fault::{Blame, Fault};
@@ -20,10 +20,11 @@ use super::tunnel;
 use super::{Group, Trip};
 use crate::cache::fill::{Verdict, seconds};
 use crate::cache::{self, Fetch};
-use crate::config::{ProxyPass, Rules};
+use crate::config::{Protocol, ProxyPass, Rules};
 use crate::conn::body::ClientBody;
 use crate::conn::record::Record;
 use crate::conn::reply::{self, Closing};
+use crate::conn::told::{Told, tell};
 use crate::conn::{Conn, Ending};
 use crate::engine::Generation;
 use crate::headers::response_field_passes;
@@ -79,6 +80,17 @@ pub(crate) async fn forward(
         sent_as = BodyLength::Empty;
         expects_continue = false;
     }
+    let mut spooled = None;
+    if pass.protocol != Protocol::Http1 && sent_as == BodyLength::Chunked {
+        // These protocols tell the length first.
+        if std::mem::take(&mut expects_continue) {
+            conn.send(reply::CONTINUE).await?;
+        }
+        let body = conn.collect(bench, &mut body).await?;
+        held = Some(0..0);
+        sent_as = BodyLength::Known(body.len() as u64);
+        spooled = Some(body);
+    }
     let mut job = Job {
         conn,
         group,
@@ -89,7 +101,7 @@ pub(crate) async fn forward(
         sent_as,
         held,
         drops_body,
-        own_body: None,
+        own_body: spooled,
     };
     if let Some(template) = &pass.shaping.body {
         let request = bench.head.on(bench.input.all());
@@ -97,7 +109,7 @@ pub(crate) async fn forward(
         job.sent_as = BodyLength::Known(own.len() as u64);
         job.own_body = Some(own);
     }
-    let retries = job.write(bench, record, fetch.as_deref());
+    let retries = job.write(bench, record, fetch.as_deref())?;
     let trip = job.trip(bench, record);
     job.run(bench, &mut body, (retries, trip), record, &mut fetch)
         .await
@@ -131,7 +143,7 @@ impl Job<'_> {
     ) -> Result<Ending, Fault> {
         let limit = self.limit(record);
         if let Some(own) = &self.own_body {
-            bench.request.extend_from_slice(own);
+            self.write_own_body(&mut bench.request, own);
         }
         let head_length = bench.request.len();
         let mut asked_for_body = !self.expects_continue || self.held.is_some();
@@ -170,7 +182,7 @@ impl Job<'_> {
             }
             bench.request.truncate(head_length);
             clear_answer(&mut bench.answer, &mut bench.answer_head);
-            let codec = Codec::new(self.pass.protocol, self.sent_as);
+            let codec = Codec::new(self.pass, self.sent_as);
             let held = self.held.clone();
             let upload = Upload::new(&mut bench.request, &bench.input, held, &codec);
             let mut exchange = Exchange {
@@ -185,7 +197,9 @@ impl Job<'_> {
                 clock: Clock::new(limit),
                 head_at: 0,
             };
-            let done = match exchange.answer().await {
+            let first = exchange.answer().await;
+            self.tell_stderr(&mut exchange, record);
+            let done = match first {
                 Ok(()) => {
                     self.answered(&mut exchange, &link, &mut retries, record)
                         .await
@@ -285,7 +299,9 @@ impl Job<'_> {
             return Err(Fault::Unwanted(status));
         }
         if self.judge(exchange, record) == Verdict::Instead {
-            let reusable = status == 304 && exchange.codec.keeps(&exchange.head());
+            let reusable = status == 304
+                && exchange.codec.keeps(&exchange.head())
+                && exchange.codec.is_settled();
             let clean = exchange.bench.answer.is_empty() && exchange.upload.is_complete();
             return Ok((Ending::Keep, reusable && clean));
         }
@@ -332,8 +348,13 @@ impl Job<'_> {
         };
         let (mut relay, closing) = Relay::new(exchange, closing, &dress)?;
         record.status = record.status_for(status);
-        let done = relay.run(exchange).await;
+        let done = relay.run(exchange, |exchange| self.tell_stderr(exchange, record));
+        let done = done.await;
         record.body_bytes = relay.body_bytes;
+        if done.is_ok() && reusable {
+            exchange.settle().await;
+        }
+        self.tell_stderr(exchange, record);
         let reusable = reusable && relay.is_clean(exchange) && exchange.upload.is_complete();
         relay.finish(exchange);
         let upload_complete = exchange.upload.is_complete();
@@ -347,6 +368,34 @@ impl Job<'_> {
             Closing::Close => Ending::Linger,
         };
         Ok((ending, reusable))
+    }
+
+    /// Writes down what the application has said for the log, in nginx's words.
+    fn tell_stderr(&self, exchange: &mut Exchange<'_>, record: &Record) {
+        let Some(Stderr { text, more }) = exchange.codec.stderr() else {
+            return;
+        };
+        let request = exchange.bench.head.on(exchange.bench.input.all());
+        let told = Told {
+            upstream: Some(self.pass.shown_url(&exchange.link.peer().name, b"")),
+            ..Told::of(self.conn, &self.generation.config, Some(request), record)
+        };
+        let text = String::from_utf8_lossy(&text);
+        let text = text.trim_end_matches(['\r', '\n', '.', ' ']);
+        let more = match more {
+            0 => String::new(),
+            more => format!(" and {more} bytes more"),
+        };
+        let doing = match record.first_byte {
+            None => "while reading response header from upstream",
+            Some(_) => "while reading upstream",
+        };
+        tell!(
+            error,
+            told,
+            request_id = record.id(&self.conn.engine),
+            "FastCGI sent in stderr: \"{text}\"{more} {doing}"
+        );
     }
 
     /// What the cache makes of the answer whose head is there.
@@ -437,7 +486,8 @@ fn lost(fault: &Fault) -> Option<Lost> {
         Fault::Unanswered(_) => Lost::Unanswered,
         Fault::CutHead => Lost::CutHead,
         Fault::SendTimeout(_) | Fault::ReadTimeout(_) => Lost::Timeout,
-        Fault::Head(_) => Lost::BadHead,
+        Fault::Head(_) | Fault::Gateway(_) | Fault::Caught => Lost::BadHead,
+        Fault::Overloaded => Lost::Declined,
         Fault::Unwanted(status) => Lost::Status(*status),
         _ => return None,
     })

@@ -1,7 +1,7 @@
 //! Upstreams: whom a request is forwarded to, and forwarding it until one of them has answered.
 //!
 //! `balance` chooses a server, `fleet` knows how all of them stand, `pool` keeps connections, `connect` makes them,
-//! `request` and `head` write what is sent, `codec` knows the protocols, `exchange` sends and reads the answer's head, `relay` passes
+//! `request`, `head` and `params` write what is sent, `codec` knows the protocols, `exchange` sends and reads the answer's head, `relay` passes
 //! the answer on, `tunnel` copies what follows an upgrade, `retry` decides what may be sent again, `forward` puts them
 //! in order. Not here: choosing the upstream (see `route`).
 
@@ -14,6 +14,7 @@ pub(crate) mod fault;
 pub(crate) mod fleet;
 pub(crate) mod forward;
 mod head;
+mod params;
 pub(crate) mod pool;
 mod relay;
 pub(crate) mod request;

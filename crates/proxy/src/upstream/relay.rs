@@ -269,9 +269,18 @@ impl Relay {
         Ok((relay, closing))
     }
 
-    /// Sends all of the answer.
-    pub(crate) async fn run(&mut self, exchange: &mut Exchange<'_>) -> Result<(), Fault> {
-        poll_fn(|cx| self.poll(cx, exchange)).await
+    /// Sends all of the answer. `heard` is called whenever more of it may have come.
+    pub(crate) async fn run(
+        &mut self,
+        exchange: &mut Exchange<'_>,
+        mut heard: impl FnMut(&mut Exchange<'_>),
+    ) -> Result<(), Fault> {
+        poll_fn(|cx| {
+            let done = self.poll(cx, exchange);
+            heard(exchange);
+            done
+        })
+        .await
     }
 
     fn poll(
@@ -343,6 +352,10 @@ impl Relay {
             if self.decoder.is_done() {
                 return Poll::Ready(Ok(None));
             }
+            if exchange.codec.is_over() == Some(true) {
+                self.decoder.eof().map_err(|_| Fault::CutBody(None))?;
+                return Poll::Ready(Ok(None));
+            }
             let answer = &mut exchange.bench.answer;
             if self.small.is_none() {
                 ready!(exchange.link.stream().poll_readable(cx))
@@ -352,13 +365,16 @@ impl Relay {
             }
             answer.clear();
             match ready!(exchange.link.stream().poll_read(cx, answer.space())) {
+                Ok(0) if exchange.codec.is_over() == Some(false) => {
+                    return Poll::Ready(Err(Fault::CutBody(None)));
+                }
                 Ok(0) => {
                     self.decoder.eof().map_err(|_| Fault::CutBody(None))?;
                     return Poll::Ready(Ok(None));
                 }
                 Ok(count) => {
                     answer.filled(count);
-                    exchange.codec.received(answer)?;
+                    exchange.codec.received(answer, count)?;
                     exchange.clock.moved();
                 }
                 Err(error) => return Poll::Ready(Err(Fault::CutBody(Some(error)))),
@@ -398,6 +414,10 @@ impl Relay {
             });
         }
         debug_assert!(packed.as_ref().is_none_or(|range| range.start >= begin));
+        if packed.is_some() && answer.is_empty() && exchange.codec.is_over() == Some(true) {
+            // The end goes out with the last of it. That something is missing is seen later.
+            let _too_short = self.decoder.eof();
+        }
         Ok(packed)
     }
 
@@ -456,7 +476,7 @@ impl Relay {
 
     /// Whether the upstream's connection has nothing left of this answer on it.
     pub(crate) fn is_clean(&self, exchange: &Exchange<'_>) -> bool {
-        self.complete && exchange.bench.answer.is_empty()
+        self.complete && exchange.bench.answer.is_empty() && exchange.codec.is_settled()
     }
 
     /// Takes the buffers back.

@@ -6,15 +6,20 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use rustls::pki_types::ServerName;
-use trine_http1::Request;
+use trine_gateway::fastcgi::{Kind, Role, write_begin, write_params, write_stream};
+use trine_gateway::{scgi, uwsgi};
+use trine_http1::{BodyLength, Request};
 
+use super::codec::REQUEST_ID;
 use super::connect::Secure;
+use super::fault::Fault;
 use super::forward::Job;
 use super::head::{self, Facts};
+use super::params::{self, Variables};
 use super::retry::Retries;
 use super::{Trip, address_key};
 use crate::cache::Fetch;
-use crate::config::{Method, Protocol, ProxyPass, Rebase, RequestFields};
+use crate::config::{Gateway, Method, Protocol, ProxyPass, Rebase, RequestFields};
 use crate::conn::record::Record;
 use crate::route::path;
 use crate::template::Scene;
@@ -27,18 +32,21 @@ impl Job<'_> {
         bench: &mut Workbench,
         record: &Record,
         fetch: Option<&Fetch>,
-    ) -> Retries<'_> {
+    ) -> Result<Retries<'_>, Fault> {
         match self.pass.protocol {
             Protocol::Http1 => self.write_http1(bench, record, fetch),
+            Protocol::FastCgi | Protocol::Uwsgi | Protocol::Scgi => {
+                self.write_variables(bench, record, fetch)?;
+            }
         }
         let request = bench.head.on(bench.input.all());
         let given = self.method(&request, record);
-        Retries::new(
+        Ok(Retries::new(
             &self.pass.next,
             given.as_deref().unwrap_or(method(record, &request)),
             self.held.is_some(),
             self.group.usable(),
-        )
+        ))
     }
 
     /// Begins the way over the servers.
@@ -132,6 +140,62 @@ impl Job<'_> {
                 };
                 head::write_set(out, method, &target, &request, &order, &scene);
             }
+        }
+    }
+
+    /// The head of a request that is variables.
+    fn write_variables(
+        &self,
+        bench: &mut Workbench,
+        record: &Record,
+        fetch: Option<&Fetch>,
+    ) -> Result<(), Fault> {
+        let Workbench {
+            input,
+            head,
+            request: out,
+            ..
+        } = bench;
+        let request = head.on(input.all());
+        let none = Gateway::default();
+        let gateway = self.pass.gateway.as_deref().unwrap_or(&none);
+        let scene = Scene {
+            body: Some(self.sent_as),
+            ..self.scene(&request, record)
+        };
+        let length = match self.sent_as {
+            BodyLength::Known(length) => length,
+            BodyLength::Empty | BodyLength::Chunked | BodyLength::UntilClose => 0,
+        };
+        let order = params::Order {
+            gateway,
+            underscores: self.generation.config.servers[record.visit.server].underscores,
+            passes_fields: self.pass.shaping.passes_fields,
+            has_length: length > 0 || request.get("content-length") == Some(b"0"),
+            fetch,
+        };
+        let variables = Variables::of(&order, &request, &scene);
+        out.clear();
+        match self.pass.protocol {
+            Protocol::Scgi => scgi::write(out, length, variables.iter()),
+            Protocol::Uwsgi => {
+                let (one, two) = gateway.modifiers;
+                uwsgi::write(out, one, two, variables.iter()).map_err(Fault::Variables)?;
+            }
+            Protocol::FastCgi | Protocol::Http1 => {
+                let keep = gateway.keep && self.group.config.keepalive.count > 0;
+                write_begin(out, REQUEST_ID, Role::Responder, keep);
+                write_params(out, REQUEST_ID, variables.iter());
+            }
+        }
+        Ok(())
+    }
+
+    /// Appends a body of our own, as far as the protocol frames one.
+    pub(super) fn write_own_body(&self, out: &mut Vec<u8>, body: &[u8]) {
+        match self.pass.protocol {
+            Protocol::FastCgi => write_stream(out, Kind::STDIN, REQUEST_ID, body),
+            Protocol::Http1 | Protocol::Uwsgi | Protocol::Scgi => out.extend_from_slice(body),
         }
     }
 

@@ -29,6 +29,8 @@ pub(crate) enum Lost {
     Timeout,
     /// What came is no answer.
     BadHead,
+    /// The server has said that it did not take the request.
+    Declined,
     /// The answer has a status that may lead on.
     Status(u16),
 }
@@ -39,6 +41,7 @@ pub(crate) struct Retries<'a> {
     policy: &'a NextUpstream,
     /// Doing the request twice is the same as doing it once, or was allowed, and all of its body is still here.
     repeatable: bool,
+    body_held: bool,
     servers: u32,
     made: u32,
     unsent: u32,
@@ -60,6 +63,7 @@ impl<'a> Retries<'a> {
         Self {
             policy,
             repeatable: (idempotent || policy.non_idempotent) && body_held,
+            body_held,
             servers: u32::try_from(servers).unwrap_or(u32::MAX),
             made: 0,
             unsent: 0,
@@ -88,12 +92,15 @@ impl<'a> Retries<'a> {
             most = most.min(self.policy.tries);
         }
         let wanted = match lost {
-            Lost::Connect | Lost::Unsent | Lost::Unanswered | Lost::CutHead => self.policy.error,
+            Lost::Connect | Lost::Unsent | Lost::Unanswered | Lost::CutHead | Lost::Declined => {
+                self.policy.error
+            }
             Lost::ConnectTimeout | Lost::Timeout => self.policy.timeout,
             Lost::BadHead => self.policy.invalid_header,
             Lost::Status(status) => self.policy.has_status(status),
         };
-        let unseen = matches!(lost, Lost::Connect | Lost::ConnectTimeout);
+        let unseen = matches!(lost, Lost::Connect | Lost::ConnectTimeout)
+            || (lost == Lost::Declined && self.body_held);
         wanted
             && self.made < most
             && (unseen || self.repeatable)
@@ -162,6 +169,8 @@ mod tests {
         check(&policy, ("POST", false, 4), Lost::Connect, false, 3);
         check(&policy, ("POST", false, 4), Lost::ConnectTimeout, false, 3);
         check(&policy, ("POST", true, 4), Lost::Timeout, false, 0);
+        check(&policy, ("POST", true, 4), Lost::Declined, false, 3);
+        check(&policy, ("GET", false, 4), Lost::Declined, false, 0);
         check(&policy, ("GET", true, 4), Lost::BadHead, false, 0);
         check(&policy, ("GET", true, 4), Lost::Status(502), false, 0);
     }

@@ -18,6 +18,7 @@ mod cache;
 mod changes;
 mod corpus;
 mod drain;
+mod fastcgi;
 mod files;
 mod forwarding;
 mod http2;

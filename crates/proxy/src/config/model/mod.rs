@@ -6,6 +6,7 @@
 
 mod cache;
 mod files;
+mod gateway;
 mod limits;
 mod net;
 mod rules;
@@ -25,6 +26,7 @@ pub(crate) use cache::{CacheRules, Stale};
 pub(crate) use files::{
     FileRules, Files, Folder, Links, Listing, ListingFormat, Sibling, Siblings, Since,
 };
+pub(crate) use gateway::{Gateway, Param, ScriptName};
 pub(crate) use limits::{ConnectionLimits, RateLimit, RequestLimits};
 pub(crate) use net::{HostPattern, Network, PeerAddr, Trusted};
 pub(crate) use rules::{

@@ -11,7 +11,7 @@ use super::files::Files;
 use super::limits::{ConnectionLimits, RateLimit, RequestLimits};
 use super::net::{Network, Trusted};
 use super::shaping::Shaping;
-use super::{LogFormat, NextUpstream, Op, PassTls, RealIp, Timeouts};
+use super::{Gateway, LogFormat, NextUpstream, Op, PassTls, RealIp, ScriptName, Timeouts};
 use crate::pattern::Pattern;
 use crate::template::Template;
 
@@ -54,6 +54,8 @@ pub(crate) struct Rules {
     pub(crate) log_not_found: bool,
     pub(crate) redirects: RedirectStyle,
     pub(crate) kinds: Arc<Kinds>,
+    /// How `$fastcgi_script_name` and `$fastcgi_path_info` are made.
+    pub(crate) script_name: Option<Arc<ScriptName>>,
 }
 
 /// Who may ask.
@@ -242,6 +244,8 @@ pub(crate) struct ProxyPass {
     /// TLS, for URLs of `https://`.
     pub(crate) tls: Option<PassTls>,
     pub(crate) fields: RequestFields,
+    /// For protocols whose requests are variables.
+    pub(crate) gateway: Option<Box<Gateway>>,
     /// Lower-case names of fields that clients do not get.
     pub(crate) hidden: Vec<String>,
     /// Lower-case names that clients get although they are hidden by default.
@@ -264,6 +268,11 @@ pub(crate) struct ProxyPass {
 pub(crate) enum Protocol {
     /// HTTP/1.1 (RFC 9112).
     Http1,
+    /// FastCGI 1.0, as a responder.
+    FastCgi,
+    /// uWSGI's own.
+    Uwsgi,
+    Scgi,
 }
 
 /// Who is asked.
@@ -339,6 +348,7 @@ impl Rules {
                 server_name: false,
             },
             kinds: Arc::new(Kinds::built_in()),
+            script_name: None,
         }
     }
 

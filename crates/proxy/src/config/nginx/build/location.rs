@@ -174,6 +174,7 @@ impl Builder<'_> {
             log_not_found: level.log_not_found,
             redirects: level.redirects,
             kinds: self.shared_kinds(level),
+            script_name: level.pass(Family::FastCgi).gateway.script_name(),
             ..Rules::empty()
         };
         let mut content = None;
@@ -201,6 +202,15 @@ impl Builder<'_> {
                 "proxy_pass" => {
                     let pass = self.proxy_pass(directive, matcher, level.pass(Family::Proxy));
                     let pass = pass.map(|pass| self.own_words(pass, block));
+                    content = pass.map(|pass| Content::Proxy(Box::new(pass)));
+                }
+                "fastcgi_pass" | "uwsgi_pass" | "scgi_pass" => {
+                    let family = match directive.name.text.as_str() {
+                        "fastcgi_pass" => Family::FastCgi,
+                        "uwsgi_pass" => Family::Uwsgi,
+                        _ => Family::Scgi,
+                    };
+                    let pass = self.gateway_pass(directive, family, level.pass(family));
                     content = pass.map(|pass| Content::Proxy(Box::new(pass)));
                 }
                 _ => {}

@@ -7,6 +7,7 @@ mod cache;
 mod dial;
 mod family;
 mod files;
+mod gateway;
 mod geo;
 mod guard;
 mod heads;

@@ -10,6 +10,7 @@ use super::super::tree::Directive;
 use super::cache::CacheLevel;
 use super::dial::DialLevel;
 use super::family::Family;
+use super::gateway::GatewayLevel;
 use super::upstream::peer_address;
 use super::{Builder, arg, is_on};
 use crate::config::model::{
@@ -34,6 +35,7 @@ pub(super) struct ProxyLevel {
     shaping: Shaping,
     cache: CacheLevel,
     dial: DialLevel,
+    pub(super) gateway: GatewayLevel,
 }
 
 #[derive(Clone)]
@@ -68,7 +70,12 @@ impl ProxyLevel {
             shaping: Shaping::default(),
             cache: CacheLevel::default(),
             dial: DialLevel::new(),
+            gateway: GatewayLevel::default(),
         }
+    }
+
+    pub(super) fn dial(&self) -> &DialLevel {
+        &self.dial
     }
 }
 
@@ -163,6 +170,7 @@ impl Builder<'_> {
             }
         }
         self.apply_cache(&mut level.cache, family, block);
+        self.apply_gateway(&mut level.gateway, family, block);
         if let Some(fields) = fields {
             level.fields = fields;
         }
@@ -292,7 +300,7 @@ impl Builder<'_> {
         Some(pass)
     }
 
-    fn pass(
+    pub(super) fn pass(
         &mut self,
         level: &ProxyLevel,
         target: ProxyTarget,
@@ -314,6 +322,7 @@ impl Builder<'_> {
             port: 80,
             tls: None,
             fields: RequestFields::Set(fields),
+            gateway: None,
             hidden: level.hidden.clone(),
             shown: level.shown.clone(),
             redirects,
@@ -344,7 +353,12 @@ impl Builder<'_> {
     }
 
     /// The upstream of that name; an address is an upstream of its own.
-    fn group(&mut self, directive: &Directive, target: &str, port: u16) -> Option<usize> {
+    pub(super) fn group(
+        &mut self,
+        directive: &Directive,
+        target: &str,
+        port: u16,
+    ) -> Option<usize> {
         // The same address without a port is another one with TLS.
         let fits = |upstream: &Upstream| {
             upstream.name == target && (!upstream.implicit || upstream.port == port)

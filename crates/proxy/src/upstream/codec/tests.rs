@@ -1,0 +1,219 @@
+use trine_gateway::fastcgi::{
+    self, ProtocolStatus, write_end_request, write_end_stream, write_stream,
+};
+
+use super::*;
+
+fn records() -> Codec {
+    Codec::FastCgi(Box::new(Records::new(true)))
+}
+
+fn script() -> Codec {
+    Codec::Script(Box::new(ScriptHead::new(Style::HttpOrCgi, true)))
+}
+
+#[test]
+fn pieces_of_a_body() {
+    let check = |codec: &Codec, length, last, want: (&[u8], &[u8])| {
+        let mut out = Vec::new();
+        let tail = codec.surround(&mut out, length, last);
+        assert_eq!((&out[..], tail), want, "{codec:?} {length} {last}");
+    };
+    let plain = Codec::Http1 { chunked: false };
+    let chunked = Codec::Http1 { chunked: true };
+    check(&plain, 20, true, (b"", b""));
+    check(&chunked, 20, false, (b"14\r\n", b"\r\n"));
+    check(&chunked, 0, true, (b"", b"0\r\n\r\n"));
+    check(&plain, 0, true, (b"", b""));
+    check(&script(), 20, true, (b"", b""));
+    let end = STDIN_END;
+    check(&records(), 258, false, (b"\x01\x05\0\x01\x01\x02\0\0", b""));
+    check(&records(), 2, true, (b"\x01\x05\0\x01\0\x02\0\0", end));
+    check(&records(), 0, true, (b"", end));
+}
+
+/// Gives a codec these bytes in pieces of `size`, as a connection would, and tells what became of them.
+fn read(codec: &mut Codec, bytes: &[u8], size: usize) -> String {
+    let (mut answer, mut head) = (Input::new(64), ResponseHead::default());
+    let mut at = None;
+    let mut body = Vec::new();
+    for piece in bytes.chunks(size) {
+        let room = answer.unread().len() + piece.len();
+        assert!(answer.make_room(1 << 20) && room < 1 << 20);
+        while answer.space().len() < piece.len() {
+            answer.append(&vec![0; piece.len()]);
+            answer.drop_last(piece.len());
+        }
+        answer.space()[..piece.len()].copy_from_slice(piece);
+        answer.filled(piece.len());
+        if let Err(fault) = codec.received(&mut answer, piece.len()) {
+            return format!("{}: {fault}", body.escape_ascii());
+        }
+        if at.is_none() {
+            match codec.head(&mut answer, &mut head) {
+                Ok(None) => continue,
+                Ok(Some(start)) => at = Some(start),
+                Err(fault) => return fault.to_string(),
+            }
+            let shown = head.on(&answer.all()[at.unwrap_or(0)..]);
+            body.extend_from_slice(
+                format!("{} {}", shown.status(), shown.reason().escape_ascii()).as_bytes(),
+            );
+            for (name, value) in shown.headers() {
+                body.extend_from_slice(b"|");
+                body.extend_from_slice(name);
+                body.extend_from_slice(b"=");
+                body.extend_from_slice(value);
+            }
+            body.extend_from_slice(b"|");
+        }
+        body.extend_from_slice(answer.unread());
+        answer.clear();
+    }
+    let end = match (at, codec.is_over()) {
+        (None, _) => "no head",
+        (_, None) => "",
+        (_, Some(true)) => " (over)",
+        (_, Some(false)) => " (goes on)",
+    };
+    format!("{}{end}", String::from_utf8_lossy(&body))
+}
+
+/// However the bytes come, they come to the same.
+#[track_caller]
+fn check(make: fn() -> Codec, bytes: &[u8], want: &str) {
+    for size in (1..40).chain([bytes.len().max(1)]) {
+        let mut codec = make();
+        let got = read(&mut codec, bytes, size);
+        assert_eq!(got, want, "in pieces of {size}");
+    }
+}
+
+fn stdout(parts: &[&[u8]]) -> Vec<u8> {
+    let mut out = Vec::new();
+    for part in parts {
+        write_stream(&mut out, Kind::STDOUT, REQUEST_ID, part);
+    }
+    out
+}
+
+fn ended(mut out: Vec<u8>, status: ProtocolStatus) -> Vec<u8> {
+    write_end_request(&mut out, REQUEST_ID, 0, status);
+    out
+}
+
+#[test]
+fn answers_in_records() {
+    let plain = stdout(&[b"Content-Type: text/plain\r\n\r\nhello ", b"world"]);
+    check(
+        records,
+        &plain,
+        "200 OK|Content-Type=text/plain|hello world (goes on)",
+    );
+    let mut whole = plain.clone();
+    write_end_stream(&mut whole, Kind::STDOUT, REQUEST_ID);
+    let whole = ended(whole, ProtocolStatus::Complete);
+    check(
+        records,
+        &whole,
+        "200 OK|Content-Type=text/plain|hello world (over)",
+    );
+    // The head over several records, and a padded one.
+    let mut cut = stdout(&[b"Status: 404 Not", b" Here\nX-A:", b" 1\n\n"]);
+    cut.extend_from_slice(b"\x01\x06\0\x01\0\x03\x05\0abc.....");
+    let cut = ended(cut, ProtocolStatus::Complete);
+    check(records, &cut, "404 Not Here|X-A=1|abc (over)");
+    let moved = ended(
+        stdout(&[b"Location: /there\r\n\r\n"]),
+        ProtocolStatus::Complete,
+    );
+    check(records, &moved, "302 Found|Location=/there| (over)");
+    let framed = stdout(&[
+        b"Transfer-Encoding: chunked\r\nConnection: close\r\nKeep-Alive: 5\r\nUpgrade: x\r\nX: y\r\n\r\n",
+    ]);
+    check(records, &framed, "200 OK|X=y| (goes on)");
+}
+
+#[test]
+fn answers_that_are_none() {
+    let busy = ended(Vec::new(), ProtocolStatus::Overloaded);
+    check(records, &busy, "it said that it has too much to do");
+    let nothing = ended(stdout(&[b"Content-"]), ProtocolStatus::Complete);
+    check(
+        records,
+        &nothing,
+        "it closed the connection within the head of its answer",
+    );
+    let wrong = "its answer is not one of its protocol";
+    check(records, &stdout(&[b"no colon\r\n\r\n"]), wrong);
+    check(records, &stdout(&[b"\r\n\r\n"]), wrong);
+    check(records, &stdout(&[b"Status: 100 Continue\r\n\r\n"]), wrong);
+    check(
+        records,
+        b"HTTP/1.1 200 OK\r\n\r\n",
+        ": its answer is not one of its protocol",
+    );
+}
+
+#[test]
+fn standard_error_is_set_aside() {
+    let mut bytes = Vec::new();
+    write_stream(&mut bytes, Kind::STDERR, REQUEST_ID, b"a warning\n");
+    bytes.extend(stdout(&[b"X: y\r\n\r\nbo"]));
+    write_stream(&mut bytes, Kind::STDERR, REQUEST_ID, b"and another");
+    bytes.extend(stdout(&[b"dy"]));
+    let bytes = ended(bytes, ProtocolStatus::Complete);
+    for size in [1, 3, 1000] {
+        let mut codec = records();
+        assert_eq!(read(&mut codec, &bytes, size), "200 OK|X=y|body (over)");
+        assert!(codec.has_said(&[b"warning\nand".to_vec()]));
+        assert!(!codec.has_said(&[b"error".to_vec()]));
+        let said = codec.stderr().unwrap();
+        assert_eq!(
+            (&said.text[..], said.more),
+            (&b"a warning\nand another"[..], 0)
+        );
+        assert_eq!(codec.stderr(), None);
+    }
+    let mut much = Vec::new();
+    write_stream(&mut much, Kind::STDERR, REQUEST_ID, &[b'e'; 20_000]);
+    let mut codec = records();
+    read(&mut codec, &much, 4096);
+    let said = codec.stderr().unwrap();
+    assert_eq!(
+        (said.text.len(), said.more),
+        (16 * 1024, 20_000 - 16 * 1024)
+    );
+}
+
+#[test]
+fn what_comes_behind_the_end_spoils_the_connection() {
+    let mut bytes = ended(stdout(&[b"X: y\r\n\r\n"]), ProtocolStatus::Complete);
+    let mut codec = records();
+    read(&mut codec, &bytes, 1000);
+    assert!(codec.is_settled());
+    fastcgi::write_abort(&mut bytes, REQUEST_ID);
+    let mut codec = records();
+    read(&mut codec, &bytes, 1000);
+    assert!(!codec.is_settled());
+}
+
+#[test]
+fn answers_of_scripts() {
+    check(
+        script,
+        b"Status: 201 Made\r\nX: y\r\n\r\nbody",
+        "201 Made|X=y|body",
+    );
+    check(
+        script,
+        b"HTTP/1.1 500 Oh\r\nConnection: close\r\nX: y\r\n\r\nb",
+        "500 Oh|X=y|b",
+    );
+    check(
+        script,
+        b"HTTP/1.1 101 Go\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
+        "101 Go|Upgrade=websocket|Connection=Upgrade|",
+    );
+    check(script, b"HTTP/1.1 200 OK\r\n", "no head");
+}

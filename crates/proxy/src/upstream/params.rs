@@ -1,0 +1,128 @@
+//! The variables that a request to a FastCGI, uwsgi or SCGI application consists of (RFC 3875 section 4.1): those of
+//! the configuration, then the client's fields as `HTTP_…`.
+//!
+//! Not here: the bytes that they travel in (`trine_gateway`), or the request's body.
+
+use std::ops::Range;
+
+use trine_http1::Request;
+
+use crate::cache::{Fetch, is_condition};
+use crate::config::Gateway;
+use crate::template::Scene;
+
+/// What the variables are made from.
+pub(super) struct Order<'a> {
+    pub(super) gateway: &'a Gateway,
+    /// The client's fields may have underscores in their names.
+    pub(super) underscores: bool,
+    /// The client's fields go on.
+    pub(super) passes_fields: bool,
+    /// A body of known length goes on.
+    pub(super) has_length: bool,
+    /// The answer is for the cache: its conditions stand in the place of the client's.
+    pub(super) fetch: Option<&'a Fetch>,
+}
+
+/// All variables of one request, in order.
+#[derive(Debug, Default)]
+pub(super) struct Variables {
+    bytes: Vec<u8>,
+    pairs: Vec<(Range<usize>, Range<usize>)>,
+}
+
+impl Variables {
+    pub(super) fn of(order: &Order<'_>, request: &Request<'_>, scene: &Scene<'_>) -> Self {
+        let mut all = Self {
+            bytes: Vec::with_capacity(1024),
+            pairs: Vec::with_capacity(32),
+        };
+        for param in &order.gateway.params {
+            let name = all.text(param.name.as_bytes());
+            let start = all.bytes.len();
+            param.value.write(&mut all.bytes, scene);
+            let value = start..all.bytes.len();
+            if value.is_empty() && param.if_not_empty {
+                all.bytes.truncate(name.start);
+            } else {
+                all.pairs.push((name, value));
+            }
+        }
+        if order.passes_fields {
+            all.fields(order, request);
+        }
+        if let Some(fetch) = order.fetch {
+            let mut lines = Vec::new();
+            fetch.conditions(&mut lines);
+            for line in lines.split(|&byte| byte == b'\n') {
+                if let Some(colon) = memchr::memchr(b':', line) {
+                    let name = all.field_name(&line[..colon]);
+                    let value = all.text(line[colon + 1..].trim_ascii());
+                    all.pairs.push((name, value));
+                }
+            }
+        }
+        all
+    }
+
+    fn text(&mut self, text: &[u8]) -> Range<usize> {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(text);
+        start..self.bytes.len()
+    }
+
+    /// `HTTP_` and the name as variables have it.
+    fn field_name(&mut self, name: &[u8]) -> Range<usize> {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(b"HTTP_");
+        let upper = name.iter().map(|&byte| match byte {
+            b'-' => b'_',
+            byte => byte.to_ascii_uppercase(),
+        });
+        self.bytes.extend(upper);
+        start..self.bytes.len()
+    }
+
+    /// The client's fields; those of one name become one, as nginx joins them.
+    fn fields(&mut self, order: &Order<'_>, request: &Request<'_>) {
+        let params = &order.gateway.params;
+        for (index, (name, value)) in request.headers().enumerate() {
+            let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
+            let same = |(other, _): &(&[u8], &[u8])| other.eq_ignore_ascii_case(name);
+            let skipped = (name.contains(&b'_') && !order.underscores)
+                // It would be HTTP_PROXY, which many HTTP clients obey.
+                || is("proxy")
+                // The body goes on without its chunks.
+                || is("transfer-encoding")
+                || (is("content-length") && !order.has_length)
+                || (order.fetch.is_some() && is_condition(name))
+                || request.headers().take(index).any(|before| same(&before));
+            if skipped {
+                continue;
+            }
+            let key = self.field_name(name);
+            let bytes = &self.bytes;
+            if params
+                .iter()
+                .any(|param| param.name.as_bytes() == &bytes[key.clone()])
+            {
+                self.bytes.truncate(key.start);
+                continue;
+            }
+            let separator: &[u8] = if is("cookie") { b"; " } else { b", " };
+            let start = self.bytes.len();
+            self.bytes.extend_from_slice(value);
+            for (_, more) in request.headers().skip(index + 1).filter(same) {
+                self.bytes.extend_from_slice(separator);
+                self.bytes.extend_from_slice(more);
+            }
+            self.pairs.push((key, start..self.bytes.len()));
+        }
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.pairs
+            .iter()
+            .map(|(name, value)| (&self.bytes[name.clone()], &self.bytes[value.clone()]))
+    }
+}
