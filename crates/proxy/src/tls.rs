@@ -2,11 +2,13 @@
 //! cores, one session on a socket.
 //!
 //! `Tls` has the same operations as a bare socket (see `stream`): bytes that were taken are not lost when the socket is
-//! full, they are owed and sent first the next time. `server` makes what a listening socket needs, `clients` judges
+//! full, they are owed and sent first the next time. `server` makes what a listening socket needs,
+//! `certificates` reads and chooses what is shown, `clients` judges
 //! clients' certificates and `x509` tells what is in them, `tickets` has the keys of resumed sessions, `suites` reads
 //! OpenSSL's strings, `watch` notices new files; `dial` and `dialled` are the
 //! client's side, towards upstream servers. Not here: which servers have certificates (`config`).
 
+mod certificates;
 mod clients;
 mod dial;
 mod dialled;

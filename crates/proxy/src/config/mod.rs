@@ -17,9 +17,10 @@ pub(crate) use model::{
     TryFiles, TryLast, Who,
 };
 pub(crate) use model::{
-    AccessLog, AccessPlace, ClientCertificates, Config, Demand, DialRules, HostPattern, Http2Rules,
-    Identity, KeepAlive, Listen, Location, Locations, Log, LogEscape, LogFormat, LogPlace, Matcher,
-    Method, NextUpstream, PeerAddr, Timeouts, TlsRules, Trusted, Upstream, UpstreamServer,
+    AccessLog, AccessPlace, CertificateFiles, ClientCertificates, Config, Demand, DialRules,
+    HostPattern, Http2Rules, Identity, KeepAlive, Listen, Location, Locations, Log, LogEscape,
+    LogFormat, LogPlace, Matcher, Method, NextUpstream, PeerAddr, Timeouts, TlsRules, Trusted,
+    Upstream, UpstreamServer,
 };
 pub(crate) use model::{CookieFlags, CookieName, CookieRule, CookieRules, SameSite};
 pub(crate) use model::{FileRules, Links, Listing, ListingFormat, Network, Sibling, Since};

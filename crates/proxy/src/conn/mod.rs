@@ -238,8 +238,9 @@ impl Conn {
     /// Waits for a request to begin, without a buffer. Returns false if none will come.
     async fn idle(&self, served: bool) -> bool {
         let timeouts = self.timeouts();
+        let begun = Instant::now();
         let end = if served {
-            Instant::now() + timeouts.keepalive
+            begun + timeouts.keepalive
         } else {
             // Until its first request, whatever a client sends (as in a handshake) has to lead to one in time.
             self.opened + timeouts.header
@@ -270,7 +271,11 @@ impl Conn {
                 poll_fn(|cx| self.stream.poll_readable(cx)).await.is_ok()
             }
             Some(Call::Leave) if !served => self.first_bytes_within(FRESH_GRACE).await,
-            Some(Call::Leave | Call::Late) => false,
+            Some(Call::Leave) => {
+                let left = timeouts.keepalive_min.saturating_sub(begun.elapsed());
+                !left.is_zero() && self.first_bytes_within(left).await
+            }
+            Some(Call::Late) => false,
         }
     }
 

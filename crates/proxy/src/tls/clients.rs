@@ -17,7 +17,7 @@ use rustls::{
 };
 
 use super::TlsError;
-use super::server::certificates;
+use super::certificates::certificates;
 use crate::config::ClientCertificates;
 
 /// What is thought of a client.

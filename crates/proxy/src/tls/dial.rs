@@ -17,7 +17,8 @@ use rustls::{
     SupportedProtocolVersion,
 };
 
-use super::server::{TlsError, certificates};
+use super::certificates::certificates;
+use super::server::TlsError;
 use crate::config::DialRules;
 
 /// Where distributions keep the authorities that everybody trusts.

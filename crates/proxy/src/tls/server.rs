@@ -1,22 +1,19 @@
 //! What a listening socket needs to speak TLS: the certificates of its servers, protocols, client certificates.
 //!
-//! Everything is read before a configuration takes effect, so that a bad key keeps the old one. Not here: sessions.
+//! Everything is read before a configuration takes effect, so that a bad key keeps the old one. Not here: which
+//! certificate is shown (`certificates`), sessions.
 
 use std::collections::HashMap;
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use rustls::crypto::{CryptoProvider, ring};
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::{
-    ClientHello, NoServerSessionStorage, ResolvesServerCert, ServerSessionMemoryCache,
-};
-use rustls::sign::CertifiedKey;
+use rustls::server::{NoServerSessionStorage, ServerSessionMemoryCache};
 use rustls::version::{TLS12, TLS13};
-use rustls::{ServerConfig, SignatureAlgorithm, SupportedCipherSuite, SupportedProtocolVersion};
+use rustls::{ServerConfig, SupportedCipherSuite, SupportedProtocolVersion};
 
+use super::certificates::Certificates;
 use super::clients::Judge;
 use super::tickets::Keyring;
 use crate::config::{Config, Listen, TlsRules};
@@ -187,9 +184,8 @@ fn chosen(rules: &TlsRules, http2: bool, keyring: &Keyring) -> Result<Chosen, Tl
         None => builder.with_no_client_auth(),
         Some(judge) => builder.with_client_cert_verifier(judge.in_handshake(&provider)),
     };
-    let mut config = builder.with_cert_resolver(Arc::new(Certificates {
-        keys: keys(rules, &provider)?,
-    }));
+    let certificates = Certificates::load(rules, &provider)?;
+    let mut config = builder.with_cert_resolver(Arc::new(certificates));
     config.alpn_protocols = vec![b"http/1.1".to_vec(), b"http/1.0".to_vec()];
     if http2 {
         config.alpn_protocols.insert(0, b"h2".to_vec());
@@ -249,58 +245,4 @@ fn versions(rules: &TlsRules) -> Vec<&'static SupportedProtocolVersion> {
         versions.push(&TLS12);
     }
     versions
-}
-
-fn keys(
-    rules: &TlsRules,
-    provider: &Arc<CryptoProvider>,
-) -> Result<Vec<Arc<CertifiedKey>>, TlsError> {
-    let mut keys = Vec::new();
-    for (certificate, key) in &rules.certificates {
-        let chain = certificates(certificate)?;
-        let private = PrivateKeyDer::from_pem_file(key).map_err(|error| TlsError::File {
-            path: key.clone(),
-            why: error.to_string(),
-        })?;
-        let key = CertifiedKey::from_der(chain, private, provider).map_err(|source| {
-            TlsError::Certificate {
-                path: certificate.clone(),
-                source,
-            }
-        })?;
-        keys.push(Arc::new(key));
-    }
-    Ok(keys)
-}
-
-pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let file = |why: String| TlsError::File {
-        path: path.to_owned(),
-        why,
-    };
-    let chain: Vec<_> = CertificateDer::pem_file_iter(path)
-        .and_then(Iterator::collect)
-        .map_err(|error| file(error.to_string()))?;
-    if chain.is_empty() {
-        return Err(file("there is no certificate in it".to_owned()));
-    }
-    Ok(chain)
-}
-
-/// The certificates of one server: RSA and ECDSA beside one another.
-#[derive(Debug)]
-struct Certificates {
-    keys: Vec<Arc<CertifiedKey>>,
-}
-
-impl ResolvesServerCert for Certificates {
-    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let schemes = hello.signature_schemes();
-        let fits = |key: &&Arc<CertifiedKey>| key.key.choose_scheme(schemes).is_some();
-        let is_ecdsa = |key: &&Arc<CertifiedKey>| key.key.algorithm() != SignatureAlgorithm::RSA;
-        // What both can do, and the cheaper one first, as OpenSSL does.
-        let mut fitting = self.keys.iter().filter(fits);
-        let best = fitting.clone().find(is_ecdsa).or(fitting.next());
-        best.or(self.keys.first()).map(Arc::clone)
-    }
 }

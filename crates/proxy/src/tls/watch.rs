@@ -37,7 +37,8 @@ impl Watch {
             paths.extend(
                 tls.certificates
                     .iter()
-                    .flat_map(|(first, second)| [first, second]),
+                    .filter(|files| !files.by_name())
+                    .flat_map(|files| [&files.certificate, &files.key]),
             );
             paths.extend(&tls.ticket_keys);
             if let Some(clients) = &tls.clients {

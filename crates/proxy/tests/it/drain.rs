@@ -38,6 +38,27 @@ fn a_request_under_way_is_finished() {
     }
 }
 
+/// A client that is about to send its next request does not lose it.
+#[test]
+fn idle_connections_may_be_kept_for_a_while() {
+    let (mut proxy, app) = pair_with("keepalive_min_timeout: 60s", "");
+    let mut idle = proxy.client();
+    idle.get("/first");
+    app.accept().answer("first");
+    idle.reply();
+
+    proxy.signal(Signal::SIGTERM);
+    proxy.wait_notified("STOPPING=1");
+    idle.get("/second");
+    app.accept().answer("second");
+    let reply = idle.reply();
+    assert_eq!(
+        (reply.text(), reply.field("Connection")),
+        ("second", Some("close"))
+    );
+    assert_eq!(proxy.wait_exit().code(), Some(0));
+}
+
 #[test]
 fn the_deadline_cuts() {
     let (mut proxy, app) = pair_with("timeouts: { shutdown: 200ms }", "");

@@ -178,6 +178,52 @@ fn names_sessions_and_large_answers() {
     );
 }
 
+/// A site that is added needs no reload: its files are found by the name that the client asks for.
+#[test]
+fn certificates_by_the_name_asked_for() {
+    let authority = Authority::new();
+    let proxy = configured(&authority, "");
+    let text_of = |path: &str| {
+        format!(
+            "events {{}} http {{ server {{ listen 127.0.0.1:{port} ssl;
+              ssl_certificate ${{ssl_server_name}}.pem; ssl_certificate_key {path};
+              location / {{ return 200 $ssl_server_name; }} }} }}",
+            port = Port::free(),
+        )
+    };
+    fs::write(proxy.path("nginx.conf"), text_of("$host.key")).unwrap();
+    let checked = std::process::Command::new(env!("CARGO_BIN_EXE_trine-proxy"))
+        .args(["-t", "-c"])
+        .arg(proxy.path("nginx.conf"))
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&checked.stderr).into_owned();
+    assert!(
+        !checked.status.success() && said.contains("only $ssl_server_name is known"),
+        "{said}"
+    );
+
+    fs::write(proxy.path("nginx.conf"), text_of("$ssl_server_name.key")).unwrap();
+    let daemon = start(proxy);
+    let client = authority.client(None);
+    for name in ["a.test", "b.test"] {
+        assert!(text(ask(&daemon, &client, name, "/")).ends_with(name));
+    }
+    assert!(ask(&daemon, &client, "c.test", "/").is_err());
+    let (certificate, key) = authority.sign("c.test");
+    fs::write(daemon.path("c.test.key"), key).unwrap();
+    fs::write(daemon.path("c.test.pem"), certificate).unwrap();
+    let start = std::time::Instant::now();
+    let answer = loop {
+        match ask(&daemon, &client, "c.test", "/") {
+            Err(error) => assert!(start.elapsed() < PATIENCE, "{error}"),
+            done => break text(done),
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    };
+    assert!(answer.ends_with("c.test"), "{answer}");
+}
+
 #[test]
 fn clients_show_certificates() {
     let authority = Authority::new();

@@ -14,7 +14,7 @@ mod script;
 mod shaping;
 mod upstream;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -160,6 +160,8 @@ pub(crate) struct Timeouts {
     pub(crate) send: Duration,
     /// Between two requests.
     pub(crate) keepalive: Duration,
+    /// A connection that has waited for less is not closed by a drain, or for want of descriptors.
+    pub(crate) keepalive_min: Duration,
     /// For one request and its answer, all in all.
     pub(crate) total: Option<Duration>,
     /// A connection older than this ends with its next request.
@@ -253,11 +255,36 @@ pub(crate) struct Server {
     pub(crate) http2: Http2Rules,
 }
 
+/// Where a certificate's chain and its key are, PEM.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct CertificateFiles {
+    pub(crate) certificate: PathBuf,
+    pub(crate) key: PathBuf,
+}
+
+impl CertificateFiles {
+    /// The one variable that the paths may have in them: the name that a client asks for.
+    pub(crate) const VARIABLE: &str = "$ssl_server_name";
+
+    /// Whether the files are known only when a client has said whom it wants.
+    pub(crate) fn by_name(&self) -> bool {
+        [&self.certificate, &self.key]
+            .iter()
+            .any(|path| path.to_string_lossy().contains(Self::VARIABLE))
+    }
+
+    /// The files for a name.
+    pub(crate) fn of(&self, name: &str) -> (PathBuf, PathBuf) {
+        let fill = |path: &Path| path.to_string_lossy().replace(Self::VARIABLE, name).into();
+        (fill(&self.certificate), fill(&self.key))
+    }
+}
+
 /// What a server needs to speak TLS.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct TlsRules {
     /// Files of chains and keys, PEM. Several: RSA beside ECDSA.
-    pub(crate) certificates: Vec<(PathBuf, PathBuf)>,
+    pub(crate) certificates: Vec<CertificateFiles>,
     pub(crate) tls12: bool,
     pub(crate) tls13: bool,
     /// Sessions may be resumed by tickets.

@@ -315,6 +315,7 @@ impl Checker<'_> {
             total: self.limit(raw.total, &at.key("total")),
             lifetime: Timeouts::LIFETIME,
             requests: Timeouts::REQUESTS,
+            keepalive_min: Duration::ZERO,
             lingers: true,
             linger: Timeouts::LINGER,
             linger_silence: Timeouts::LINGER_SILENCE,

@@ -120,6 +120,7 @@ impl Level {
                 shutdown: minute,
                 lifetime: Timeouts::LIFETIME,
                 requests: Timeouts::REQUESTS,
+                keepalive_min: Duration::ZERO,
                 lingers: true,
                 linger: Timeouts::LINGER,
                 linger_silence: Timeouts::LINGER_SILENCE,

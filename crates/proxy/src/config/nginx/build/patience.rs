@@ -14,6 +14,7 @@ impl Builder<'_> {
             let first = arg(directive, 0);
             match directive.name.text.as_str() {
                 "keepalive_timeout" => self.set_time(directive, &mut level.keepalive),
+                "keepalive_min_timeout" => self.set_time(directive, &mut level.keepalive_min),
                 "client_header_timeout" => self.set_time(directive, &mut level.header),
                 "client_body_timeout" => self.set_time(directive, &mut level.body),
                 "send_timeout" => self.set_time(directive, &mut level.send),

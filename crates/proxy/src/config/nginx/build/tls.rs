@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::super::tree::Directive;
 use super::super::units;
 use super::{Builder, arg, is_on};
-use crate::config::model::{ClientCertificates, Demand, TlsRules};
+use crate::config::model::{CertificateFiles, ClientCertificates, Demand, TlsRules};
 use crate::tls::suites;
 
 /// nginx keeps about so many bytes for each session.
@@ -60,17 +60,31 @@ impl TlsLevel {
         if self.certificates.is_empty() && !self.rules.rejects {
             return None;
         }
-        let certificates = self.certificates.iter().cloned();
+        let files = |(certificate, key): (&PathBuf, &PathBuf)| CertificateFiles {
+            certificate: certificate.clone(),
+            key: key.clone(),
+        };
         let clients = self.demand.map(|demand| ClientCertificates {
             demand,
             ..self.clients.clone()
         });
         Some(TlsRules {
-            certificates: certificates.zip(self.keys.iter().cloned()).collect(),
+            certificates: self
+                .certificates
+                .iter()
+                .zip(&self.keys)
+                .map(files)
+                .collect(),
             clients,
             ..self.rules.clone()
         })
     }
+}
+
+/// Whether there is one beside the name that the client asks for.
+fn has_other_variables(path: &std::path::Path) -> bool {
+    let text = path.to_string_lossy();
+    text.replace(CertificateFiles::VARIABLE, "").contains('$')
 }
 
 impl Builder<'_> {
@@ -79,13 +93,23 @@ impl Builder<'_> {
         for directive in block {
             let first = arg(directive, 0);
             let path = || self.prefix.join(first);
+            let shown = || {
+                let braced = CertificateFiles::VARIABLE.replace('$', "${") + "}";
+                self.prefix
+                    .join(first.replace(&braced, CertificateFiles::VARIABLE))
+            };
             match directive.name.text.as_str() {
-                "ssl_certificate" | "ssl_certificate_key" if first.contains(['$', ':']) => {
+                "ssl_certificate" | "ssl_certificate_key" if first.contains(':') => {
                     let help = "name a PEM file";
-                    self.wrong(directive, "certificates by variables or engines", help);
+                    self.wrong(directive, "certificates by engines or as data", help);
                 }
-                "ssl_certificate" => certificates.push(path()),
-                "ssl_certificate_key" => keys.push(path()),
+                "ssl_certificate" | "ssl_certificate_key" if has_other_variables(&shown()) => {
+                    let message = format!("\"{first}\" has a variable that is not known yet");
+                    let help = "in a handshake only $ssl_server_name is known";
+                    self.wrong(directive, message, help);
+                }
+                "ssl_certificate" => certificates.push(shown()),
+                "ssl_certificate_key" => keys.push(shown()),
                 "ssl_protocols" => self.protocols(level, directive),
                 "ssl_ciphers" => self.ciphers(level, directive),
                 "ssl_prefer_server_ciphers" => level.rules.own_order = is_on(directive),

@@ -3,15 +3,13 @@
 //! Not here: what they do (see `config::nginx::build`).
 
 use super::context::UPSTREAM;
-use super::{
-    Args, FLAG, HS, HSL, Known, MEMORY, MORE, ONE, ONE_OR_TWO, TUNING, accepted, refused, works,
-};
+use super::{Args, FLAG, HS, HSL, Known, MEMORY, MORE, ONE, ONE_OR_TWO, accepted, refused, works};
 
 pub(super) const ROWS: &[Known] = &[
     works("keepalive_timeout", HSL | UPSTREAM, ONE_OR_TWO),
     works("keepalive_requests", HSL | UPSTREAM, ONE),
     works("keepalive_time", HSL | UPSTREAM, ONE),
-    accepted("keepalive_min_timeout", HSL, ONE, TUNING),
+    works("keepalive_min_timeout", HSL, ONE),
     accepted(
         "keepalive_disable",
         HSL,

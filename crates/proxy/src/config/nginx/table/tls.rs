@@ -20,12 +20,17 @@ pub(super) const ROWS: &[Known] = &[
     works("ssl_reject_handshake", HS, FLAG),
     works("ssl_crl", HS, ONE),
     accepted("ssl_verify_depth", HS, ONE, "chains are as long as needed"),
-    accepted("ssl_password_file", HS, ONE, "keys have to be without one"),
+    refused(
+        "ssl_password_file",
+        HS,
+        ONE,
+        "store the key without a password",
+    ),
     accepted(
         "ssl_certificate_cache",
         HS,
         MORE,
-        "certificates are read once",
+        "those by name are kept for ten seconds, the others until their files change",
     ),
     refused(
         "ssl_early_data",
