@@ -5,18 +5,18 @@
 use std::ops::Range;
 use std::time::Instant;
 
-use trine_http1::{BodyLength, Version, write_header, write_status_line};
+use trine_http1::{BodyLength, Version};
 
 use super::accel;
 use super::codec::{Codec, Stderr};
 use super::connect::{self, Found, Search};
+use super::dress::Dress;
 use super::exchange::{Clock, Exchange, Upload, clear_answer};
 use super::fault::{Blame, Fault};
-use super::head::{self};
+use super::interim;
 use super::pool::{Link, add};
-use super::relay::{Dress, Relay};
+use super::relay::Relay;
 use super::retry::{Lost, Retries};
-use super::tunnel;
 use super::{Group, Trip};
 use crate::cache::fill::{Verdict, seconds};
 use crate::cache::{self, Fetch};
@@ -27,7 +27,6 @@ use crate::conn::reply::{self, Closing};
 use crate::conn::told::{Told, tell};
 use crate::conn::{Conn, Ending};
 use crate::engine::Generation;
-use crate::headers::response_field_passes;
 use crate::template::Scene;
 use crate::workbench::Workbench;
 
@@ -282,7 +281,7 @@ impl Job<'_> {
         while exchange.head().is_interim() {
             record.first_byte = Some(Instant::now());
             if exchange.head().status() == 103 && version == Version::Http11 {
-                write_interim(exchange);
+                interim::write(exchange);
                 conn.send(&exchange.bench.out).await?;
             }
             exchange.answer().await.map_err(|fault| match fault {
@@ -436,47 +435,6 @@ impl Job<'_> {
         }
         verdict
     }
-
-    /// The upstream has switched protocols: from here on only bytes are copied.
-    async fn switch(
-        &self,
-        exchange: &mut Exchange<'_>,
-        link: &Link,
-        record: &mut Record,
-    ) -> Result<Ending, Fault> {
-        let conn = self.conn;
-        let asked =
-            head::wanted_upgrade(&exchange.bench.head.on(exchange.bench.input.all())).is_some();
-        if !asked || exchange.head().upgrade().is_none() || !exchange.upload.is_complete() {
-            return Err(Fault::UnaskedUpgrade);
-        }
-        let Exchange {
-            bench,
-            body,
-            head_at,
-            ..
-        } = exchange;
-        write_switch(bench, *head_at, conn);
-        record.status = 101;
-        conn.send(&bench.out).await?;
-        let early_up = body.early_bytes(&bench.input, &bench.bulk).to_vec();
-        let early_down = bench.answer.unread().to_vec();
-        bench.slim();
-        let tunnels = &conn.engine.figures.tunnels;
-        add(tunnels, 1);
-        let (bytes, end) = tunnel::run(
-            conn,
-            link.stream(),
-            &early_up,
-            &early_down,
-            self.pass.read_timeout,
-        )
-        .await;
-        tunnels.set(tunnels.get().saturating_sub(1));
-        record.body_bytes = bytes;
-        tracing::debug!(upstream = %link.peer().name, bytes, "the tunnel ended: {end}");
-        Ok(Ending::Close)
-    }
 }
 
 /// How a server has failed, if another one may do better.
@@ -491,49 +449,4 @@ fn lost(fault: &Fault) -> Option<Lost> {
         Fault::Unwanted(status) => Lost::Status(*status),
         _ => return None,
     })
-}
-
-/// The head of an interim answer, for the client.
-fn write_interim(exchange: &mut Exchange<'_>) {
-    let Workbench {
-        out,
-        answer,
-        answer_head,
-        ..
-    } = &mut *exchange.bench;
-    let answer = answer_head.on(&answer.all()[exchange.head_at..]);
-    out.clear();
-    write_status_line(out, Version::Http11, answer.status(), answer.reason());
-    for (name, value) in answer
-        .headers()
-        .filter(|(name, _)| response_field_passes(name))
-    {
-        write_header(out, name, value);
-    }
-    out.extend_from_slice(b"\r\n");
-}
-
-/// The head of a 101, for the client.
-fn write_switch(bench: &mut Workbench, head_at: usize, conn: &Conn) {
-    let Workbench {
-        out,
-        answer,
-        answer_head,
-        ..
-    } = bench;
-    let answer = answer_head.on(&answer.all()[head_at..]);
-    out.clear();
-    write_status_line(out, Version::Http11, 101, answer.reason());
-    for (name, value) in answer
-        .headers()
-        .filter(|(name, _)| response_field_passes(name))
-    {
-        write_header(out, name, value);
-    }
-    out.extend_from_slice(b"Connection: upgrade\r\n");
-    write_header(out, b"Upgrade", answer.upgrade().unwrap_or_default());
-    if answer.get("date").is_none() {
-        conn.engine.time.write_date(out);
-    }
-    out.extend_from_slice(b"\r\n");
 }

@@ -1,19 +1,22 @@
 //! Upstreams: whom a request is forwarded to, and forwarding it until one of them has answered.
 //!
 //! `balance` chooses a server, `fleet` knows how all of them stand, `pool` keeps connections, `connect` makes them,
-//! `request`, `head` and `params` write what is sent, `codec` knows the protocols, `exchange` sends and reads the answer's head, `relay` passes
-//! the answer on, `tunnel` copies what follows an upgrade, `retry` decides what may be sent again, `forward` puts them
+//! `request`, `head` and `params` write what is sent, `codec` knows the protocols, `exchange` sends and reads the
+//! answer's head, `dress` makes it the client's, `relay` passes the answer on, `interim` what comes before it, `tunnel`
+//! copies what follows an upgrade, `retry` decides what may be sent again, `forward` puts them
 //! in order. Not here: choosing the upstream (see `route`).
 
 pub(crate) mod accel;
 mod balance;
 mod codec;
 pub(crate) mod connect;
+mod dress;
 pub(crate) mod exchange;
 pub(crate) mod fault;
 pub(crate) mod fleet;
 pub(crate) mod forward;
 mod head;
+mod interim;
 mod params;
 pub(crate) mod pool;
 mod relay;
@@ -35,10 +38,10 @@ use crate::conn::Conn;
 use crate::conn::record::Record;
 use balance::{Balance, View, Walk};
 pub(crate) use codec::ANSWER_LIMITS;
+pub(crate) use dress::{Dress, Framing, write_head};
 pub(crate) use exchange::clear_answer;
 use fleet::{Squad, Ticket};
 use pool::Peer;
-pub(crate) use relay::{Dress, Framing, write_head};
 
 /// The servers of one upstream, as one core uses them.
 #[derive(Debug)]
