@@ -25,8 +25,8 @@ pub mod xmlrpc;
 pub use client::{Client, ClientError};
 pub use events::EventLog;
 pub use message::{
-    ActionResult, Event, ListenerStatus, ProblemDocument, ProgramList, ProgramState, ProgramStatus,
-    ReloadReport, Status,
+    ActionResult, CacheKeys, CacheList, CacheZone, Event, ListenerStatus, ProblemDocument,
+    ProgramList, ProgramState, ProgramStatus, ReloadReport, Status,
 };
 pub use role::Role;
 pub use route::{Call, EventQuery};

@@ -268,3 +268,42 @@ impl ActionResult {
         }
     }
 }
+
+/// `GET /v1/cache` of the proxy, and the answer to `POST /v1/cache/purge`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+pub struct CacheList {
+    /// In the order of the configuration; after a purge those that were meant.
+    pub zones: Vec<CacheZone>,
+}
+
+/// One cache of the proxy.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+pub struct CacheZone {
+    /// As `keys_zone` names it.
+    pub name: String,
+    /// Keys with an answer in memory.
+    #[serde(default)]
+    pub keys: u64,
+    /// Bytes of memory in use.
+    #[serde(default)]
+    pub bytes: u64,
+    /// How many there may be.
+    #[serde(default)]
+    pub most_bytes: u64,
+    /// The folder with its files, if it has one.
+    #[serde(default)]
+    pub folder: Option<String>,
+    /// After a purge: how many keys were forgotten.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forgotten: Option<u64>,
+}
+
+/// `GET /v1/cache/keys` of the proxy.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+pub struct CacheKeys {
+    /// In order; bytes that are not UTF-8 are replaced.
+    pub keys: Vec<String>,
+    /// Whether there are more than were asked for.
+    #[serde(default)]
+    pub more: bool,
+}

@@ -10,8 +10,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use trine_control::{
-    ActionResult, Event, ProblemDocument, ProgramList, ProgramState, ProgramStatus, ReloadReport,
-    Status, sse,
+    ActionResult, CacheKeys, CacheList, Event, ProblemDocument, ProgramList, ProgramState,
+    ProgramStatus, ReloadReport, Status, sse,
 };
 use trine_service::Phase;
 
@@ -108,8 +108,15 @@ fn every_file_is_read() {
     let result: ActionResult = check("action-result.json");
     assert_eq!((result.ok, result.programs.len()), (true, 1));
 
+    let caches: CacheList = check("cache-list.json");
+    assert_eq!(caches.zones[0].forgotten, Some(3));
+    let keys: CacheKeys = check("cache-keys.json");
+    assert!(keys.more && keys.keys.len() == 2);
+
     let tested = [
         "action-result.json",
+        "cache-keys.json",
+        "cache-list.json",
         "event-gap.json",
         "event.json",
         "events.sse",
