@@ -1,6 +1,8 @@
 //! The proxy's answers on the control socket: status, metrics, events, and orders for the control thread.
 //!
-//! Not here: following the orders (`daemon`), HTTP and roles (`trine_control`).
+//! `cache` answers about what is kept. Not here: following the orders (`daemon`), HTTP and roles (`trine_control`).
+
+mod cache;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -9,9 +11,11 @@ use serde_json::json;
 use tokio::sync::{mpsc, oneshot};
 use trine_control::message::{ActionResult, ListenerStatus, ProblemDocument, ReloadReport, Status};
 use trine_control::metrics::{Histogram, Metrics};
-use trine_control::server::{EventHub, Handler};
+use trine_control::role::Role;
+use trine_control::server::{EventHub, Handler, Request, Response, not_found};
 use trine_service::PhaseCell;
 
+use crate::cache::Zone;
 use crate::cores::{Order, Snapshot};
 use crate::daemon::LOOK_TIMEOUT;
 use crate::times;
@@ -42,6 +46,7 @@ pub(crate) struct State {
     pub(crate) listeners: Vec<ListenerStatus>,
     pub(crate) last_reload: Option<ReloadReport>,
     pub(crate) failed_reloads: u64,
+    pub(crate) caches: Vec<Zone>,
     /// Whom to ask for figures.
     pub(crate) cores: Vec<mpsc::Sender<Order>>,
 }
@@ -148,6 +153,17 @@ impl Handler for Desk {
 
     async fn stop(&self) -> Result<ActionResult, ProblemDocument> {
         self.ask(Ask::Stop, "stopping").await
+    }
+
+    async fn other(&self, _role: Role, request: Request) -> Result<Response, ProblemDocument> {
+        let uri = request.uri();
+        match uri.path().strip_prefix("/v1/cache") {
+            Some(rest) if rest.is_empty() || rest.starts_with('/') => {
+                let caches = self.public.update(|state| state.caches.clone());
+                cache::answer(caches, request.method(), rest, uri.query()).await
+            }
+            _ => Err(not_found(uri.path())),
+        }
     }
 }
 

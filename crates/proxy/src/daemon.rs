@@ -228,6 +228,7 @@ impl Daemon {
         self.public.update(|state| {
             state.generation = 1;
             state.listeners = listeners(&self.book);
+            state.caches.clone_from(&self.config.caches);
             state.status_text = status_text(&self.book);
         });
         self.public.phase.set(Phase::Ready);

@@ -195,6 +195,7 @@ impl Daemon {
             state.generation += u64::from(report.ok);
             state.failed_reloads += u64::from(!report.ok);
             state.listeners = listeners(&self.book);
+            state.caches.clone_from(&self.config.caches);
             state.status_text.clone_from(&text);
             state.last_reload = Some(report.clone());
             state.generation

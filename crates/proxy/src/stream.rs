@@ -24,6 +24,9 @@ pub(crate) enum Stream {
     /// TLS that we began, towards an upstream server.
     Dialled(Box<Dialled>),
     Http2(Box<Http2Stream>),
+    /// A client that takes everything and never says a word, for requests of the proxy's own: both ends of a pair of
+    /// sockets, between which nothing is ever sent.
+    Nobody(Box<(UnixStream, UnixStream)>),
 }
 
 /// What a look at a connection nobody reads from shows.
@@ -43,6 +46,10 @@ macro_rules! either {
         match $self {
             Stream::Tcp($stream) => $call,
             Stream::Unix($stream) => $call,
+            Stream::Nobody(pair) => {
+                let $stream = &pair.0;
+                $call
+            }
             Stream::Tls(tls) => {
                 let $beneath = tls.socket();
                 $pass
@@ -65,7 +72,7 @@ impl Stream {
             Self::Tls(tls) => return tls.poll_readable(cx),
             Self::Dialled(tls) => return tls.poll_readable(cx),
             Self::Http2(stream) => return stream.poll_readable(cx),
-            Self::Tcp(_) | Self::Unix(_) => {}
+            Self::Tcp(_) | Self::Unix(_) | Self::Nobody(_) => {}
         }
         either!(self, stream => stream.poll_read_ready(cx), socket => socket.poll_readable(cx))
     }
@@ -89,7 +96,7 @@ impl Stream {
             Self::Tls(tls) => return tls.poll_read(cx, buf),
             Self::Dialled(tls) => return tls.poll_read(cx, buf),
             Self::Http2(stream) => return stream.poll_read(cx, buf),
-            Self::Tcp(_) | Self::Unix(_) => {}
+            Self::Tcp(_) | Self::Unix(_) | Self::Nobody(_) => {}
         }
         loop {
             ready!(self.poll_readable(cx))?;
@@ -139,6 +146,9 @@ impl Stream {
             Self::Tls(tls) => return tls.poll_write(cx, slices),
             Self::Dialled(tls) => return tls.poll_write(cx, slices),
             Self::Http2(stream) => return stream.poll_write(cx, slices),
+            Self::Nobody(_) => {
+                return Poll::Ready(Ok(slices.iter().map(|slice| slice.len()).sum()));
+            }
             Self::Tcp(_) | Self::Unix(_) => {}
         }
         loop {
@@ -169,7 +179,9 @@ impl Stream {
             Self::Tls(tls) => return tls.poll_sendfile(cx, file, offset, count),
             Self::Http2(stream) => return stream.poll_sendfile(cx, file, offset, count),
             // Files go to clients only.
-            Self::Dialled(_) => return Poll::Ready(Err(io::ErrorKind::Unsupported.into())),
+            Self::Dialled(_) | Self::Nobody(_) => {
+                return Poll::Ready(Err(io::ErrorKind::Unsupported.into()));
+            }
             Self::Tcp(_) | Self::Unix(_) => {}
         }
         loop {
@@ -226,7 +238,7 @@ impl Stream {
         match self {
             Self::Tls(tls) => tls.close_notify(&mut cx),
             Self::Dialled(tls) => tls.close_notify(&mut cx),
-            Self::Tcp(_) | Self::Unix(_) | Self::Http2(_) => {}
+            Self::Tcp(_) | Self::Unix(_) | Self::Http2(_) | Self::Nobody(_) => {}
         }
     }
 
@@ -235,7 +247,7 @@ impl Stream {
         match self {
             Self::Tls(tls) => Some(tls),
             Self::Http2(stream) => stream.parent().stream.tls(),
-            Self::Tcp(_) | Self::Unix(_) | Self::Dialled(_) => None,
+            Self::Tcp(_) | Self::Unix(_) | Self::Dialled(_) | Self::Nobody(_) => None,
         }
     }
 
@@ -243,7 +255,9 @@ impl Stream {
     pub(crate) fn http2(&self) -> Option<&Http2Stream> {
         match self {
             Self::Http2(stream) => Some(stream),
-            Self::Tcp(_) | Self::Unix(_) | Self::Tls(_) | Self::Dialled(_) => None,
+            Self::Tcp(_) | Self::Unix(_) | Self::Tls(_) | Self::Dialled(_) | Self::Nobody(_) => {
+                None
+            }
         }
     }
 

@@ -1,25 +1,35 @@
 //! The files behind a cache: one for each answer, named by the hash of its key, so that no index has to be read at the start.
 //!
-//! A file is written beside its place and then renamed, so that whoever is killed leaves a whole one or none. It is read
+//! A key that varies has a folder with all its variants beside the file of the last one. A file is written beside its place and then renamed, so that whoever is killed leaves a whole one or none. It is read
 //! only if all its lengths add up. Not here: which answers are worth keeping (`look`).
 
-use std::fs;
-use std::io::{self, Write as _};
+use std::collections::{BTreeSet, HashSet};
+use std::fs::{self, FileTimes};
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, SystemTime};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant, SystemTime};
 
-use serde::{Deserialize, Serialize};
 use sha1::{Digest as _, Sha1};
+use trine_cache::Fields;
 use trine_cache::store::vary_key;
-use trine_cache::{Fields, Kept};
 
-use super::Entry;
+use super::purge::Purge;
+use super::zone::lock;
+use super::{Entry, file};
 use crate::config::Identity;
 
-/// The first line of a file; another form of it gets another number.
-const MAGIC: &[u8] = b"trine cache 1\n";
+/// A folder is not looked through more often than this only because time passes.
+const REST: Duration = Duration::from_secs(60);
+
+/// How much a folder may hold, and for how long: the fields of [`Disk`].
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bounds {
+    pub(crate) most: u64,
+    pub(crate) least_free: u64,
+    pub(crate) inactive: Duration,
+}
 
 /// A folder with kept answers.
 #[derive(Debug)]
@@ -29,34 +39,34 @@ pub(crate) struct Disk {
     pub(crate) levels: Vec<usize>,
     /// Bytes of all files together.
     pub(crate) most: u64,
+    /// Bytes that stay free on the file system.
+    pub(crate) least_free: u64,
     /// A file that was not read for this long goes.
     pub(crate) inactive: Duration,
     /// Bytes written since the folder was last looked through.
     written: AtomicU64,
     tidying: AtomicBool,
+    tidied: Mutex<Option<Instant>>,
     /// Numbers files that are being written.
     next: AtomicU64,
 }
 
-/// What stands before the bytes.
-#[derive(Serialize, Deserialize)]
-struct Card {
-    kept: Kept,
-    key: usize,
-    vary_key: usize,
-    head: usize,
-    body: usize,
-}
-
 impl Disk {
-    pub(crate) fn new(folder: PathBuf, levels: Vec<usize>, most: u64, inactive: Duration) -> Self {
+    pub(crate) fn new(folder: PathBuf, levels: Vec<usize>, bounds: Bounds) -> Self {
+        let Bounds {
+            most,
+            least_free,
+            inactive,
+        } = bounds;
         Self {
             folder,
             levels,
             most,
+            least_free,
             inactive,
             written: AtomicU64::new(u64::MAX / 2),
             tidying: AtomicBool::new(false),
+            tidied: Mutex::new(Some(Instant::now())),
             next: AtomicU64::new(0),
         }
     }
@@ -70,18 +80,8 @@ impl Disk {
         }
     }
 
-    fn path(&self, key: &[u8], variant: &[u8]) -> PathBuf {
-        let mut hash = Sha1::new();
-        hash.update(key);
-        if !variant.is_empty() {
-            hash.update([0]);
-            hash.update(variant);
-        }
-        let name: String = hash
-            .finalize()
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
+    fn path(&self, key: &[u8]) -> PathBuf {
+        let name = hex(key);
         let mut path = self.folder.clone();
         let mut end = name.len();
         for level in &self.levels {
@@ -93,58 +93,59 @@ impl Disk {
         path
     }
 
-    /// What is kept for a request, if its file is whole.
+    /// What is kept for a request, if its file is whole and was used not too long ago.
     pub(super) fn load(&self, key: &[u8], request: Fields<'_>) -> Option<Entry> {
-        let entry = read(&self.path(key, b""), key)?;
+        let place = self.path(key);
+        let entry = read(&place, key, self.inactive)?;
         let variant = vary_key(&entry.kept.vary, request);
         if variant == entry.vary_key {
             return Some(entry);
         }
-        let other = read(&self.path(key, &variant), key)?;
+        let other = read(&variant_path(&place, &variant), key, self.inactive)?;
         (other.vary_key == variant).then_some(other)
     }
 
-    /// Writes an answer, on another thread.
-    pub(super) fn store(self: &Arc<Self>, entry: Arc<Entry>) {
+    /// Notes that an answer is still asked for; memory tells it from time to time.
+    pub(super) fn touch(&self, entry: &Entry) {
+        let place = self.path(&entry.key);
+        for path in [variant_path(&place, &entry.vary_key), place] {
+            if let Ok(file) = fs::File::open(path) {
+                note_use(&file);
+            }
+        }
+    }
+
+    /// Writes an answer, on another thread; it goes again if it is not `current` any more by then.
+    pub(super) fn store(
+        self: &Arc<Self>,
+        entry: Arc<Entry>,
+        current: impl FnOnce(&[u8]) -> bool + Send + 'static,
+    ) {
         let disk = Arc::clone(self);
         // A pool thread that lasts as long as one file.
         drop(tokio::task::spawn_blocking(move || {
-            if let Err(error) = disk.write(&entry) {
-                tracing::error!(folder = %disk.folder.display(), "cannot keep an answer: {error}");
+            match disk.write(&entry) {
+                Ok(()) if !current(&entry.key) => _ = disk.forget(&entry.key),
+                Ok(()) => {}
+                Err(error) => {
+                    tracing::error!(folder = %disk.folder.display(), "cannot keep an answer: {error}");
+                }
             }
             disk.tidy();
         }));
     }
 
-    fn write(&self, entry: &Entry) -> io::Result<()> {
-        let card = serde_json::to_vec(&Card {
-            kept: entry.kept.clone(),
-            key: entry.key.len(),
-            vary_key: entry.vary_key.len(),
-            head: entry.head.len(),
-            body: entry.body.len(),
-        })?;
+    pub(super) fn write(&self, entry: &Entry) -> io::Result<()> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let place = self.path(&entry.key, b"");
+        let place = self.path(&entry.key);
         let folder = place.parent().unwrap_or(&self.folder);
         fs::create_dir_all(folder)?;
         let beside = folder.join(format!("new.{}.{number}", std::process::id()));
         let written = (|| {
             let mut file = fs::File::create(&beside)?;
-            let mut front = MAGIC.to_vec();
-            front.extend_from_slice(&card);
-            front.push(b'\n');
-            for part in [
-                &front[..],
-                &entry.key,
-                &entry.vary_key,
-                &entry.head,
-                &entry.body,
-            ] {
-                file.write_all(part)?;
-            }
+            file::write(entry, &mut file)?;
             if !entry.vary_key.is_empty() {
-                let variant = self.path(&entry.key, &entry.vary_key);
+                let variant = variant_path(&place, &entry.vary_key);
                 fs::create_dir_all(variant.parent().unwrap_or(&self.folder))?;
                 let second = beside.with_extension(format!("{number}.variant"));
                 fs::hard_link(&beside, &second)?;
@@ -160,39 +161,81 @@ impl Disk {
         written
     }
 
-    /// Removes the files of a key that can be named; variants that only other request fields lead to go unused.
+    /// Removes the files of a key.
     pub(super) fn forget(&self, key: &[u8]) -> bool {
-        let place = self.path(key, b"");
-        if let Some(entry) = read(&place, key)
-            && !entry.vary_key.is_empty()
-        {
-            let _gone = fs::remove_file(self.path(key, &entry.vary_key));
-        }
-        fs::remove_file(place).is_ok()
+        forget_at(&self.path(key))
     }
 
-    /// Looks through the folder, once a twentieth of its bound was written.
+    /// Removes what is meant, and adds its keys to `gone`. Reads the front of every file.
+    pub(super) fn purge(&self, purge: &Purge, gone: &mut HashSet<Vec<u8>>) {
+        let mut files = Vec::new();
+        gather(&self.folder, 0, &mut files);
+        for (_, _, path) in files {
+            let Some(entry) = file::read_front(&path).filter(|entry| purge.means(entry)) else {
+                continue;
+            };
+            if fs::remove_file(&path).is_ok() {
+                gone.insert(entry.key);
+            }
+        }
+    }
+
+    /// Adds the keys that begin so. Reads the front of every file.
+    pub(super) fn keys(&self, prefix: &[u8], all: &mut BTreeSet<Vec<u8>>) {
+        let mut files = Vec::new();
+        gather(&self.folder, 0, &mut files);
+        let entries = files
+            .iter()
+            .filter_map(|(_, _, path)| file::read_front(path));
+        all.extend(
+            entries
+                .map(|entry| entry.key)
+                .filter(|key| key.starts_with(prefix)),
+        );
+    }
+
+    /// Looks through the folder, once a twentieth of its bound was written or it was not looked through for long.
     fn tidy(&self) {
         let share = (self.most / 20).max(1 << 20);
-        if self.written.load(Ordering::Relaxed) < share
+        let tidied = || lock(&self.tidied).is_none_or(|at| at.elapsed() > self.inactive / 2 + REST);
+        if (self.written.load(Ordering::Relaxed) < share && !tidied())
             || self.tidying.swap(true, Ordering::Acquire)
         {
             return;
         }
         self.written.store(0, Ordering::Relaxed);
+        *lock(&self.tidied) = Some(Instant::now());
         let mut files = Vec::new();
         gather(&self.folder, 0, &mut files);
-        // The ones that were read last come first.
-        files.sort_unstable_by_key(|(used, ..)| std::cmp::Reverse(*used));
-        let oldest = SystemTime::now() - self.inactive;
-        let mut bytes = 0;
+        // The ones that were not read for longest come first.
+        files.sort_unstable_by_key(|(used, ..)| *used);
+        let now = SystemTime::now();
+        let mut bytes: u64 = files.iter().map(|(_, size, _)| size).sum();
+        let mut lacking = self.lacking();
         for (used, size, path) in files {
-            bytes += size;
-            if bytes > self.most || used < oldest {
-                let _gone = fs::remove_file(path);
+            let old = now
+                .duration_since(used)
+                .is_ok_and(|since| since > self.inactive);
+            if bytes <= self.most && lacking == 0 && !old {
+                break;
+            }
+            if fs::remove_file(path).is_ok() {
+                bytes = bytes.saturating_sub(size);
+                lacking = lacking.saturating_sub(size);
             }
         }
         self.tidying.store(false, Ordering::Release);
+    }
+
+    /// How many bytes more should be free.
+    fn lacking(&self) -> u64 {
+        if self.least_free == 0 {
+            return 0;
+        }
+        let free = nix::sys::statvfs::statvfs(&self.folder).map_or(u64::MAX, |about| {
+            about.blocks_available() * about.fragment_size()
+        });
+        self.least_free.saturating_sub(free)
     }
 }
 
@@ -203,24 +246,33 @@ fn gather(folder: &Path, depth: usize, files: &mut Vec<(SystemTime, u64, PathBuf
     for name in names.flatten() {
         let Ok(about) = name.metadata() else { continue };
         if about.is_dir() {
-            if depth < 3 {
+            if depth < 4 {
                 gather(&name.path(), depth + 1, files);
             }
             continue;
         }
-        // With relatime a file that is read has an access time of at most a day ago.
-        let used = about
-            .accessed()
-            .ok()
-            .max(about.modified().ok())
-            .unwrap_or(SystemTime::UNIX_EPOCH);
-        files.push((used, about.len(), name.path()));
+        files.push((used(&about), about.len(), name.path()));
     }
 }
 
-fn read(path: &Path, key: &[u8]) -> Option<Entry> {
-    let bytes = fs::read(path).ok()?;
-    let entry = decode(&bytes);
+/// A file that is whole, is for this key, and was used not longer ago than that. What is broken or too old is removed.
+fn read(path: &Path, key: &[u8], inactive: Duration) -> Option<Entry> {
+    let mut open = fs::File::open(path).ok()?;
+    let about = open.metadata().ok()?;
+    match used(&about).elapsed() {
+        Ok(since) if since > inactive => {
+            let _gone = fs::remove_file(path);
+            return None;
+        }
+        Ok(since) if since > inactive / 4 => note_use(&open),
+        _ => {}
+    }
+    let mut bytes = Vec::with_capacity(usize::try_from(about.len()).unwrap_or(0) + 1);
+    if let Err(error) = open.read_to_end(&mut bytes) {
+        tracing::error!(file = %path.display(), "cannot read a kept answer: {error}");
+        return None;
+    }
+    let entry = file::decode(bytes);
     if entry.is_none() {
         tracing::warn!(file = %path.display(), "a kept answer cannot be read and is removed");
         let _gone = fs::remove_file(path);
@@ -228,25 +280,35 @@ fn read(path: &Path, key: &[u8]) -> Option<Entry> {
     entry.filter(|entry| entry.key == key)
 }
 
-fn decode(bytes: &[u8]) -> Option<Entry> {
-    let rest = bytes.strip_prefix(MAGIC)?;
-    let end = memchr::memchr(b'\n', rest)?;
-    let (card, rest) = rest.split_at(end);
-    let card: Card = serde_json::from_slice(card).ok()?;
-    let mut rest = rest.get(1..)?;
-    let mut take = |length: usize| {
-        let part = rest.get(..length)?.to_vec();
-        rest = rest.get(length..)?;
-        Some(part)
-    };
-    let entry = Entry {
-        key: take(card.key)?,
-        vary_key: take(card.vary_key)?,
-        head: take(card.head)?,
-        body: take(card.body)?.into(),
-        kept: card.kept,
-    };
-    rest.is_empty().then_some(entry)
+fn note_use(file: &fs::File) {
+    let now = FileTimes::new().set_accessed(SystemTime::now());
+    // A file system without times only forgets sooner.
+    let _ = file.set_times(now);
+}
+
+/// When a file was last asked for. With relatime the kernel notes only one reading a day, so `touch` does.
+fn used(about: &fs::Metadata) -> SystemTime {
+    let times = [about.accessed().ok(), about.modified().ok()];
+    times
+        .into_iter()
+        .flatten()
+        .max()
+        .unwrap_or(SystemTime::UNIX_EPOCH)
+}
+
+/// Where the variants of a key lie: in a folder beside its last one, so that all of them can be named.
+fn variant_path(place: &Path, variant: &[u8]) -> PathBuf {
+    place.with_extension("variants").join(hex(variant))
+}
+
+fn forget_at(place: &Path) -> bool {
+    let variants = fs::remove_dir_all(place.with_extension("variants")).is_ok();
+    fs::remove_file(place).is_ok() || variants
+}
+
+fn hex(bytes: &[u8]) -> String {
+    let hash = Sha1::digest(bytes);
+    hash.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]
@@ -259,12 +321,12 @@ mod tests {
     }
 
     fn disk(folder: &Path) -> Disk {
-        Disk::new(
-            folder.to_owned(),
-            vec![1, 2],
-            1 << 30,
-            Duration::from_secs(600),
-        )
+        let bounds = Bounds {
+            most: 1 << 30,
+            least_free: 0,
+            inactive: Duration::from_secs(600),
+        };
+        Disk::new(folder.to_owned(), vec![1, 2], bounds)
     }
 
     #[test]
@@ -290,7 +352,7 @@ mod tests {
     fn a_torn_file_is_never_read() {
         let dir = tempfile::tempdir().unwrap();
         let disk = disk(dir.path());
-        let place = disk.path(b"k", b"");
+        let place = disk.path(b"k");
         for cut in [0, 5, 20, 100, 200] {
             disk.write(&entry("k", &[], "")).unwrap();
             let whole = fs::read(&place).unwrap();
@@ -304,6 +366,28 @@ mod tests {
         longer.push(b'x');
         fs::write(&place, longer).unwrap();
         assert!(disk.load(b"k", Fields(&[])).is_none());
+    }
+
+    #[test]
+    fn what_was_not_used_for_long_is_gone() {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = disk(dir.path());
+        let sample = entry("k", &[], "");
+        disk.write(&sample).unwrap();
+        let place = disk.path(b"k");
+        let age = |seconds| {
+            let then = SystemTime::now() - Duration::from_secs(seconds);
+            let times = FileTimes::new().set_accessed(then).set_modified(then);
+            fs::File::open(&place).unwrap().set_times(times).unwrap();
+        };
+        age(590);
+        assert!(disk.load(b"k", Fields(&[])).is_some());
+        age(610);
+        disk.touch(&sample);
+        assert!(disk.load(b"k", Fields(&[])).is_some());
+        age(610);
+        assert!(disk.load(b"k", Fields(&[])).is_none());
+        assert!(!place.exists());
     }
 
     #[test]

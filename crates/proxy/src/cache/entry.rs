@@ -31,6 +31,15 @@ impl Entry {
         })
     }
 
+    /// The words by which it may be purged: those of `Surrogate-Key`, and of `Cache-Tag` with its commas.
+    pub(super) fn tags(&self) -> impl Iterator<Item = &[u8]> {
+        let names: [&[u8]; 2] = [b"surrogate-key", b"cache-tag"];
+        self.each_field()
+            .filter(move |(name, _)| names.iter().any(|known| name.eq_ignore_ascii_case(known)))
+            .flat_map(|(_, value)| value.split(|byte| b", \t".contains(byte)))
+            .filter(|tag| !tag.is_empty())
+    }
+
     pub(crate) fn status_line(&self) -> &[u8] {
         lines(&self.head).next().unwrap_or_default()
     }

@@ -12,7 +12,8 @@ use trine_cache::validate::{Conditions, Outcome, outcome, updated};
 use trine_cache::{Fields, Kept, Lifetime, Seconds};
 use trine_http1::{Request, Response, write_header, write_status_line};
 
-use super::zone::{Flight, Zone};
+use super::flight::Flight;
+use super::zone::{Seen, Zone};
 use super::{Entry, LARGEST};
 use crate::config::CacheRules;
 use crate::headers::{Listed, response_field_passes};
@@ -22,13 +23,19 @@ use crate::upstream::fault::Fault;
 #[derive(Debug)]
 pub(crate) struct Fetch {
     pub(super) zone: Zone,
-    pub(super) key: Vec<u8>,
+    pub(crate) key: Vec<u8>,
+    /// What was forgotten before it began.
+    pub(super) seen: Seen,
     /// What is kept and no longer good enough.
-    pub(super) stored: Option<Arc<Entry>>,
+    pub(crate) stored: Option<Arc<Entry>>,
     /// Held for those that wait; they look again when it is gone.
     pub(super) flight: Option<Flight>,
     /// The answer may be kept, as far as the request goes.
     pub(super) keeps: bool,
+    /// The client's HEAD goes on as GET.
+    pub(crate) converts: bool,
+    /// What is kept is asked about, and not only fetched anew.
+    pub(super) validates: bool,
     pub(super) why: Forwarded,
     /// nginx's word for it.
     pub(super) word: &'static str,
@@ -66,7 +73,9 @@ pub(crate) fn seconds(time: SystemTime) -> Seconds {
 impl Fetch {
     /// The fields that ask whether what is kept is still good.
     pub(crate) fn conditions(&self, out: &mut Vec<u8>) {
-        let Some(stored) = &self.stored else { return };
+        let Some(stored) = self.stored.as_ref().filter(|_| self.validates) else {
+            return;
+        };
         let fields = stored.fields();
         let conditions = Conditions::of(Fields(&fields));
         if let Some(tag) = conditions.if_none_match {
@@ -128,7 +137,11 @@ impl Fetch {
         let kept = match lifetime {
             Some(lifetime) if self.keeps && !unwanted && fits => judge(
                 &Exchange {
-                    method: request.method(),
+                    method: if self.converts {
+                        "GET"
+                    } else {
+                        request.method()
+                    },
                     request: Fields(&asked),
                     status: answer.status(),
                     answer: Fields(&heeded),
@@ -213,7 +226,7 @@ impl Fetch {
         });
         // Also after a HEAD: it is the same answer, and it was kept before.
         if kept.is_some() {
-            self.zone.keep(&entry);
+            self.zone.keep(&entry, self.seen);
         } else {
             self.zone.forget(&self.key);
         }
@@ -272,13 +285,14 @@ impl Fetch {
     /// The whole body was taken down.
     pub(crate) fn complete(&mut self) {
         if let Some(tap) = self.tap.take() {
-            self.zone.keep(&Arc::new(Entry {
+            let entry = Entry {
                 key: self.key.clone(),
                 vary_key: tap.vary_key,
                 kept: tap.kept,
                 head: tap.head,
                 body: tap.body.into(),
-            }));
+            };
+            self.zone.keep(&Arc::new(entry), self.seen);
         }
         self.flight = None;
     }

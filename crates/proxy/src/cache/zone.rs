@@ -4,19 +4,20 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use lru::LruCache;
-use tokio::sync::Semaphore;
 use trine_cache::Fields;
 use trine_cache::store::vary_key;
 
 use super::Entry;
 use super::disk::Disk;
+use super::flight::Air;
 
 /// Locks that are taken one at a time.
-const SHARDS: usize = 16;
+pub(super) const SHARDS: usize = 16;
 /// How long a key whose answer could not be kept is fetched without queueing.
 const PASS_FOR: Duration = Duration::from_secs(30);
 /// Variants of one key; more would be a request field that is different each time.
@@ -31,31 +32,60 @@ pub(crate) struct Zone {
     /// What is not asked for during this time is forgotten.
     pub(crate) inactive: Duration,
     pub(crate) disk: Option<Arc<Disk>>,
-    held: Arc<Held>,
+    pub(super) held: Arc<Held>,
 }
 
 #[derive(Debug)]
-struct Held {
-    shards: [Mutex<Shard>; SHARDS],
+pub(super) struct Held {
+    pub(super) shards: [Mutex<Shard>; SHARDS],
     hasher: RandomState,
-    /// Keys that somebody fetches; the semaphore is closed when that is over.
-    flights: Mutex<HashMap<Vec<u8>, Arc<Semaphore>>>,
+    /// Keys that somebody fetches.
+    pub(super) flights: Mutex<HashMap<Vec<u8>, Air>>,
+    /// Counts the times that more than one key was forgotten.
+    pub(super) purges: AtomicU64,
+    /// Counts the times that one was.
+    forgets: AtomicU64,
 }
 
 #[derive(Debug)]
-struct Shard {
-    primaries: LruCache<Vec<u8>, Primary>,
-    bytes: usize,
+pub(super) struct Shard {
+    pub(super) primaries: LruCache<Vec<u8>, Primary>,
+    pub(super) bytes: usize,
 }
 
 /// All that is known of one key.
 #[derive(Debug)]
-struct Primary {
-    variants: Vec<Arc<Entry>>,
+pub(super) struct Primary {
+    pub(super) variants: Vec<Arc<Entry>>,
     uses: u32,
     used: Instant,
+    /// When its files were last told that they are used.
+    touched: Instant,
     /// Its answers cannot be kept, so nobody waits for one.
     passes_until: Option<Instant>,
+    /// Which of all forgets was its last one.
+    forgotten: u64,
+}
+
+impl Primary {
+    fn new(forgotten: u64) -> Self {
+        let now = Instant::now();
+        Self {
+            variants: Vec::new(),
+            uses: 1,
+            used: now,
+            touched: now,
+            passes_until: None,
+            forgotten,
+        }
+    }
+}
+
+/// What had been forgotten when somebody began to fetch a key. What was fetched is kept only if that is still all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Seen {
+    purges: u64,
+    forgotten: u64,
 }
 
 /// What is there for a request.
@@ -67,13 +97,9 @@ pub(crate) struct Found {
     /// How often the key was asked for, with this time.
     pub(crate) uses: u32,
     pub(crate) passes: bool,
-}
-
-/// The right to fetch a key for all that wait for it; gone with this.
-#[derive(Debug)]
-pub(crate) struct Flight {
-    held: Arc<Held>,
-    key: Vec<u8>,
+    pub(crate) seen: Seen,
+    /// Its files have not been told for long that they are used.
+    touch: bool,
 }
 
 /// Zones that an earlier configuration had too go on with what it holds.
@@ -90,7 +116,7 @@ pub(crate) fn adopt(new: &mut [Zone], old: &[Zone]) {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // Whoever panicked left a table that is whole.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -117,6 +143,8 @@ impl Zone {
                 shards: std::array::from_fn(|_| shard()),
                 hasher: RandomState::new(),
                 flights: Mutex::default(),
+                purges: AtomicU64::new(0),
+                forgets: AtomicU64::new(0),
             }),
         }
     }
@@ -134,14 +162,18 @@ impl Zone {
     /// What is kept for a request, in memory or on disk.
     pub(crate) fn find(&self, key: &[u8], request: Fields<'_>) -> Found {
         let found = self.find_in_memory(key, request);
-        if found.entry.is_some() {
+        let Some(disk) = &self.disk else { return found };
+        if let Some(entry) = &found.entry {
+            if found.touch {
+                disk.touch(entry);
+            }
             return found;
         }
-        let Some(entry) = self.disk.as_ref().and_then(|disk| disk.load(key, request)) else {
+        let Some(entry) = disk.load(key, request) else {
             return found;
         };
         let entry = Arc::new(entry);
-        self.keep_in_memory(&entry);
+        self.keep_in_memory(&entry, found.seen);
         Found {
             entry: Some(entry),
             ..found
@@ -150,67 +182,90 @@ impl Zone {
 
     fn find_in_memory(&self, key: &[u8], request: Fields<'_>) -> Found {
         let now = Instant::now();
+        let purges = self.held.purges.load(Ordering::SeqCst);
         let mut shard = self.shard(key);
+        let shard = &mut *shard;
         let Some(primary) = shard.primaries.get_mut(key) else {
-            let primary = Primary {
-                variants: Vec::new(),
-                uses: 1,
-                used: now,
-                passes_until: None,
-            };
+            let primary = Primary::new(self.held.forgets.load(Ordering::SeqCst));
+            let forgotten = primary.forgotten;
             shard.bytes += key.len() + 256;
             shard.primaries.put(key.to_vec(), primary);
-            self.evict(&mut shard);
+            self.evict(shard);
             return Found {
                 uses: 1,
+                seen: Seen { purges, forgotten },
                 ..Found::default()
             };
         };
         if now.duration_since(primary.used) > self.inactive {
             primary.uses = 0;
             let freed: usize = primary.variants.drain(..).map(|entry| entry.cost()).sum();
-            primary.used = now;
-            primary.uses = 1;
             shard.bytes = shard.bytes.saturating_sub(freed);
-            return Found {
-                uses: 1,
-                ..Found::default()
-            };
         }
         primary.used = now;
         primary.uses = primary.uses.saturating_add(1);
         let fits = |entry: &&Arc<Entry>| vary_key(&entry.kept.vary, request) == entry.vary_key;
         let entry = primary.variants.iter().find(fits).cloned();
+        let touch = now.duration_since(primary.touched) > self.inactive / 4;
+        if touch {
+            primary.touched = now;
+        }
         Found {
             varies: entry.is_none() && !primary.variants.is_empty(),
             entry,
             uses: primary.uses,
             passes: primary.passes_until.is_some_and(|until| now < until),
+            seen: Seen {
+                purges,
+                forgotten: primary.forgotten,
+            },
+            touch,
         }
     }
 
-    /// Keeps an answer in the place of the one for the same request fields.
-    pub(crate) fn keep(&self, entry: &Arc<Entry>) {
-        self.keep_in_memory(entry);
-        if let Some(disk) = &self.disk {
-            disk.store(Arc::clone(entry));
+    /// What has been forgotten so far, for a key that is fetched without looking for it.
+    pub(crate) fn seen(&self, key: &[u8]) -> Seen {
+        let purges = self.held.purges.load(Ordering::SeqCst);
+        let shard = self.shard(key);
+        let primary = shard.primaries.peek(key);
+        let forgotten = primary.map_or_else(
+            || self.held.forgets.load(Ordering::SeqCst),
+            |primary| primary.forgotten,
+        );
+        Seen { purges, forgotten }
+    }
+
+    /// Keeps an answer in the place of the one for the same request fields, unless it was forgotten since it was `seen`.
+    pub(crate) fn keep(&self, entry: &Arc<Entry>, seen: Seen) {
+        if self.keep_in_memory(entry, seen)
+            && let Some(disk) = &self.disk
+        {
+            let zone = self.clone();
+            disk.store(Arc::clone(entry), move |key| {
+                let shard = zone.shard(key);
+                zone.is_current(&shard, key, seen)
+            });
         }
     }
 
-    fn keep_in_memory(&self, entry: &Arc<Entry>) {
+    fn is_current(&self, shard: &Shard, key: &[u8], seen: Seen) -> bool {
+        let primary = shard.primaries.peek(key);
+        self.held.purges.load(Ordering::SeqCst) == seen.purges
+            && primary.is_none_or(|primary| primary.forgotten == seen.forgotten)
+    }
+
+    fn keep_in_memory(&self, entry: &Arc<Entry>, seen: Seen) -> bool {
         let mut shard = self.shard(&entry.key);
+        if !self.is_current(&shard, &entry.key, seen) {
+            return false;
+        }
         let mut bytes = shard.bytes;
         if !shard.primaries.contains(&entry.key) {
             bytes += entry.key.len() + 256;
         }
         let primary = shard
             .primaries
-            .get_or_insert_mut(entry.key.clone(), || Primary {
-                variants: Vec::new(),
-                uses: 1,
-                used: Instant::now(),
-                passes_until: None,
-            });
+            .get_or_insert_mut(entry.key.clone(), || Primary::new(seen.forgotten));
         primary.passes_until = None;
         let same = |other: &Arc<Entry>| {
             other.kept.vary != entry.kept.vary || other.vary_key == entry.vary_key
@@ -221,10 +276,14 @@ impl Zone {
         if primary.variants.len() >= MOST_VARIANTS {
             bytes = bytes.saturating_sub(primary.variants.remove(0).cost());
         }
-        bytes += entry.cost();
-        primary.variants.push(Arc::clone(entry));
+        // One that is larger than all there is room for would push out everything, itself too.
+        if entry.cost() <= self.memory / SHARDS {
+            bytes += entry.cost();
+            primary.variants.push(Arc::clone(entry));
+        }
         shard.bytes = bytes;
         self.evict(&mut shard);
+        true
     }
 
     fn evict(&self, shard: &mut Shard) {
@@ -248,38 +307,18 @@ impl Zone {
     /// Forgets a key. Returns whether there was something.
     pub(crate) fn forget(&self, key: &[u8]) -> bool {
         let mut shard = self.shard(key);
-        let gone = shard.primaries.pop(key);
-        if let Some(primary) = &gone {
-            let freed: usize = primary.variants.iter().map(|entry| entry.cost()).sum();
-            shard.bytes = shard.bytes.saturating_sub(freed + key.len() + 256);
+        let number = self.held.forgets.fetch_add(1, Ordering::SeqCst) + 1;
+        let mut freed = 0;
+        let mut had = false;
+        if let Some(primary) = shard.primaries.peek_mut(key) {
+            primary.forgotten = number;
+            had = !primary.variants.is_empty();
+            freed = primary.variants.drain(..).map(|entry| entry.cost()).sum();
         }
+        shard.bytes = shard.bytes.saturating_sub(freed);
         drop(shard);
         let on_disk = self.disk.as_ref().is_some_and(|disk| disk.forget(key));
-        on_disk || gone.is_some_and(|primary| !primary.variants.is_empty())
-    }
-
-    /// The right to fetch a key.
-    ///
-    /// # Errors
-    /// Somebody has it: the semaphore is closed when they are done.
-    pub(crate) fn take_off(&self, key: &[u8]) -> Result<Flight, Arc<Semaphore>> {
-        let mut flights = lock(&self.held.flights);
-        if let Some(other) = flights.get(key) {
-            return Err(Arc::clone(other));
-        }
-        flights.insert(key.to_vec(), Arc::new(Semaphore::new(0)));
-        Ok(Flight {
-            held: Arc::clone(&self.held),
-            key: key.to_vec(),
-        })
-    }
-}
-
-impl Drop for Flight {
-    fn drop(&mut self) {
-        if let Some(landed) = lock(&self.held.flights).remove(&self.key) {
-            landed.close();
-        }
+        on_disk || had
     }
 }
 
@@ -296,16 +335,20 @@ mod tests {
         Zone::new("z".to_owned(), memory, Duration::from_secs(600), None)
     }
 
+    fn keep(zone: &Zone, entry: Arc<Entry>) {
+        zone.keep(&entry, zone.seen(&entry.key));
+    }
+
     #[test]
     fn variants_live_side_by_side() {
         let zone = zone(1 << 20);
         let a: [(&[u8], &[u8]); 1] = [(b"accept", b"a")];
         let b: [(&[u8], &[u8]); 1] = [(b"accept", b"b")];
-        zone.keep(&entry("k", &a, "Accept", 1));
+        keep(&zone, entry("k", &a, "Accept", 1));
         let found = zone.find(b"k", Fields(&b));
         assert!(found.entry.is_none() && found.varies);
-        zone.keep(&entry("k", &b, "Accept", 2));
-        zone.keep(&entry("k", &a, "Accept", 3));
+        keep(&zone, entry("k", &b, "Accept", 2));
+        keep(&zone, entry("k", &a, "Accept", 3));
         let size = |request: &[(&[u8], &[u8])]| {
             zone.find(b"k", Fields(request))
                 .entry
@@ -313,7 +356,7 @@ mod tests {
         };
         assert_eq!((size(&a), size(&b), size(&[])), (Some(3), Some(2), None));
         // What varies by something else now makes the others worthless.
-        zone.keep(&entry("k", &a, "Accept-Language", 4));
+        keep(&zone, entry("k", &a, "Accept-Language", 4));
         assert_eq!((size(&a), size(&b)), (Some(4), Some(4)));
         assert!(zone.forget(b"k"));
         assert!(!zone.forget(b"k"));
@@ -324,26 +367,20 @@ mod tests {
     fn memory_is_bounded_and_counted_back() {
         let zone = zone(SHARDS * 100_000);
         for number in 0..1000 {
-            zone.keep(&entry(&format!("k{number}"), &[], "", 10_000));
+            keep(&zone, entry(&format!("k{number}"), &[], "", 10_000));
         }
         let bytes: usize = zone.held.shards.iter().map(|shard| lock(shard).bytes).sum();
         assert!(bytes <= SHARDS * 100_000, "{bytes}");
         for number in 0..1000 {
             zone.forget(format!("k{number}").as_bytes());
         }
-        let bytes: usize = zone.held.shards.iter().map(|shard| lock(shard).bytes).sum();
-        assert_eq!(bytes, 0);
-    }
-
-    #[test]
-    fn one_fetches_for_all() {
-        let zone = zone(1 << 20);
-        let flight = zone.take_off(b"k").unwrap();
-        let waits = zone.take_off(b"k").unwrap_err();
-        assert!(zone.take_off(b"other").is_ok());
-        assert!(!waits.is_closed());
-        drop(flight);
-        assert!(waits.is_closed());
-        assert!(zone.take_off(b"k").is_ok());
+        // What is left are the keys themselves.
+        for shard in &zone.held.shards {
+            let shard = lock(shard);
+            let keys = shard.primaries.iter().map(|(key, _)| key.len() + 256);
+            assert_eq!(shard.bytes, keys.sum::<usize>());
+        }
+        keep(&zone, entry("large", &[], "", 200_000));
+        assert!(zone.find(b"large", Fields(&[])).entry.is_none());
     }
 }

@@ -174,6 +174,38 @@ impl Conn {
         }
     }
 
+    /// For a request of the proxy's own, like one on this connection: what is answered goes to nobody.
+    ///
+    /// # Errors
+    /// Descriptors are short.
+    pub(crate) fn for_nobody(like: &Self) -> std::io::Result<Self> {
+        let pair = tokio::net::UnixStream::pair()?;
+        let engine = Rc::clone(&like.engine);
+        let place = engine.deadlines.place_of_part(like.door);
+        Ok(Self {
+            stream: Stream::Nobody(Box::new(pair)),
+            place,
+            peer: like.peer,
+            peer_text: like.peer_text.clone(),
+            peer_port: like.peer_port,
+            introduced: like.introduced.clone(),
+            is_undressed: false,
+            door: like.door,
+            port: like.port,
+            server: like.server.clone(),
+            number: like.number,
+            requests: like.requests.clone(),
+            opened: Instant::now(),
+            generation: like.generation.clone(),
+            watching: Cell::new(true),
+            pace: std::cell::RefCell::new(None),
+            rules: like.rules.clone(),
+            sends: Lane::default(),
+            takes: Lane::default(),
+            engine,
+        })
+    }
+
     /// Serves the request of a stream of HTTP/2. Returns the server that it was for.
     pub(crate) async fn run_stream(self) -> Option<usize> {
         let mut bench = self.engine.store.bench();

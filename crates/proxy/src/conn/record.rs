@@ -4,10 +4,12 @@
 
 use std::net::IpAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
 
+use crate::cache::Entry;
 use crate::engine::Engine;
 use crate::limit::Status;
 use crate::limit::connections::Permit;
@@ -19,7 +21,7 @@ use crate::upstream::pool::Peer;
 pub(crate) const AS_IT_COMES: u16 = 0;
 
 /// Where a request stands on its way through servers and locations.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(crate) struct Visit {
     /// The normalised path; internal redirects change it.
     pub(crate) path: SmallVec<[u8; 128]>,
@@ -106,6 +108,10 @@ pub(crate) struct Record {
     /// What the cache did, in nginx's word and as `Cache-Status` has it.
     pub(crate) cache: Option<&'static str>,
     pub(crate) cache_field: Option<String>,
+    /// The kept answer that was sent, or asked about.
+    pub(crate) kept: Option<Arc<Entry>>,
+    /// What the cache knows the request by, if nothing was kept.
+    pub(crate) cache_key: Option<Vec<u8>>,
     /// The upstream's own status; 0 without an answer.
     pub(crate) upstream_status: u16,
     /// When its present attempt began, once there was another one before.
@@ -134,6 +140,8 @@ impl Record {
             request_bytes: 0,
             cache: None,
             cache_field: None,
+            kept: None,
+            cache_key: None,
             upstream_status: 0,
             attempted: None,
             earlier: Vec::new(),

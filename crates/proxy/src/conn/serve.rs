@@ -5,6 +5,7 @@
 //! (`files`, `upstream`, `answer`).
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Instant;
 
 use trine_cache::status::Status;
@@ -19,8 +20,9 @@ use super::stage::{Stage, clean};
 use super::told::{Told, tell};
 use super::{Conn, Ending};
 use crate::cache::answer::{NOT_CACHED, send, tell as note};
+use crate::cache::background;
 use crate::cache::fill::seconds;
-use crate::cache::look::{Look, forget, look};
+use crate::cache::look::{Look, Serve, look};
 use crate::config::{Config, Demand, ErrorTarget, ProxyPass, Rules};
 use crate::engine::Generation;
 use crate::files;
@@ -163,8 +165,8 @@ pub(super) async fn serve(conn: &Conn, bench: &mut Workbench, record: &mut Recor
 async fn cached(
     conn: &Conn,
     bench: &mut Workbench,
-    generation: &Generation,
-    group: &Group,
+    generation: &Rc<Generation>,
+    group: &Rc<Group>,
     pass: &ProxyPass,
     record: &mut Record,
 ) -> Result<Ending, Reply> {
@@ -174,13 +176,32 @@ async fn cached(
         return Err(Reply::status(500));
     };
     let mut fetch = match look(conn, bench, config, use_of_cache, record).await {
-        Look::Kept(entry, age, word, told) => {
+        Look::Kept(serve) => {
+            let Serve {
+                entry,
+                age,
+                word,
+                told,
+                refresh,
+            } = serve;
+            if let Some(fetch) = refresh {
+                background::refresh(conn, bench, generation, group, record, fetch);
+            }
             note(record, word, &told);
+            record.kept = Some(Arc::clone(&entry));
             return Ok(send(conn, bench, record, generation, pass, rules, &entry, age).await);
         }
         Look::NotCached => return Err(Reply::status(NOT_CACHED)),
-        Look::Fetch(fetch) => Some(fetch),
-        Look::Past => None,
+        Look::Purged(had) => return Err(Reply::status(if had { 204 } else { 404 })),
+        Look::Fetch(fetch) => {
+            record.kept.clone_from(&fetch.stored);
+            record.cache_key = Some(fetch.key.clone());
+            Some(fetch)
+        }
+        Look::Past(word) => {
+            record.cache = word;
+            None
+        }
     };
     loop {
         let sent = forward(
@@ -214,10 +235,7 @@ async fn cached(
             continue;
         }
         return match sent {
-            Ok(ending) => {
-                forget(conn, bench, config, use_of_cache, record);
-                Ok(ending)
-            }
+            Ok(ending) => Ok(ending),
             Err(fault) => {
                 report(conn, config, bench, record, pass, group, &fault);
                 match lost(record, &fault) {

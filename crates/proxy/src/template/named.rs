@@ -60,6 +60,9 @@ pub(super) enum Variable {
     Http2,
     Upstream(Told),
     UpstreamCacheStatus,
+    UpstreamCacheKey,
+    /// Of the kept answer.
+    UpstreamCacheField(&'static str),
     Completion,
     LimitRequests,
     LimitConnections,
@@ -140,6 +143,12 @@ const NAMED: &[(&str, Variable)] = &[
     (
         "upstream_response_time",
         Variable::Upstream(Told::ResponseTime),
+    ),
+    ("upstream_cache_etag", Variable::UpstreamCacheField("etag")),
+    ("upstream_cache_key", Variable::UpstreamCacheKey),
+    (
+        "upstream_cache_last_modified",
+        Variable::UpstreamCacheField("last-modified"),
     ),
     ("upstream_cache_status", Variable::UpstreamCacheStatus),
     ("request_completion", Variable::Completion),

@@ -330,6 +330,14 @@ impl Variable {
                 Some(word) => out.extend_from_slice(word.as_bytes()),
                 None => return false,
             },
+            Self::UpstreamCacheKey => {
+                let kept = record.kept.as_ref().map(|entry| &entry.key[..]);
+                return put(out, kept.or(record.cache_key.as_deref()));
+            }
+            Self::UpstreamCacheField(name) => {
+                let kept = record.kept.as_ref();
+                return put(out, kept.and_then(|entry| entry.field(name)));
+            }
             Self::Completion => {
                 if record.status != 0 && record.status != 499 {
                     out.extend_from_slice(b"OK");

@@ -297,6 +297,7 @@ impl Job<'_> {
         {
             return Err(Fault::Unwanted(status));
         }
+        self.forget(exchange, record);
         if self.judge(exchange, record) == Verdict::Instead {
             let reusable = status == 304
                 && exchange.codec.keeps(&exchange.head())
@@ -358,9 +359,6 @@ impl Job<'_> {
         relay.finish(exchange);
         let upload_complete = exchange.upload.is_complete();
         done?;
-        if let Some(fetch) = &mut exchange.fetch {
-            fetch.complete();
-        }
         let ending = match closing {
             Closing::Keep => Ending::Keep,
             Closing::Close if upload_complete && whole => Ending::Close,
@@ -395,6 +393,18 @@ impl Job<'_> {
             request_id = record.id(&self.conn.engine),
             "FastCGI sent in stderr: \"{text}\"{more} {doing}"
         );
+    }
+
+    /// What the request has changed is not kept any longer.
+    fn forget(&self, exchange: &Exchange<'_>, record: &Record) {
+        let request = exchange.bench.head.on(exchange.bench.input.all());
+        if let Some(rules) = &self.pass.cache
+            && !cache::is_safe(request.method())
+        {
+            let config = &self.generation.config;
+            let answer = exchange.head();
+            cache::unsafe_methods::forget(self.conn, config, rules, record, &request, &answer);
+        }
     }
 
     /// What the cache makes of the answer whose head is there.

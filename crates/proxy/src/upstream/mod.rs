@@ -15,7 +15,7 @@ pub(crate) mod exchange;
 pub(crate) mod fault;
 pub(crate) mod fleet;
 pub(crate) mod forward;
-mod head;
+pub(crate) mod head;
 mod interim;
 mod params;
 pub(crate) mod pool;

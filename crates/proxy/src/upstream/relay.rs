@@ -26,6 +26,8 @@ pub(crate) struct Relay {
     decoder: BodyDecoder,
     frame: Frame,
     chunked: bool,
+    /// The client asked by HEAD what was asked for by GET: the body is not for it.
+    silent: bool,
     /// Compresses the body on its way.
     gzip: Option<Gzip>,
     /// All of the answer is in the frame, or went out before.
@@ -44,15 +46,18 @@ impl Relay {
         closing: Closing,
         dress: &Dress<'_>,
     ) -> Result<(Self, Closing), Fault> {
-        let length = {
+        let silent = exchange.fetch.as_ref().is_some_and(|fetch| fetch.converts);
+        let (length, told) = {
             let request = exchange.bench.head.on(exchange.bench.input.all());
-            exchange.head().body(request.method())
+            let told = exchange.head().body(request.method());
+            let length = exchange.head().body("GET");
+            (if silent { length } else { told }, told)
         };
         let (framing, closing, gzip) = write_head(
             exchange.conn,
             exchange.bench,
             exchange.head_at,
-            length,
+            told,
             closing,
             dress,
         );
@@ -60,6 +65,7 @@ impl Relay {
             decoder: BodyDecoder::new(length),
             frame: Frame::default(),
             chunked: framing == Framing::Chunked,
+            silent,
             gzip,
             complete: false,
             body_bytes: 0,
@@ -231,8 +237,16 @@ impl Relay {
         self.complete = self.decoder.is_done();
         if let Some(fetch) = &mut exchange.fetch {
             fetch.take_down(&exchange.bench.answer.all()[piece.clone()]);
+            if self.complete {
+                // Before the client has the end of it: whoever asks after that finds it.
+                fetch.complete();
+            }
         }
         let Workbench { out, answer, .. } = &mut *exchange.bench;
+        if self.silent {
+            self.body_bytes = 0;
+            return self.frame.load(out, b"", 0..0, b"");
+        }
         if let Some(mut gzip) = self.gzip.take() {
             let bytes = &answer.all()[piece];
             let squeezed = if self.complete {

@@ -40,7 +40,7 @@ impl Job<'_> {
             }
         }
         let request = bench.head.on(bench.input.all());
-        let given = self.method(&request, record);
+        let given = self.method(&request, record, fetch);
         Ok(Retries::new(
             &self.pass.next,
             given.as_deref().unwrap_or(method(record, &request)),
@@ -106,7 +106,7 @@ impl Job<'_> {
             conn, group, pass, ..
         } = *self;
         let config = &self.generation.config;
-        let given = self.method(&request, record);
+        let given = self.method(&request, record, fetch);
         let method = given.as_deref().unwrap_or(method(record, &request));
         let target = target(pass, record, &request);
         let close = group.config.keepalive.count == 0;
@@ -200,7 +200,15 @@ impl Job<'_> {
     }
 
     /// The method that is configured. HEAD stays HEAD: its answer has no body that could be sent.
-    fn method(&self, request: &Request<'_>, record: &Record) -> Option<String> {
+    fn method(
+        &self,
+        request: &Request<'_>,
+        record: &Record,
+        fetch: Option<&Fetch>,
+    ) -> Option<String> {
+        if fetch.is_some_and(|fetch| fetch.converts) {
+            return Some("GET".to_owned());
+        }
         let template = self.pass.shaping.method.as_ref()?;
         if request.method() == "HEAD" {
             return None;

@@ -1,4 +1,9 @@
 //! `proxy_cache`: what is kept, for how long, who waits for whom, and what survives a restart.
+//!
+//! `directives` has what single directives do, `forgetting` purges and unsafe methods.
+
+mod directives;
+mod forgetting;
 
 use std::fs;
 use std::path::PathBuf;

@@ -23,6 +23,7 @@ pub(crate) fn start(http: &str, server: &str) -> crate::harness::Daemon {
     fs::write(proxy.path("nginx.conf"), text.replace("@dir@", dir)).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_trine-proxy"));
     command.arg("-c").arg(proxy.path("nginx.conf"));
+    command.arg("--control").arg(proxy.path("proxy.sock"));
     proxy.start_as(command)
 }
 

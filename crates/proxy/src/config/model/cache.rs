@@ -16,9 +16,21 @@ pub(crate) struct CacheRules {
     pub(crate) bypass: Vec<Template>,
     /// One that is neither empty nor 0 leaves the answer unkept.
     pub(crate) no_store: Vec<Template>,
+    /// One that is neither empty nor 0 has the key forgotten instead of asked for.
+    pub(crate) purge: Vec<Template>,
     pub(crate) stale: Stale,
     /// Requests for the same key wait for one that fetches it, at most this long.
     pub(crate) lock: Option<Duration>,
+    /// When somebody who fetches is taken to be stuck.
+    pub(crate) lock_age: Duration,
+    /// A stale answer is refreshed by a request of the proxy's own.
+    pub(crate) in_background: bool,
+    /// A stale answer is asked about, where it has something to be known by.
+    pub(crate) validates: bool,
+    /// HEAD goes on as GET.
+    pub(crate) converts_head: bool,
+    /// A part that begins further in is fetched as it is, and not kept.
+    pub(crate) range_offset: Option<u64>,
     /// Requests before an answer is worth keeping.
     pub(crate) min_uses: u32,
     /// Fields of answers that are passed over, in lower case.

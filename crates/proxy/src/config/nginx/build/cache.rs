@@ -9,13 +9,13 @@ use super::super::units;
 use super::family::Family;
 use super::{Builder, arg, is_on};
 use crate::cache::Zone;
-use crate::cache::disk::Disk;
+use crate::cache::disk::{Bounds, Disk};
 use crate::config::model::{CacheRules, Stale};
 use crate::template::Template;
 
 /// A zone is at least this large, as in nginx.
 const SMALLEST: u64 = 8 * 4096;
-/// nginx's `inactive` and `proxy_cache_lock_timeout`.
+/// nginx's `inactive`, and its `proxy_cache_lock_timeout` and `_age`.
 const INACTIVE: Duration = Duration::from_secs(600);
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Without `max_size` nginx fills the disk; this much is enough for a site and too little to stop a server.
@@ -33,6 +33,12 @@ pub(super) struct CacheLevel {
     stale: Stale,
     lock: bool,
     lock_timeout: Option<Duration>,
+    lock_age: Option<Duration>,
+    purge: Vec<Template>,
+    in_background: bool,
+    no_validation: bool,
+    keeps_head: bool,
+    range_offset: Option<u64>,
     min_uses: u32,
     ignored: Vec<String>,
 }
@@ -47,6 +53,7 @@ impl Builder<'_> {
         let mut valid = None;
         let mut bypass: Option<Vec<Template>> = None;
         let mut no_store: Option<Vec<Template>> = None;
+        let mut purge: Option<Vec<Template>> = None;
         for directive in block {
             let first = arg(directive, 0);
             match family.rest_of(directive) {
@@ -78,6 +85,18 @@ impl Builder<'_> {
                 "cache_use_stale" => level.stale = self.cache_stale(directive),
                 "cache_lock" => level.lock = is_on(directive),
                 "cache_lock_timeout" => level.lock_timeout = self.time(directive),
+                "cache_lock_age" => level.lock_age = self.time(directive),
+                "cache_background_update" => level.in_background = is_on(directive),
+                "cache_revalidate" => level.no_validation = !is_on(directive),
+                "cache_convert_head" => level.keeps_head = !is_on(directive),
+                "cache_max_range_offset" => match units::size(first) {
+                    Some(bytes) => level.range_offset = Some(bytes),
+                    None => self.invalid(directive),
+                },
+                "cache_purge" => {
+                    let own = self.templates(directive);
+                    purge.get_or_insert_default().extend(own);
+                }
                 "cache_min_uses" => match first.parse() {
                     Ok(number) => level.min_uses = number,
                     Err(_) => self.invalid(directive),
@@ -111,6 +130,9 @@ impl Builder<'_> {
         if let Some(no_store) = no_store {
             level.no_store = no_store;
         }
+        if let Some(purge) = purge {
+            level.purge = purge;
+        }
     }
 
     fn templates(&mut self, directive: &Directive) -> Vec<Template> {
@@ -122,7 +144,11 @@ impl Builder<'_> {
     }
 
     /// What holds for a location that forwards.
-    pub(super) fn cache_rules(&self, level: &CacheLevel) -> Option<Arc<CacheRules>> {
+    pub(super) fn cache_rules(
+        &self,
+        level: &CacheLevel,
+        family: Family,
+    ) -> Option<Arc<CacheRules>> {
         let zone = level.zone?;
         let key = level.key.clone().or_else(|| {
             // nginx leaves the host that the client named out of it, and so serves one site's answers to another.
@@ -136,6 +162,13 @@ impl Builder<'_> {
             bypass: level.bypass.clone(),
             no_store: level.no_store.clone(),
             stale: level.stale.clone(),
+            purge: level.purge.clone(),
+            lock_age: level.lock_age.unwrap_or(PATIENCE),
+            in_background: level.in_background,
+            validates: !level.no_validation,
+            // Other protocols tell the method by a variable of the configuration's.
+            converts_head: family == Family::Proxy && !level.keeps_head,
+            range_offset: level.range_offset,
             lock: level.lock.then(|| level.lock_timeout.unwrap_or(PATIENCE)),
             min_uses: level.min_uses.max(1),
             ignored: level.ignored.clone(),
@@ -209,7 +242,7 @@ impl Builder<'_> {
         let folder = self.prefix.join(folder);
         let mut named = None;
         let mut levels = Vec::new();
-        let (mut inactive, mut most) = (INACTIVE, MOST_ON_DISK);
+        let (mut inactive, mut most, mut least_free) = (INACTIVE, MOST_ON_DISK, 0);
         for word in directive.args.iter().skip(1) {
             let (name, value) = word.text.split_once('=').unwrap_or((&word.text, ""));
             let bad = match name {
@@ -239,10 +272,15 @@ impl Builder<'_> {
                     most = read.unwrap_or(MOST_ON_DISK);
                     read.is_none()
                 }
-                // How nginx's cache manager and loader share their work out: there are none here.
-                "use_temp_path" | "min_free" | "manager_files" | "manager_sleep"
-                | "manager_threshold" | "loader_files" | "loader_sleep" | "loader_threshold" => {
-                    false
+                // How nginx's manager, loader and purger share their work out: there are none here.
+                "use_temp_path" | "purger" if !matches!(value, "on" | "off") => true,
+                "use_temp_path" | "purger" | "manager_files" | "manager_sleep"
+                | "manager_threshold" | "loader_files" | "loader_sleep" | "loader_threshold"
+                | "purger_files" | "purger_sleep" | "purger_threshold" => false,
+                "min_free" => {
+                    let read = units::size(value);
+                    least_free = read.unwrap_or(0);
+                    read.is_none()
                 }
                 _ => true,
             };
@@ -259,7 +297,12 @@ impl Builder<'_> {
             let message = format!("duplicate zone \"{name}\"");
             return self.wrong(directive, message, "");
         }
-        let disk = Disk::new(folder, levels, most, inactive);
+        let bounds = Bounds {
+            most,
+            least_free,
+            inactive,
+        };
+        let disk = Disk::new(folder, levels, bounds);
         let memory = usize::try_from(size).unwrap_or(usize::MAX);
         let zone = Zone::new(name, memory, inactive, Some(Arc::new(disk)));
         self.caches.push(zone);

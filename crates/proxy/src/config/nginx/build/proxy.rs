@@ -333,7 +333,7 @@ impl Builder<'_> {
             next: level.next,
             intercepts_errors: level.intercepts_errors,
             shaping: level.shaping.clone(),
-            cache: self.cache_rules(&level.cache),
+            cache: self.cache_rules(&level.cache, level.family),
         }
     }
 
