@@ -75,6 +75,9 @@ pub(crate) enum Command {
     RollingRestart(RollingRestartArgs),
     /// Take over the supervisor's edited configuration, or only tell what that would do
     Update(UpdateArgs),
+    /// Show what the proxy's caches hold, and have it forgotten
+    #[command(subcommand)]
+    Cache(CacheCommand),
     /// The supervisor itself
     #[command(subcommand)]
     Supervisor(SupervisorCommand),
@@ -84,6 +87,72 @@ pub(crate) enum Command {
 pub(crate) enum SupervisorCommand {
     /// Execute a newer program in the supervisor's place; programs, sockets and logs go on
     Upgrade(UpgradeArgs),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum CacheCommand {
+    /// Show every cache: how many answers it holds, and in how much memory
+    Status(CacheStatusArgs),
+    /// Show the keys of what is kept
+    Keys(CacheKeysArgs),
+    /// Forget what is kept: one key, all keys with a beginning, all answers with a tag, or everything
+    Purge(CachePurgeArgs),
+}
+
+/// Which caches of which proxy are meant.
+#[derive(Debug, Args)]
+pub(crate) struct CacheAt {
+    /// The cache's name in `keys_zone`; left out, all of them
+    #[arg(long, value_name = "NAME")]
+    pub(crate) zone: Option<String>,
+
+    /// The proxy's control socket; left out, the one of the run directory
+    #[arg(long, value_name = "PATH")]
+    pub(crate) control: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CacheStatusArgs {
+    /// The proxy's control socket; left out, the one of the run directory
+    #[arg(long, value_name = "PATH")]
+    pub(crate) control: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CacheKeysArgs {
+    /// Only keys that begin so
+    #[arg(value_name = "PREFIX", default_value = "")]
+    pub(crate) prefix: String,
+
+    /// How many keys
+    #[arg(long, short = 'n', value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) limit: u32,
+
+    #[command(flatten)]
+    pub(crate) at: CacheAt,
+}
+
+#[derive(Debug, Args)]
+#[group(id = "what", required = true, multiple = false, args = ["key", "prefix", "tag", "all"])]
+pub(crate) struct CachePurgeArgs {
+    /// The key, as `trine cache keys` shows it
+    #[arg(long, value_name = "KEY")]
+    pub(crate) key: Option<String>,
+
+    /// All keys that begin so
+    #[arg(long, value_name = "PREFIX")]
+    pub(crate) prefix: Option<String>,
+
+    /// All answers with this word in Surrogate-Key or Cache-Tag
+    #[arg(long, value_name = "TAG")]
+    pub(crate) tag: Option<String>,
+
+    /// Everything
+    #[arg(long)]
+    pub(crate) all: bool,
+
+    #[command(flatten)]
+    pub(crate) at: CacheAt,
 }
 
 /// Which supervisor is meant.

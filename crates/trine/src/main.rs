@@ -3,6 +3,7 @@
 //! control sockets, nothing more.
 
 mod actions;
+mod cache;
 mod cli;
 mod ending;
 mod failure;

@@ -4,7 +4,7 @@ use trine_service::exit::Exit;
 
 use crate::cli::{Cli, Command, SupervisorCommand};
 use crate::supervisor::Supervisor;
-use crate::{actions, logs, reload, status, top, up, upkeep};
+use crate::{actions, cache, logs, reload, status, top, up, upkeep};
 
 /// One current-thread runtime for whatever the command asks of the control sockets.
 pub(crate) fn run(cli: Cli) -> anyhow::Result<Exit> {
@@ -39,6 +39,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<Exit> {
             Command::Update(args) => {
                 upkeep::update(&args, &Supervisor::at(args.at.control.as_deref(), &run_dir)).await
             }
+            Command::Cache(command) => cache::run(&command, &run_dir).await,
             Command::Supervisor(SupervisorCommand::Upgrade(args)) => {
                 upkeep::upgrade(&args, &Supervisor::at(args.at.control.as_deref(), &run_dir)).await
             }

@@ -222,8 +222,8 @@ pub(crate) fn told(error: ClientError, run_dir: &RunDir) -> anyhow::Error {
     }
 }
 
-/// A program's name as one segment of a path.
-fn segment(name: &str) -> String {
+/// A name as one segment of a path, or one value of a query.
+pub(crate) fn segment(name: &str) -> String {
     let plain =
         |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~');
     name.bytes()
