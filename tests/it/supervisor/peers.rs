@@ -6,5 +6,6 @@ mod ctl;
 mod lanes;
 mod listeners;
 mod rpc;
+mod servers;
 mod streams;
 mod web;

@@ -55,9 +55,9 @@ use link::Link;
 use logs::pump::Pump;
 use notify::NotifySocket;
 use rpc::Rpc;
-use servers::SERVER_PREFIX;
+use servers::{SERVER_PREFIX, Servers};
 use start::House;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
@@ -200,6 +200,7 @@ fn new_supervisor(
         askers: Vec::new(),
         events: Events::default(),
         report_at: None,
+        servers: Servers::default(),
     }
 }
 
@@ -210,7 +211,7 @@ impl Supervisor {
             self.tell_of(first);
         }
         let listener = self.begin(&mut table, is_first)?;
-        let http_servers = self.http_servers(&mut table.servers)?;
+        self.bind_first_servers(&table.servers, is_first)?;
         self.begun(is_first)?;
         let notify = table
             .notify
@@ -255,28 +256,19 @@ impl Supervisor {
 
         let (handle, mut asks) = Handle::new(ASKS_WAITING);
         let stop = CancellationToken::new();
-        let mut servers = JoinSet::new();
-        let namespaces = &self.config.rpc_namespaces;
-        let rpc = Rpc::new(
-            handle.clone(),
-            namespaces.iter().any(|name| name == "supervisor"),
-        );
-        let site = Site::new(handle.clone(), rpc, self.hub.clone());
-        for socket in http_servers {
-            let site = site.with_actions_by_get(socket.get_actions);
-            servers.spawn(http::serve(socket, site, stop.clone()));
-        }
+        let mut control = JoinSet::new();
+        self.open_servers(handle.clone())?;
         if let Some(listener) = listener {
-            let control = Arc::new(Control {
-                handle,
-                hub: self.hub.clone(),
-                site,
-            });
-            servers.spawn(server::serve(listener, control, stop.clone()));
+            let rpc = Rpc::new(handle.clone(), self.config.has_main_interface());
+            let site = Site::new(handle.clone(), rpc, self.hub.clone());
+            let hub = self.hub.clone();
+            let service = Arc::new(Control { handle, hub, site });
+            control.spawn(server::serve(listener, service, stop.clone()));
         }
         self.run_and_answer(&notify, &mut asks).await?;
         stop.cancel();
-        while servers.join_next().await.is_some() {}
+        self.servers.end().await;
+        while control.join_next().await.is_some() {}
         tracing::info!("all programs are stopped");
         if let Some(cgroups) = &self.cgroups {
             cgroups.remove();
@@ -425,8 +417,8 @@ struct Table {
     head: TableHead,
     notify: Option<OwnedFd>,
     control: Option<OwnedFd>,
-    /// The sockets of our HTTP servers, by the holder's keys.
-    servers: BTreeMap<String, OwnedFd>,
+    /// The holder's keys of what is bound for HTTP servers.
+    servers: BTreeSet<String>,
     rows: Vec<Row>,
     sockets: BTreeMap<String, String>,
 }
@@ -444,7 +436,7 @@ fn read_table(link: &mut Link) -> Result<Table, Error> {
         head,
         notify,
         control: None,
-        servers: BTreeMap::new(),
+        servers: BTreeSet::new(),
         rows: Vec::new(),
         sockets: BTreeMap::new(),
     };
@@ -467,9 +459,7 @@ fn read_table(link: &mut Link) -> Result<Table, Error> {
                 table.control = fds.into_iter().next()
             }
             Report::Socket { key, .. } if key.starts_with(SERVER_PREFIX) => {
-                table
-                    .servers
-                    .extend(fds.into_iter().next().map(|fd| (key, fd)));
+                table.servers.insert(key);
             }
             Report::Socket { key, address, .. } => drop(table.sockets.insert(key, address)),
             Report::TableEnd => return Ok(table),

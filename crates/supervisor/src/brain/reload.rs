@@ -48,7 +48,11 @@ impl Supervisor {
     }
 
     fn change_to(&mut self, config: Config) -> Result<Vec<String>, Error> {
-        let problems = self.bind_all(&config)?;
+        let mut problems = self.bind_all(&config)?;
+        if problems.is_empty() {
+            problems = self.bind_new_servers(&config)?;
+            self.sockets_may_be_unnamed = true; // whether the rest is put into effect or not
+        }
         if !problems.is_empty() {
             return Ok(problems);
         }
@@ -66,6 +70,7 @@ impl Supervisor {
         self.log.set_level(config.log.level.tracing());
         self.house = House::new(&config, std::mem::take(&mut self.house.notify_socket));
         let old = std::mem::replace(&mut self.config, config);
+        self.match_servers()?;
         self.match_pools();
         self.announce_group_changes(&old)?;
         self.daemon.generation += 1;
@@ -77,7 +82,6 @@ impl Supervisor {
         self.link.send(&orders)?;
         tracing::info!("reloaded {}", self.config.file.display());
         self.reconcile()?;
-        self.sockets_may_be_unnamed = true;
         Ok(Vec::new())
     }
 

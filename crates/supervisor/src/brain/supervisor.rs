@@ -11,6 +11,7 @@ use super::notify::NotifySocket;
 use super::probe::Found;
 use super::process::Process;
 use super::rolling::{Asker, Rolling};
+use super::servers::Servers;
 use super::shutdown::Closing;
 use super::start::{self, House, NotRunnable};
 use super::upgrade::Upgrades;
@@ -95,6 +96,7 @@ pub struct Supervisor {
     pub events: Events,
     /// When the log next says for whom we wait.
     pub report_at: Option<Moment>,
+    pub servers: Servers,
 }
 
 impl Supervisor {

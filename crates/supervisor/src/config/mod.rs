@@ -107,6 +107,12 @@ impl Config {
         self.groups.iter().find(|group| group.name == name)
     }
 
+    /// Whether the RPC interface has supervisord's own methods.
+    #[must_use]
+    pub fn has_main_interface(&self) -> bool {
+        self.rpc_namespaces.iter().any(|name| name == "supervisor")
+    }
+
     /// What SUPERVISOR_SERVER_URL says unless a program has its own: a Unix server if there is one.
     #[must_use]
     pub fn server_url(&self) -> Option<String> {

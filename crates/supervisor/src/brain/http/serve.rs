@@ -37,8 +37,6 @@ pub struct ServerSocket {
     pub fd: OwnedFd,
     pub is_unix: bool,
     pub guard: Guard,
-    /// supervisord's addresses that act do so.
-    pub get_actions: bool,
 }
 
 enum Listening {
@@ -83,6 +81,7 @@ pub async fn serve(socket: ServerSocket, site: Site, stop: CancellationToken) ->
             }
         }
     }
+    drop(listening); // others may want the address
     let finish = async { while connections.join_next().await.is_some() {} };
     let _ = tokio::time::timeout(STOP_GRACE, finish).await;
     Ok(())
