@@ -29,12 +29,13 @@ fn files(log: &Path) -> Vec<String> {
     all
 }
 
-/// Checks that they hold every line once and in order; gives the number of lines.
-fn check_lines(files: &[String]) -> std::io::Result<u64> {
+/// Checks that they hold every line once and in order; gives the number of lines. `said`: what the program had written,
+/// by what is in the log.
+fn check_lines(files: &[String], said: impl Fn(String) -> String) -> std::io::Result<u64> {
     let mut next = 0;
     for file in files {
         for line in BufReader::new(std::fs::File::open(file)?).lines() {
-            let line = line?;
+            let line = said(line?);
             if let Some(total) = line.strip_prefix("end ") {
                 assert_eq!(total, next.to_string());
                 return Ok(next);
@@ -48,6 +49,21 @@ fn check_lines(files: &[String]) -> std::io::Result<u64> {
 
 /// How many brains are killed.
 const DEATHS: u32 = 150;
+
+/// Kills them at instants from the very beginning of a brain's life on; the same each time the test runs.
+#[track_caller]
+fn kill_brains(rig: &Rig, deaths: u32) {
+    let mut seed: u64 = 7;
+    let mut last = rig.until("a brain", || rig.brain());
+    for _ in 0..deaths {
+        seed = seed
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        std::thread::sleep(Duration::from_micros((seed >> 33) % 100_000));
+        signal(last, Signal::SIGKILL);
+        last = rig.until("the next brain", || rig.brain().filter(|pid| *pid != last));
+    }
+}
 
 #[test]
 fn many_brains_die_at_any_instant_and_nothing_is_lost_or_doubled() {
@@ -71,17 +87,7 @@ fn many_brains_die_at_any_instant_and_nothing_is_lost_or_doubled() {
     );
     let (writer, web) = (rig.running_pid("writer"), rig.running_pid("web"));
     let listeners = rig.get("/v1/status")["listeners"].clone();
-    // Instants from the very beginning of a brain's life on; the same each time the test runs.
-    let mut seed: u64 = 7;
-    let mut last = rig.brain().unwrap();
-    for _ in 0..DEATHS {
-        seed = seed
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        std::thread::sleep(Duration::from_micros((seed >> 33) % 100_000));
-        signal(last, Signal::SIGKILL);
-        last = rig.until("the next brain", || rig.brain().filter(|pid| *pid != last));
-    }
+    kill_brains(&rig, DEATHS);
     assert_eq!(
         (rig.running_pid("writer"), rig.running_pid("web")),
         (writer, web),
@@ -108,11 +114,75 @@ fn many_brains_die_at_any_instant_and_nothing_is_lost_or_doubled() {
     rig.until("the writer's last word", || {
         rig.read("writer.log").contains("end ").then_some(())
     });
-    let lines = check_lines(&files(&rig.path("writer.log"))).unwrap();
+    let lines = check_lines(&files(&rig.path("writer.log")), |line| line).unwrap();
     assert!(
         lines > 100_000,
         "{lines} lines are too few to show anything"
     );
+    rig.stop();
+}
+
+/// The same for lines that are changed on their way: taken out of the pipe, made into something else, and written.
+#[test]
+fn no_line_that_is_changed_on_its_way_is_lost_or_doubled() {
+    let changed = WRITER
+        .replace("sys.stdout.write", "time.sleep(0.005); sys.stdout.write")
+        .replace("+ 1000)", "+ 200)")
+        .replace("+= 1000", "+= 200");
+    let tagged = changed.replace(
+        "'%09d\\n' % n for",
+        "'\\x1b[1m%05d<!--XSUPERVISOR:BEGIN-->%d\\n<!--XSUPERVISOR:END-->%04d\\n' % (n // 10000, n, n % 10000) for",
+    );
+    assert_ne!(tagged, changed);
+    let programs = "  json:
+    command: [python3, changed.py]
+    startsecs: 0s
+    logfile_format: json
+    stdout_logfile: json.log
+    stdout_logfile_maxbytes: 300KB
+    stdout_logfile_backups: 10000
+  tagged:
+    command: [python3, tagged.py]
+    startsecs: 0s
+    stdout_capture_maxbytes: 1KB
+    stdout_events_enabled: true
+    stdout_logfile: tagged.log
+    stdout_logfile_maxbytes: 100KB
+    stdout_logfile_backups: 10000
+  both:
+    command: [python3, tagged.py]
+    startsecs: 0s
+    stdout_capture_maxbytes: 1KB
+    logfile_format: prefixed
+    stdout_logfile: both.log
+    stdout_logfile_maxbytes: 0
+strip_ansi: true
+";
+    let rig = Rig::start_with(programs, |folder| {
+        std::fs::write(folder.join("changed.py"), &changed).unwrap();
+        std::fs::write(folder.join("tagged.py"), &tagged).unwrap();
+    });
+    let names = ["json", "tagged", "both"];
+    let pids = names.map(|name| rig.running_pid(name));
+    kill_brains(&rig, DEATHS / 5);
+    std::fs::write(rig.path("stop"), "").unwrap();
+    for name in names {
+        let log = format!("{name}.log");
+        rig.until("the last word", || {
+            rig.read(&log).contains("end ").then_some(())
+        });
+        let said = |line: String| match name {
+            "json" => {
+                let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+                line["message"].as_str().unwrap().to_owned()
+            }
+            "both" => line.split(' ').skip(2).collect::<Vec<_>>().join(" "),
+            _ => line,
+        };
+        let lines = check_lines(&files(&rig.path(&log)), said).unwrap();
+        assert!(lines > 5_000, "{name}: {lines} lines are too few");
+    }
+    assert_eq!(names.map(|name| rig.running_pid(name)), pids);
     rig.stop();
 }
 

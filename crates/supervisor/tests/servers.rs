@@ -10,11 +10,11 @@ use std::time::Duration;
 
 /// An address on which nobody listens, below the ports that the kernel gives to connections.
 fn free(number: u32) -> SocketAddr {
-    let ports = (0..).map(|step| 10_000 + (std::process::id() * 7 + number + 2 * step) % 10_000);
+    let first = std::process::id() * 7 + number;
+    let ports = (0..10_000u32).map(|step| 10_000 + (first + 2 * step) % 10_000);
     let mut addresses = ports.map(|port| SocketAddr::from(([127, 0, 0, 1], port as u16)));
-    addresses
-        .find(|address| TcpListener::bind(address).is_ok())
-        .unwrap()
+    let found = addresses.find(|address| TcpListener::bind(address).is_ok());
+    found.expect("a free port")
 }
 
 fn config(servers: &str) -> String {

@@ -42,6 +42,10 @@ impl Supervisor {
         }
         let mut rows: BTreeMap<String, Row> =
             rows.into_iter().map(|row| (row.id.clone(), row)).collect();
+        // Of all before anything is written anywhere: several may share a log.
+        for row in rows.values_mut() {
+            self.take_back(row);
+        }
         let ids: Vec<String> = self.processes.keys().cloned().collect();
         for id in ids {
             let row = rows.remove(&id);
@@ -62,7 +66,7 @@ impl Supervisor {
             return self.spawn_again(id);
         };
         let mut fds = row.fds.into_iter();
-        let mut outputs = Vec::new();
+        let (mut outputs, mut staged) = (Vec::new(), BTreeMap::new());
         if let SlotLife::Alive { pid, since } = row.life {
             process.pid = Some(pid);
             process.since = Some(since);
@@ -71,11 +75,13 @@ impl Supervisor {
         for (channel, pipe) in row.channels.into_iter().zip(fds) {
             match channel {
                 Channel::Ready => process.ready_pipe = Some(pipe),
+                channel if channel.is_staging() => drop(staged.insert(channel.other(), pipe)),
                 channel => outputs.push((channel, pipe)),
             }
         }
         for (channel, pipe) in outputs {
-            self.reconnect(id, channel, pipe);
+            let staging = staged.remove(&Some(channel));
+            self.reconnect(id, channel, pipe, staging)?;
         }
         self.watch_log_again(id);
         let Some(process) = self.processes.get_mut(id) else {

@@ -1,9 +1,11 @@
 //! Connecting processes with their logs: which pipe goes to which tap, before a start, after a reload, for a new brain.
 //! Not here: moving bytes (see `logs`).
 
+use super::adopt::Row;
 use super::logs::filter::Wanted;
+use super::logs::pump::Manner;
 use super::logs::tap::Tap;
-use super::logs::{Key, auto_log};
+use super::logs::{self, Key, auto_log};
 use super::process::Process;
 use super::supervisor::Supervisor;
 use crate::config::{self, Destination, Sink};
@@ -53,23 +55,27 @@ impl Supervisor {
     }
 
     /// For a process of an earlier brain, whose pipe the holder has.
-    pub fn reconnect(&mut self, id: &str, channel: Channel, pipe: OwnedFd) {
+    pub fn reconnect(
+        &mut self,
+        id: &str,
+        channel: Channel,
+        pipe: OwnedFd,
+        staging: Option<OwnedFd>,
+    ) -> Result<(), Error> {
         let Some(process) = self.processes.get(id) else {
-            return;
+            return Ok(());
         };
         let settings = process.record.settings.clone();
-        let sink = self
-            .sinks(id, &settings)
-            .into_iter()
-            .find_map(|(known, sink)| sink.filter(|_| known == channel));
-        let Some(sink) = sink else { return };
+        let Some(sink) = self.sink(id, &settings, channel) else {
+            return Ok(());
+        };
         let tap = match self.tap_at(sink.path()) {
             Some(tap) => tap,
             None => match Tap::open_or_retry(&sink) {
                 Ok(tap) => Arc::new(tap),
                 Err(err) => {
                     tracing::error!("can't open {}: {err}", sink.path().display());
-                    return;
+                    return Ok(());
                 }
             },
         };
@@ -83,11 +89,73 @@ impl Supervisor {
                 tracing::error!("can't listen to {id}: {err}");
             }
         } else {
-            self.pump.add(key, pipe, tap.clone(), wanted);
+            let manner = match staging {
+                Some(_) => Manner { wanted, staging },
+                None => self.manner_of(id, channel, wanted, &tap)?,
+            };
+            self.pump.add(key, pipe, tap.clone(), manner);
         }
         if let Some(process) = self.processes.get_mut(id) {
+            process
+                .wanted
+                .insert(channel, (wanted, tap.changes(wanted)));
             process.taps.insert(channel, tap);
         }
+        Ok(())
+    }
+
+    /// What an earlier brain had only half written of a process's output goes out of its logs again.
+    pub(super) fn take_back(&self, row: &Row) {
+        let Some(process) = self.processes.get(&row.id) else {
+            return;
+        };
+        let fds = row
+            .fds
+            .iter()
+            .skip(row.fds.len().saturating_sub(row.channels.len()));
+        for (channel, fd) in row.channels.iter().zip(fds) {
+            let output = channel.other().filter(|_| channel.is_staging());
+            let settings = &process.record.settings;
+            let sink = output.and_then(|output| self.sink(&row.id, settings, output));
+            if let Some(sink) = sink
+                && let Err(err) = logs::take_back(fd, sink.path())
+            {
+                let path = sink.path().display();
+                tracing::error!(
+                    "{path} may have the end of what {} said twice: {err}",
+                    row.id
+                );
+            }
+        }
+    }
+
+    /// With a place for output that is changed on its way, which the holder keeps.
+    fn manner_of(
+        &mut self,
+        id: &str,
+        channel: Channel,
+        wanted: Wanted,
+        tap: &Tap,
+    ) -> Result<Manner, Error> {
+        let mut manner = Manner {
+            wanted,
+            staging: None,
+        };
+        let Some(place) = channel.other().filter(|_| tap.changes(wanted)) else {
+            return Ok(manner);
+        };
+        let opened = self.link.call(|ticket| Order::OpenPipe {
+            ticket,
+            id: id.to_owned(),
+            channel: place,
+            bytes: 0,
+        })?;
+        match opened {
+            Ok((_, fds)) => manner.staging = fds.into_iter().next(),
+            // It works without, as long as no brain dies.
+            Err(failure) => tracing::error!("{id}: can't keep its output safe: {}", failure.text),
+        }
+        Ok(manner)
     }
 
     /// Processes that name the same file share one tap, so that nobody's rotation is in another's way.
@@ -101,7 +169,9 @@ impl Supervisor {
         let output = match channel {
             Channel::Stdout => &settings.stdout,
             Channel::Stderr => &settings.stderr,
-            Channel::Ready => return Wanted::default(),
+            Channel::Ready | Channel::StdoutStaging | Channel::StderrStaging => {
+                return Wanted::default();
+            }
         };
         Wanted {
             capture_bytes: output.capture_bytes,
@@ -128,11 +198,13 @@ impl Supervisor {
         let Some(process) = self.processes.get_mut(id) else {
             return Ok(Ok(()));
         };
-        let before = process.wanted.insert(channel, wanted);
+        let now = (wanted, tap.changes(wanted));
+        let before = process.wanted.insert(channel, now);
         if let Some(old) = process.taps.insert(channel, tap.clone()) {
             let is_same = Arc::ptr_eq(&old, &tap);
-            if !is_listener && (!is_same || before.is_some_and(|before| before != wanted)) {
-                self.pump.redirect(key, tap, wanted);
+            if !is_listener && (!is_same || before.is_some_and(|before| before != now)) {
+                let manner = self.manner_of(id, channel, wanted, &tap)?;
+                self.pump.redirect(key, tap, manner);
             }
             if !is_same {
                 self.close_unless_used(&old);
@@ -154,7 +226,10 @@ impl Supervisor {
                             return Ok(Err(format!("can't listen to it: {err}")));
                         }
                     }
-                    Some(pipe) => self.pump.add(key, pipe, tap, wanted),
+                    Some(pipe) => {
+                        let manner = self.manner_of(id, channel, wanted, &tap)?;
+                        self.pump.add(key, pipe, tap, manner);
+                    }
                     None => {}
                 }
                 Ok(Ok(()))
@@ -230,6 +305,13 @@ impl Supervisor {
                 stderr.and_then(|output| sink(Channel::Stderr, output)),
             ),
         ]
+    }
+
+    fn sink(&self, id: &str, settings: &config::Process, channel: Channel) -> Option<Sink> {
+        let sinks = self.sinks(id, settings).into_iter();
+        sinks
+            .filter(|(known, _)| *known == channel)
+            .find_map(|(_, sink)| sink)
     }
 
     /// Makes the files of automatic logs that have none yet.

@@ -112,8 +112,8 @@ pub struct Process {
     /// Another process that speaks for it (MAINPID).
     pub main_pid: Option<i32>,
     pub taps: BTreeMap<Channel, Arc<Tap>>,
-    /// What the log pump was told to look at.
-    pub wanted: BTreeMap<Channel, Wanted>,
+    /// What the log pump was told to look at, and whether output is changed on its way.
+    pub wanted: BTreeMap<Channel, (Wanted, bool)>,
     /// Of the process that was last started.
     pub last_pid: Option<i32>,
     pub probe: Option<AbortHandle>,

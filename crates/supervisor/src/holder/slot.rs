@@ -38,7 +38,8 @@ pub struct Slot {
 const MOST_KEPT: usize = 64;
 
 /// A log pipe. It lasts as long as its slot: both ends stay open, so that a program never meets a closed pipe, output
-/// of one generation stays before that of the next, and what is in it waits for whoever reads next.
+/// of one generation stays before that of the next, and what is in it waits for whoever reads next. A memory file for the
+/// brain is kept in the same way, with two descriptors of the same.
 #[derive(Debug)]
 pub struct Pipe {
     pub read: Rc<OwnedFd>,
@@ -46,7 +47,12 @@ pub struct Pipe {
 }
 
 impl Pipe {
-    pub fn open(bytes: usize) -> io::Result<Self> {
+    pub fn open(channel: Channel, bytes: usize) -> io::Result<Self> {
+        if channel.is_staging() {
+            let write = trine_sys::fdpass::memfd(c"trine-staging")?;
+            let read = Rc::new(write.try_clone()?);
+            return Ok(Self { read, write });
+        }
         let (read, write) = file::pipe_cloexec()?;
         // The brain polls its end; programs get the other one, which must wait as they expect.
         trine_sys::fdpass::set_nonblocking(&read, true)?;

@@ -502,7 +502,7 @@ impl Table {
     fn open_pipe(&mut self, id: String, channel: Channel, bytes: usize) -> io::Result<Rc<OwnedFd>> {
         let pipe = match self.slots.entry(id).or_default().pipes.entry(channel) {
             Entry::Occupied(pipe) => pipe.into_mut(),
-            Entry::Vacant(place) => place.insert(Pipe::open(bytes)?),
+            Entry::Vacant(place) => place.insert(Pipe::open(channel, bytes)?),
         };
         Ok(pipe.read.clone())
     }

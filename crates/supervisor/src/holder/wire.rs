@@ -91,15 +91,37 @@ pub enum Channel {
     Stderr,
     /// No output: where a process says that it is ready, s6's way.
     Ready,
+    /// No pipes, but memory files for the brain: where output lies while it is changed on its way into a log.
+    StdoutStaging,
+    StderrStaging,
 }
 
 impl Channel {
+    /// The one for the memory file of an output, and the other way round.
+    #[must_use]
+    pub fn other(self) -> Option<Self> {
+        match self {
+            Self::Stdout => Some(Self::StdoutStaging),
+            Self::Stderr => Some(Self::StderrStaging),
+            Self::Ready => None,
+            Self::StdoutStaging => Some(Self::Stdout),
+            Self::StderrStaging => Some(Self::Stderr),
+        }
+    }
+
+    #[must_use]
+    pub fn is_staging(self) -> bool {
+        matches!(self, Self::StdoutStaging | Self::StderrStaging)
+    }
+
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::Stdout => "stdout",
             Self::Stderr => "stderr",
             Self::Ready => "ready",
+            Self::StdoutStaging => "stdout-staging",
+            Self::StderrStaging => "stderr-staging",
         }
     }
 }
@@ -132,7 +154,7 @@ pub enum Order {
         id: String,
         generation: u64,
     },
-    /// Make the log pipe of a process, unless it has one, and send its read end.
+    /// Make the log pipe of a process (or the memory file), unless it has one, and send its read end.
     OpenPipe {
         ticket: Ticket,
         id: String,

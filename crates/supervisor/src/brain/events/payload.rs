@@ -67,7 +67,8 @@ impl Supervisor {
         let channel = match heard.key.channel {
             Channel::Stdout => "STDOUT",
             Channel::Stderr => "STDERR",
-            Channel::Ready => return Ok(()), // no output
+            // No output.
+            Channel::Ready | Channel::StdoutStaging | Channel::StderrStaging => return Ok(()),
         };
         let head = format!(
             "processname:{} groupname:{} pid:{pid}",

@@ -3,7 +3,7 @@
 //! Not here: who is to be copied (see `filter`), or the way to syslog (`brain::syslog`).
 
 use super::filter::Wanted;
-use super::lines::{self, Speaker};
+use super::lines::Speaker;
 use crate::brain::syslog::Syslog;
 
 /// What one channel of one process has said, as others hear it.
@@ -11,8 +11,6 @@ use crate::brain::syslog::Syslog;
 pub(super) struct Echo {
     syslog: bool,
     main_log: bool,
-    /// A line whose end has not come yet.
-    begun: Vec<u8>,
 }
 
 impl Echo {
@@ -21,14 +19,11 @@ impl Echo {
         let Wanted {
             syslog, main_log, ..
         } = wanted;
-        (syslog || main_log).then_some(Self {
-            syslog,
-            main_log,
-            begun: Vec::new(),
-        })
+        (syslog || main_log).then_some(Self { syslog, main_log })
     }
 
-    pub(super) fn hear(&mut self, bytes: &[u8], speaker: &Speaker, syslog: &mut Syslog) {
+    /// `bytes`: whole lines, where they go to syslog.
+    pub(super) fn hear(&self, bytes: &[u8], speaker: &Speaker, syslog: &mut Syslog) {
         if self.main_log {
             // As supervisord says it, so that it is found by the same search.
             let (name, channel) = (speaker.name(), speaker.channel);
@@ -37,25 +32,8 @@ impl Echo {
             tracing::debug!("'{name}' {channel} output:\n{text}");
         }
         if self.syslog {
-            self.begun.extend_from_slice(bytes);
-            let count = lines::whole(&self.begun, false);
-            self.send(count, speaker, syslog);
-        }
-    }
-
-    pub(super) fn has_begun_line(&self) -> bool {
-        !self.begun.is_empty()
-    }
-
-    /// The end of the last line does not come.
-    pub(super) fn flush(&mut self, speaker: &Speaker, syslog: &mut Syslog) {
-        self.send(self.begun.len(), speaker, syslog);
-    }
-
-    fn send(&mut self, count: usize, speaker: &Speaker, syslog: &mut Syslog) {
-        let said: Vec<u8> = self.begun.drain(..count).collect();
-        for line in said.split(|byte| *byte == b'\n') {
-            if !line.is_empty() {
+            let lines = bytes.split(|byte| *byte == b'\n');
+            for line in lines.filter(|line| !line.is_empty()) {
                 syslog.send(&[speaker.name().as_bytes(), b" ", line].concat());
             }
         }

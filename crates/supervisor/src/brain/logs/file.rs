@@ -5,9 +5,8 @@
 //! takes bytes out of the pipe and puts them into the file in one step; the place to write at is the file's end,
 //! asked for each time; and each step of a rotation can be found half done and carried on.
 
-use super::cut::{OVERRUN, cut};
-use super::lines::{self, Speaker};
-use super::outlet::discard;
+use super::cut::{Cut, OVERRUN, cut};
+use super::staging::Place;
 use crate::config::LogFile;
 use crate::config::extras::LineFormat;
 use nix::fcntl::SpliceFFlags;
@@ -15,9 +14,8 @@ use nix::unistd::{Whence, lseek};
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::fd::BorrowedFd;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt as _, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 use trine_sys::file as sys;
@@ -30,13 +28,20 @@ const BUDGET: usize = 1 << 20;
 pub(super) enum Moved {
     /// The pipe is empty.
     Nothing,
-    /// There is only the beginning of a line, which is left for its end to come.
-    Partial,
     Bytes(usize),
     /// So many bytes, and then the file was full: a new one has begun.
     Rotated {
         count: usize,
     },
+}
+
+impl Moved {
+    pub(super) fn count(self) -> usize {
+        match self {
+            Self::Nothing => 0,
+            Self::Rotated { count } | Self::Bytes(count) => count,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -118,7 +123,7 @@ impl LogWriter {
         while left > 0 {
             match self.splice(&pipe, left)? {
                 Moved::Bytes(count) => left -= count,
-                Moved::Nothing | Moved::Partial | Moved::Rotated { .. } => break,
+                Moved::Nothing | Moved::Rotated { .. } => break,
             }
             self.end()?;
         }
@@ -129,84 +134,60 @@ impl LogWriter {
         Ok(Moved::Bytes(cut.take))
     }
 
-    /// Adds bytes that came another way; says how often the file was full.
-    pub(super) fn append(&mut self, mut bytes: &[u8]) -> io::Result<u64> {
-        let mut rotations = 0;
-        while !bytes.is_empty() {
-            let limit = self.settings.max_bytes;
-            if !self.regular {
-                self.file.write_all(bytes)?;
-                break;
-            }
-            let size = self.end()?;
-            let room = usize::try_from(limit.saturating_sub(size)).unwrap_or(usize::MAX);
-            if limit == 0 || bytes.len() <= room {
-                self.file.write_all(bytes)?;
-                break;
-            }
-            let overrun = (limit + OVERRUN as u64).saturating_sub(size.max(limit));
-            let overrun = usize::try_from(overrun).unwrap_or(0);
-            let cut = cut(bytes, room, overrun, self.ends_with_newline(size)?);
-            let (now, later) = bytes.split_at(cut.take);
-            self.file.write_all(now)?;
-            bytes = later;
-            if !cut.rotate {
-                break;
-            }
-            self.rotate()?;
-            rotations += 1;
+    /// Adds the first of some bytes that came another way: all that fit, or none if it is time for a new file first. What
+    /// is [`Moved::Rotated`] by this is so only after [`Self::rotate`]. `note` is told, before they are written, how many
+    /// they are and where they begin.
+    pub(super) fn append(
+        &mut self,
+        bytes: &[u8],
+        note: &mut dyn FnMut(usize, Place) -> io::Result<()>,
+    ) -> io::Result<Moved> {
+        if !self.regular {
+            note(bytes.len(), Place::default())?;
+            self.file.write_all(bytes)?;
+            return Ok(Moved::Bytes(bytes.len()));
         }
-        Ok(rotations)
+        let size = self.end()?;
+        if size > 0 && self.until.is_some_and(|until| SystemTime::now() >= until) {
+            return Ok(Moved::Rotated { count: 0 });
+        }
+        let cut = match self.settings.max_bytes {
+            0 => Cut {
+                take: bytes.len(),
+                rotate: false,
+            },
+            limit => {
+                let number = |bytes| usize::try_from(bytes).unwrap_or(usize::MAX);
+                let overrun = (limit + OVERRUN as u64).saturating_sub(size.max(limit));
+                let (room, overrun) = (number(limit.saturating_sub(size)), number(overrun));
+                cut(bytes, room, overrun, self.ends_with_newline(size)?)
+            }
+        };
+        if cut.take > 0 {
+            let data = self.file.metadata()?;
+            let (device, inode) = (data.dev(), data.ino());
+            note(
+                cut.take,
+                Place {
+                    device,
+                    inode,
+                    size,
+                },
+            )?;
+            if let Err(err) = self.file.write_all(&bytes[..cut.take]) {
+                let _ = self.file.set_len(size); // what fitted of it would be said twice
+                return Err(err);
+            }
+        }
+        Ok(match cut {
+            Cut { take, rotate: true } => Moved::Rotated { count: take },
+            Cut { take, .. } => Moved::Bytes(take),
+        })
     }
 
     /// Lines that are changed on their way cannot be moved by the kernel alone.
     pub(super) fn line_format(&self) -> LineFormat {
         self.settings.lines.format
-    }
-
-    /// [`Self::step`] for lines that are changed on their way: written first, then taken out of the pipe. A brain killed
-    /// in between says them twice. `flush`: a line without an end is written too.
-    pub(super) fn step_lines(
-        &mut self,
-        pipe: BorrowedFd<'_>,
-        peek: &mut Peek,
-        null: &File,
-        speaker: &Speaker,
-        flush: bool,
-    ) -> io::Result<Moved> {
-        let seen = peek.look(pipe, lines::LONGEST)?;
-        if seen.is_empty() {
-            return Ok(Moved::Nothing);
-        }
-        let count = lines::whole(seen, flush);
-        if count == 0 {
-            return Ok(Moved::Partial);
-        }
-        let time = lines::time();
-        let mut out = Vec::with_capacity(count * 2);
-        lines::write(
-            &mut out,
-            &seen[..count],
-            self.settings.lines.format,
-            speaker,
-            &time,
-        );
-        let size = if self.regular { self.end()? } else { 0 };
-        let is_full =
-            self.settings.max_bytes > 0 && size + out.len() as u64 > self.settings.max_bytes;
-        let is_old = self.until.is_some_and(|until| SystemTime::now() >= until);
-        if self.regular && size > 0 && (is_full || is_old) {
-            self.rotate()?;
-            return Ok(Moved::Rotated { count: 0 });
-        }
-        if let Err(err) = self.file.write_all(&out) {
-            if self.regular {
-                let _ = self.file.set_len(size); // what fitted of it would be said twice
-            }
-            return Err(err);
-        }
-        discard(pipe, count, null)?;
-        Ok(Moved::Bytes(count))
     }
 
     /// The path, if old files are to be compressed.
@@ -235,7 +216,8 @@ impl LogWriter {
         Ok(size > 0 && self.file.read_at(&mut last, size - 1)? == 1 && last == *b"\n")
     }
 
-    fn rotate(&mut self) -> io::Result<()> {
+    /// Begins a new file.
+    pub(super) fn rotate(&mut self) -> io::Result<()> {
         if self.settings.backups == 0 {
             self.file.set_len(0)?;
             self.until = until(&self.file, &self.settings);

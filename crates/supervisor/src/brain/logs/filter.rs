@@ -1,5 +1,5 @@
-//! Looking at output on its way into a log: text between communication tags is cut out, and what listeners want to see
-//! is copied for them. Pure: bytes in, bytes out.
+//! Looking at output on its way into a log: text between communication tags is cut out, escape sequences of terminals are
+//! left out. Pure: bytes in, bytes out, and nothing is remembered but a [`Resume`], so that a new brain can go on.
 //! Not here: pipes and files.
 
 use super::Key;
@@ -47,105 +47,148 @@ pub(super) enum Part {
     Captured(Vec<u8>),
 }
 
-#[derive(Debug)]
-pub(super) struct Filter {
-    wanted: Wanted,
-    /// Between tags: what came so far.
-    captured: Option<Vec<u8>>,
-    /// May be the beginning of a tag.
-    held: Vec<u8>,
+impl Part {
+    pub(super) fn plain(&self) -> Option<&[u8]> {
+        match self {
+            Self::Plain(bytes) => Some(bytes),
+            Self::Captured(_) => None,
+        }
+    }
+}
+
+/// What has to be known of the output before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Resume {
+    /// It ends between tags, and of what stands there only the newest bytes are still wanted.
+    is_captured: bool,
     escape: Escape,
 }
 
-impl Filter {
-    pub(super) fn new(wanted: Wanted) -> Self {
+impl Resume {
+    pub(super) fn word(self) -> u64 {
+        self.escape as u64 | u64::from(self.is_captured) << 8
+    }
+
+    pub(super) fn of(word: u64) -> Self {
+        let states = [Escape::None, Escape::Begun, Escape::Control, Escape::Text];
+        let escape = states
+            .into_iter()
+            .find(|state| *state as u64 == word & 0xff);
         Self {
-            wanted,
-            captured: None,
-            held: Vec::new(),
-            escape: Escape::None,
+            is_captured: word >> 8 & 1 == 1,
+            escape: escape.unwrap_or_default(),
         }
-    }
-
-    pub(super) fn tells(&self) -> bool {
-        self.wanted.events
-    }
-
-    pub(super) fn feed(&mut self, bytes: &[u8]) -> Vec<Part> {
-        if self.wanted.capture_bytes == 0 {
-            return self.plain(bytes.to_vec()).into_iter().collect();
-        }
-        let mut parts = Vec::new();
-        let mut data = std::mem::take(&mut self.held);
-        data.extend_from_slice(bytes);
-        let mut rest = data.as_slice();
-        loop {
-            let tag = if self.captured.is_some() { END } else { BEGIN };
-            match rest.windows(tag.len()).position(|window| window == tag) {
-                Some(at) => {
-                    let (before, after) = rest.split_at(at);
-                    rest = &after[tag.len()..];
-                    match self.captured.take() {
-                        None => {
-                            parts.extend(self.plain(before.to_vec()));
-                            self.captured = Some(Vec::new());
-                        }
-                        Some(mut captured) => {
-                            captured.extend_from_slice(before);
-                            self.bound(&mut captured);
-                            parts.push(Part::Captured(captured));
-                        }
-                    }
-                }
-                None => {
-                    let keep = (1..tag.len().min(rest.len() + 1))
-                        .rev()
-                        .find(|&count| tag.starts_with(&rest[rest.len() - count..]));
-                    let (done, held) = rest.split_at(rest.len() - keep.unwrap_or(0));
-                    self.held = held.to_vec();
-                    match self.captured.take() {
-                        None => parts.extend(self.plain(done.to_vec())),
-                        Some(mut captured) => {
-                            captured.extend_from_slice(done);
-                            self.bound(&mut captured);
-                            self.captured = Some(captured);
-                        }
-                    }
-                    return parts;
-                }
-            }
-        }
-    }
-
-    /// Nothing more comes for now: what looked like a tag is none.
-    pub(super) fn flush(&mut self) -> Vec<Part> {
-        if self.captured.is_some() {
-            return Vec::new();
-        }
-        let held = std::mem::take(&mut self.held);
-        self.plain(held).into_iter().collect()
-    }
-
-    /// The oldest go.
-    fn bound(&self, captured: &mut Vec<u8>) {
-        let most = usize::try_from(self.wanted.capture_bytes).unwrap_or(usize::MAX);
-        let over = captured.len().saturating_sub(most);
-        captured.drain(..over);
-    }
-
-    fn plain(&mut self, mut bytes: Vec<u8>) -> Option<Part> {
-        if self.wanted.strip_ansi {
-            bytes.retain(|byte| self.escape.passes(*byte));
-        }
-        Some(bytes)
-            .filter(|bytes| !bytes.is_empty())
-            .map(Part::Plain)
     }
 }
 
+/// What was taken apart.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Sifted {
+    pub(super) parts: Vec<Part>,
+    /// So many bytes; what follows from the others depends on what comes.
+    pub(super) taken: usize,
+    /// To go on from there.
+    pub(super) resume: Resume,
+}
+
+impl Sifted {
+    pub(super) fn add(&mut self, next: Self) {
+        self.parts.extend(next.parts);
+        self.taken += next.taken;
+        self.resume = next.resume;
+    }
+
+    /// Whether what is for the log ends with a line's end, or there is nothing.
+    pub(super) fn ends_line(&self) -> bool {
+        let last = self.parts.iter().filter_map(Part::plain).next_back();
+        last.is_none_or(|bytes| bytes.ends_with(b"\n"))
+    }
+}
+
+/// Between tags so much more than is wanted may wait for the end.
+const PATIENCE: usize = 64 << 10;
+
+/// Takes output apart as far as it can be said what it is. `is_last`: what looks like the beginning of a tag is none.
+pub(super) fn sift(wanted: Wanted, mut resume: Resume, input: &[u8], is_last: bool) -> Sifted {
+    let mut parts = Vec::new();
+    let mut at = 0;
+    let most = usize::try_from(wanted.capture_bytes).unwrap_or(usize::MAX);
+    let is_too_much = |rest: &[u8]| rest.len() > most.saturating_add(PATIENCE);
+    if wanted.capture_bytes == 0 {
+        resume.is_captured = false;
+        parts.extend(plain(wanted, &mut resume, input));
+        at = input.len();
+    }
+    while at < input.len() {
+        let rest = &input[at..];
+        if resume.is_captured {
+            if let Some(end) = find(rest, END) {
+                parts.push(Part::Captured(rest[end.saturating_sub(most)..end].to_vec()));
+                at += end + END.len();
+                resume.is_captured = false;
+                continue;
+            }
+            if is_too_much(rest) {
+                at = input.len() - most - END.len(); // the oldest go
+            }
+            break;
+        }
+        let Some(begin) = find(rest, BEGIN) else {
+            let held = if is_last { 0 } else { beginning(rest) };
+            let sure = &rest[..rest.len() - held];
+            parts.extend(plain(wanted, &mut resume, sure));
+            at += sure.len();
+            break;
+        };
+        parts.extend(plain(wanted, &mut resume, &rest[..begin]));
+        at += begin;
+        let inside = &rest[begin + BEGIN.len()..];
+        if find(inside, END).is_none() && !is_too_much(inside) {
+            break;
+        }
+        at += BEGIN.len();
+        resume.is_captured = true;
+    }
+    Sifted {
+        parts,
+        taken: at,
+        resume,
+    }
+}
+
+impl Wanted {
+    /// Where in this, which comes after an open tag, that is closed: at the end of the closing tag.
+    pub(super) fn closing(self, input: &[u8]) -> Option<usize> {
+        let at = find(input, END).filter(|_| self.capture_bytes > 0)?;
+        Some(at + END.len())
+    }
+}
+
+fn find(text: &[u8], tag: &[u8]) -> Option<usize> {
+    memchr::memmem::find(text, tag)
+}
+
+/// How many of the last bytes may be the beginning of a tag.
+fn beginning(text: &[u8]) -> usize {
+    let most = (BEGIN.len() - 1).min(text.len());
+    let found = (1..=most)
+        .rev()
+        .find(|&count| BEGIN.starts_with(&text[text.len() - count..]));
+    found.unwrap_or(0)
+}
+
+fn plain(wanted: Wanted, resume: &mut Resume, bytes: &[u8]) -> Option<Part> {
+    let mut bytes = bytes.to_vec();
+    if wanted.strip_ansi {
+        bytes.retain(|byte| resume.escape.passes(*byte));
+    }
+    (!bytes.is_empty()).then_some(Part::Plain(bytes))
+}
+
 /// Where in an escape sequence (ECMA-48) the output is.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Escape {
+    #[default]
     None,
     /// After ESC.
     Begun,
@@ -196,11 +239,11 @@ mod tests {
     #[track_caller]
     fn check(wanted: Wanted, input: &str, want: &str) {
         for cut in 0..=input.len() {
-            let mut filter = Filter::new(wanted);
-            let mut parts = filter.feed(&input.as_bytes()[..cut]);
-            parts.extend(filter.feed(&input.as_bytes()[cut..]));
-            parts.extend(filter.flush());
-            assert_eq!(shown(parts), want, "cut at {cut}");
+            let mut sifted = sift(wanted, Resume::default(), &input.as_bytes()[..cut], false);
+            let resume = Resume::of(sifted.resume.word());
+            let rest = &input.as_bytes()[sifted.taken..];
+            sifted.add(sift(wanted, resume, rest, true));
+            assert_eq!(shown(sifted.parts), want, "cut at {cut}");
         }
     }
 
@@ -217,6 +260,24 @@ mod tests {
         check(wanted, &format!("a{b}open"), "a");
         check(wanted, &format!("a{e}b"), &format!("a{e}b"));
         check(Wanted::default(), &format!("a{b}c"), &format!("a{b}c"));
+    }
+
+    #[test]
+    fn between_tags_only_the_newest_bytes_are_kept() {
+        let wanted = Wanted {
+            capture_bytes: 5,
+            ..Wanted::default()
+        };
+        let mut sifted = Sifted::default();
+        let text = [BEGIN, &b"x".repeat(3 * PATIENCE), b"12345", END, b"after"].concat();
+        let mut most = 0;
+        for end in (0..=text.len()).step_by(1000).chain([text.len()]) {
+            let (resume, input) = (sifted.resume, &text[sifted.taken..end]);
+            most = most.max(input.len());
+            sifted.add(sift(wanted, resume, input, false));
+        }
+        assert_eq!(shown(sifted.parts), "{12345}after");
+        assert!(most < 2 * PATIENCE, "{most} bytes were kept");
     }
 
     #[test]

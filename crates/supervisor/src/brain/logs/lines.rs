@@ -5,7 +5,7 @@
 use crate::config::extras::LineFormat;
 use std::io::Write as _;
 
-/// A line that has no end after so many bytes is written in pieces.
+/// A line that has no end after so many bytes need not be waited for.
 pub(super) const LONGEST: usize = 32 << 10;
 
 /// Who speaks.
@@ -22,23 +22,13 @@ impl Speaker {
     }
 }
 
-/// How many of the waiting bytes make whole lines; a line that is too long counts up to the limit.
-#[must_use]
-pub(super) fn whole(waiting: &[u8], full: bool) -> usize {
-    match waiting.iter().rposition(|byte| *byte == b'\n') {
-        Some(last) => last + 1,
-        None if full || waiting.len() >= LONGEST => waiting.len(),
-        None => 0,
-    }
-}
-
 /// The present time, as [`write`] wants it.
 pub(super) fn time() -> String {
     let now = jiff::Timestamp::now();
     now.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
 }
 
-/// Writes `lines` (see [`whole`]) in the given format. `time`: RFC 3339.
+/// Writes whole lines in the given format; the last may lack its end. `time`: RFC 3339.
 pub(super) fn write(
     out: &mut Vec<u8>,
     lines: &[u8],
@@ -114,9 +104,8 @@ mod tests {
             "2026-11-25T20:00:00.000Z",
         );
         assert_eq!(String::from_utf8_lossy(&out), want);
-        if format != LineFormat::Raw && !out.is_empty() {
-            assert!(time_of(&out).is_some());
-        }
+        let has_time = format != LineFormat::Raw && !out.is_empty();
+        assert_eq!(time_of(&out).is_some(), has_time);
     }
 
     #[test]
@@ -138,15 +127,5 @@ mod tests {
             LineFormat::Json,
             &format!("{head}\"message\":\"\u{fffd}\\u0000\",\"bytes\":\"ff00\"}}\n"),
         );
-    }
-
-    #[test]
-    fn whole_lines() {
-        assert_eq!(whole(b"", false), 0);
-        assert_eq!(whole(b"ab", false), 0);
-        assert_eq!(whole(b"ab\ncd", false), 3);
-        assert_eq!(whole(b"ab", true), 2); // the pipe is full of it
-        assert_eq!(whole(&[b'x'; LONGEST], false), LONGEST);
-        assert_eq!(time_of(b"no time here"), None);
     }
 }

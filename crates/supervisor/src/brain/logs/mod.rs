@@ -2,6 +2,7 @@
 //! Not here: the pipes themselves (the holder has them), or the supervisor's own log.
 
 pub(super) mod auto_log;
+mod changes;
 mod compress;
 mod cut;
 mod echo;
@@ -11,12 +12,14 @@ pub mod lines;
 mod outlet;
 pub mod pump;
 mod room;
+mod staging;
 mod stream;
 pub mod tail;
 pub mod tap;
 
 pub(in crate::brain) use file::Peek;
 pub(in crate::brain) use outlet::discard;
+pub(in crate::brain) use staging::take_back;
 
 use crate::holder::wire::Channel;
 use std::fmt;

@@ -29,19 +29,27 @@ pub struct Pump {
     pub heard: mpsc::Receiver<Heard>,
 }
 
+/// What is to be made of a channel's output.
+#[derive(Debug, Default)]
+pub struct Manner {
+    pub wanted: Wanted,
+    /// Where it lies while it is changed (see `staging`); `None`: where it lay before, or it is not changed.
+    pub staging: Option<OwnedFd>,
+}
+
 #[derive(Debug)]
 pub(super) enum Command {
     Add {
         key: Key,
         pipe: OwnedFd,
         tap: Arc<Tap>,
-        wanted: Wanted,
+        manner: Manner,
     },
     /// Change where the output goes; what waits in the pipe still goes to the old place.
     Redirect {
         key: Key,
         tap: Arc<Tap>,
-        wanted: Wanted,
+        manner: Manner,
     },
     /// Move what waits, then answer.
     Drain {
@@ -81,17 +89,17 @@ impl Pump {
         let _ = eventfd_wake(&*self.wake);
     }
 
-    pub fn add(&self, key: Key, pipe: OwnedFd, tap: Arc<Tap>, wanted: Wanted) {
+    pub fn add(&self, key: Key, pipe: OwnedFd, tap: Arc<Tap>, manner: Manner) {
         self.send(Command::Add {
             key,
             pipe,
             tap,
-            wanted,
+            manner,
         });
     }
 
-    pub fn redirect(&self, key: Key, tap: Arc<Tap>, wanted: Wanted) {
-        self.send(Command::Redirect { key, tap, wanted });
+    pub fn redirect(&self, key: Key, tap: Arc<Tap>, manner: Manner) {
+        self.send(Command::Redirect { key, tap, manner });
     }
 
     /// Resolves once what is in the pipe now is where it belongs. An unknown key resolves at once.

@@ -2,10 +2,11 @@
 //! Not here: how bytes are moved and files rotated (see `file`).
 
 use super::Key;
+use super::changes::Flush;
 use super::compress::Compressor;
 use super::file::Moved;
-use super::filter::{Heard, Wanted};
-use super::pump::Command;
+use super::filter::Heard;
+use super::pump::{Command, Manner};
 use super::stream::{Means, Stream};
 use super::tap::Tap;
 use std::collections::BTreeMap;
@@ -110,13 +111,13 @@ impl Room {
                 key,
                 pipe,
                 tap,
-                wanted,
-            } => self.add(key, pipe, tap, wanted),
-            Command::Redirect { key, tap, wanted } => {
+                manner,
+            } => self.add(key, pipe, tap, manner),
+            Command::Redirect { key, tap, manner } => {
                 self.drain(&key);
                 if let Some(stream) = self.stream(&key) {
                     stream.tap = tap;
-                    stream.look_for(wanted);
+                    stream.go_on(manner);
                 }
             }
             Command::Drain { key, done } => {
@@ -144,7 +145,7 @@ impl Room {
         }
     }
 
-    fn add(&mut self, key: Key, pipe: OwnedFd, tap: Arc<Tap>, wanted: Wanted) {
+    fn add(&mut self, key: Key, pipe: OwnedFd, tap: Arc<Tap>, manner: Manner) {
         let token = self.next_token;
         self.next_token += 1;
         if let Err(err) = self.epoll.add(&pipe, token, Interest::EPOLLIN) {
@@ -152,8 +153,12 @@ impl Room {
             return;
         }
         self.tokens.insert(key.clone(), token);
-        let stream = Stream::new(key, pipe, tap, wanted);
+        let stream = Stream::new(key, pipe, tap, manner);
+        let has_leftovers = stream.has_leftovers();
         self.streams.insert(token, stream);
+        if has_leftovers {
+            self.pump(token); // nothing in the pipe may ever say that it is there
+        }
     }
 
     fn stream(&mut self, key: &Key) -> Option<&mut Stream> {
@@ -165,45 +170,42 @@ impl Room {
         let Some(stream) = self.streams.get_mut(&token) else {
             return true;
         };
-        let moved = stream.step(&mut self.means, false);
-        if stream.partial.is_some() && !matches!(moved, Ok(Moved::Partial)) {
-            // Its end has come; from now on the pipe is watched as usual.
+        let moved = stream.step(&mut self.means, Flush::No);
+        let is_over = stream.partial.is_some() && !stream.waits;
+        if is_over {
             stream.partial = None;
             self.partial -= 1;
-            let _ = self.epoll.modify(&stream.pipe, token, Interest::EPOLLIN);
-        }
-        if stream.has_begun_line() && stream.partial.is_none() {
+        } else if stream.waits && !matches!(moved, Ok(Moved::Nothing)) {
+            // Whatever waits now, it came, or lost what was before it, only just.
+            self.partial += usize::from(stream.partial.is_none());
             stream.partial = Some(Instant::now());
-            self.partial += 1;
         }
         match moved {
             Ok(Moved::Nothing) => true,
-            Ok(Moved::Partial) => {
-                if stream.partial.is_none() {
-                    stream.partial = Some(Instant::now());
-                    self.partial += 1;
-                    // Only what is added is of interest now.
-                    let edge = Interest::EPOLLIN | Interest::EPOLLET;
-                    let _ = self.epoll.modify(&stream.pipe, token, edge);
-                }
-                true
-            }
             Ok(Moved::Rotated { .. }) => {
                 self.compressor.look_after(&stream.tap);
                 false
             }
             Ok(Moved::Bytes(count)) => count < stream.capacity / 4,
             Err(err) => {
-                tracing::error!(
-                    "cannot write the log of {}: {err}; trying again",
-                    stream.key
-                );
-                stream.stuck = true;
-                self.stuck += 1;
-                let _ = self.epoll.delete(&stream.pipe);
+                self.hold(token, &err);
                 true
             }
         }
+    }
+
+    /// A stream whose outlet takes nothing is tried again now and then.
+    fn hold(&mut self, token: u64, err: &io::Error) {
+        let Some(stream) = self.streams.get_mut(&token).filter(|one| !one.stuck) else {
+            return;
+        };
+        tracing::error!(
+            "cannot write the log of {}: {err}; trying again",
+            stream.key
+        );
+        stream.stuck = true;
+        self.stuck += 1;
+        let _ = self.epoll.delete(&stream.pipe);
     }
 
     fn drain(&mut self, key: &Key) {
@@ -215,12 +217,9 @@ impl Room {
         };
         // Bounded: a descendant may go on writing for ever.
         let mut left = 4 * stream.capacity;
-        while let Ok(moved) = stream.step(&mut self.means, true) {
+        while let Ok(moved) = stream.step(&mut self.means, Flush::All) {
             let count = match moved {
-                Moved::Nothing | Moved::Partial => {
-                    stream.flush(&mut self.means);
-                    return;
-                }
+                Moved::Nothing => return,
                 Moved::Rotated { count } | Moved::Bytes(count) => count,
             };
             if count >= left {
@@ -233,19 +232,23 @@ impl Room {
     /// Writes lines whose end does not come.
     fn flush_partial(&mut self) {
         let patience = Duration::from_millis(PARTIAL_MS.unsigned_abs().into());
+        let mut failed = Vec::new();
         for (token, stream) in &mut self.streams {
-            if stream.stuck
-                || stream
-                    .partial
-                    .is_none_or(|since| since.elapsed() < patience)
-            {
+            let is_due = stream
+                .partial
+                .is_some_and(|since| since.elapsed() >= patience);
+            if stream.stuck || !is_due {
                 continue;
             }
+            // What still waits then, for the end of a tag, is looked at again when more comes.
             stream.partial = None;
             self.partial -= 1;
-            let _ = stream.step(&mut self.means, true);
-            stream.end_line(&mut self.means);
-            let _ = self.epoll.modify(&stream.pipe, *token, Interest::EPOLLIN);
+            if let Err(err) = stream.step(&mut self.means, Flush::Lines) {
+                failed.push((*token, err));
+            }
+        }
+        for (token, err) in failed {
+            self.hold(token, &err);
         }
     }
 
@@ -254,12 +257,16 @@ impl Room {
             if !stream.stuck {
                 continue;
             }
-            if stream.step(&mut self.means, true).is_err() {
+            if stream.step(&mut self.means, Flush::No).is_err() {
                 stream.make_room(&self.means);
                 continue;
             }
             stream.stuck = false;
             self.stuck -= 1;
+            if stream.waits && stream.partial.is_none() {
+                stream.partial = Some(Instant::now());
+                self.partial += 1;
+            }
             let _ = self.epoll.add(&stream.pipe, *token, Interest::EPOLLIN);
             let dropped = stream.tap.dropped();
             tracing::warn!(

@@ -1,12 +1,16 @@
 //! One channel of one process on its way from the pipe to the log, and to whoever listens.
-//! Not here: which stream's turn it is (see `room`), how bytes are moved and files rotated (see `file`).
+//! Not here: which stream's turn it is (see `room`), how bytes are moved and files rotated (see `file`), what becomes of
+//! those that are changed (see `changes`).
 
 use super::Key;
+use super::changes::{Changed, Flush, change};
 use super::echo::Echo;
 use super::file::{Moved, Peek};
-use super::filter::{Filter, Heard, Part, Wanted};
-use super::lines::{self, Speaker};
+use super::filter::{Heard, Part, Resume, Wanted};
+use super::lines::Speaker;
 use super::outlet::{Scratch, discard};
+use super::pump::Manner;
+use super::staging::{MOST_OUTPUT, Staging};
 use super::tap::Tap;
 use crate::brain::syslog::Syslog;
 use crate::config::extras::LineFormat;
@@ -49,18 +53,19 @@ pub(super) struct Stream {
     pub(super) tap: Arc<Tap>,
     /// The last attempt to write failed; the pipe is not watched until one succeeds.
     pub(super) stuck: bool,
-    /// Since when a line without an end waits.
+    /// Something has come in that waits for more, such as the end of a line.
+    pub(super) waits: bool,
+    /// Since when, while it is looked after.
     pub(super) partial: Option<Instant>,
-    /// Looks at what goes by, if anybody wants that.
-    filter: Option<Filter>,
+    wanted: Wanted,
     echo: Option<Echo>,
     speaker: Speaker,
-    /// What the filter let through of a line whose end has not come, where lines are changed.
-    begun: Vec<u8>,
+    /// Where output lies while it is changed, if it is or was.
+    staging: Option<Staging>,
 }
 
 impl Stream {
-    pub(super) fn new(key: Key, pipe: OwnedFd, tap: Arc<Tap>, wanted: Wanted) -> Self {
+    pub(super) fn new(key: Key, pipe: OwnedFd, tap: Arc<Tap>, manner: Manner) -> Self {
         let speaker = Speaker {
             id: key.id.clone(),
             channel: key.channel.name(),
@@ -71,110 +76,94 @@ impl Stream {
             pipe,
             tap,
             stuck: false,
+            waits: false,
             partial: None,
-            filter: None,
+            wanted: Wanted::default(),
             echo: None,
             speaker,
-            begun: Vec::new(),
+            staging: None,
         };
-        stream.look_for(wanted);
+        stream.go_on(manner);
         stream
     }
 
-    pub(super) fn look_for(&mut self, wanted: Wanted) {
-        self.filter = (!wanted.nothing()).then(|| Filter::new(wanted));
-        self.echo = Echo::new(wanted);
-    }
-
-    /// Moves some of what waits. `flush`: also a line that has no end, where lines are changed.
-    pub(super) fn step(&mut self, means: &mut Means, flush: bool) -> io::Result<Moved> {
-        if let Some(filter) = &mut self.filter {
-            let seen = means.peek.look(self.pipe.as_fd(), LOOK_BYTES)?;
-            if seen.is_empty() {
-                return Ok(Moved::Nothing);
-            }
-            let (count, parts) = (seen.len(), filter.feed(seen));
-            self.put(parts, means);
-            discard(self.pipe.as_fd(), count, &means.null)?;
-            return Ok(Moved::Bytes(count));
-        }
-        let mut scratch = Scratch {
-            peek: &mut means.peek,
-            null: &means.null,
-            speaker: &self.speaker,
-            flush,
-        };
-        self.tap
-            .step(self.pipe.as_fd(), self.capacity, &mut scratch)
-    }
-
-    /// To the log, and to whoever listens. What does not find a place is dropped: the program must not wait.
-    fn put(&mut self, parts: Vec<Part>, means: &mut Means) {
-        let tells = self.filter.as_ref().is_some_and(Filter::tells);
-        for part in parts {
-            let (bytes, is_captured) = match part {
-                Part::Plain(bytes) => {
-                    self.write(&bytes, false);
-                    if let Some(echo) = &mut self.echo {
-                        echo.hear(&bytes, &self.speaker, &mut means.syslog);
-                    }
-                    if !tells {
-                        continue;
-                    }
-                    (bytes, false)
-                }
-                Part::Captured(bytes) => (bytes, true),
-            };
-            let heard = Heard {
-                key: self.key.clone(),
-                bytes,
-                is_captured,
-            };
-            if means.tell.try_send(heard).is_err() {
-                tracing::error!("too much output of {} to make events of all", self.key);
+    pub(super) fn go_on(&mut self, manner: Manner) {
+        self.wanted = manner.wanted;
+        self.echo = Echo::new(manner.wanted);
+        if let Some(fd) = manner.staging {
+            match Staging::new(fd) {
+                Ok(staging) => self.staging = Some(staging),
+                Err(err) => tracing::error!("what is left of {} cannot be read: {err}", self.key),
             }
         }
     }
 
-    /// Into the log, in its format.
-    fn write(&mut self, bytes: &[u8], flush: bool) {
+    /// Whether something is left that an earlier brain had taken out of the pipe.
+    pub(super) fn has_leftovers(&self) -> bool {
+        let staging = self.staging.as_ref();
+        staging.is_some_and(|staging| !staging.is_empty().unwrap_or(true))
+    }
+
+    /// Moves some of what waits.
+    pub(super) fn step(&mut self, means: &mut Means, flush: Flush) -> io::Result<Moved> {
         let format = self.tap.line_format();
-        if format == LineFormat::Raw && self.begun.is_empty() {
-            self.tap.append(bytes);
-            return;
+        let is_changed = self.tap.changes(self.wanted);
+        if is_changed && self.staging.is_none() {
+            self.staging = Some(Staging::of_our_own()?);
         }
-        self.begun.extend_from_slice(bytes);
-        let count = lines::whole(&self.begun, flush);
-        let mut out = Vec::with_capacity(count * 2);
-        let time = lines::time();
-        lines::write(&mut out, &self.begun[..count], format, &self.speaker, &time);
-        self.begun.drain(..count);
-        self.tap.append(&out);
+        match &mut self.staging {
+            Some(staging) if is_changed || !staging.is_empty()? => {
+                self.step_changed(means, format, flush)
+            }
+            _ => {
+                let mut scratch = Scratch {
+                    peek: &mut means.peek,
+                    null: &means.null,
+                };
+                self.tap
+                    .step(self.pipe.as_fd(), self.capacity, &mut scratch)
+            }
+        }
     }
 
-    /// Nothing more comes for now.
-    pub(super) fn flush(&mut self, means: &mut Means) {
-        let Some(filter) = &mut self.filter else {
-            return;
+    fn step_changed(
+        &mut self,
+        means: &mut Means,
+        format: LineFormat,
+        flush: Flush,
+    ) -> io::Result<Moved> {
+        let Some(staging) = &mut self.staging else {
+            return Ok(Moved::Nothing);
         };
-        let parts = filter.flush();
-        self.put(parts, means);
-        self.end_line(means);
-    }
-
-    /// Whether the filter let through the beginning of a line that has not been passed on.
-    pub(super) fn has_begun_line(&self) -> bool {
-        !self.begun.is_empty() || self.echo.as_ref().is_some_and(Echo::has_begun_line)
-    }
-
-    /// Passes it on.
-    pub(super) fn end_line(&mut self, means: &mut Means) {
-        if !self.begun.is_empty() {
-            self.write(b"", true);
+        self.waits = true; // should it fail
+        let before = put(&self.tap, staging)?;
+        let came = staging.take_in(&self.pipe, LOOK_BYTES)?;
+        let resume = Resume::of(staging.resume());
+        let mut input = staging.input()?;
+        let waiting = input.len();
+        let changed = loop {
+            let changed = change(&input, resume, self.wanted, format, &self.speaker, flush);
+            if changed.out.len() <= MOST_OUTPUT || input.len() < 2 {
+                break changed;
+            }
+            input.truncate(input.len() / 2); // many short lines
+        };
+        self.waits = changed.taken < waiting;
+        let is_more = changed.taken > 0 || changed.resume != resume;
+        if is_more {
+            // Told before it is noted: whoever hears it may rather hear it twice than not at all.
+            let echo = self.echo.as_ref();
+            tell(&self.key, self.wanted, echo, &self.speaker, &changed, means);
+            staging.commit(changed.taken, changed.resume.word(), &changed.out)?;
         }
-        if let Some(echo) = &mut self.echo {
-            echo.flush(&self.speaker, &mut means.syslog);
-        }
+        let after = put(&self.tap, staging)?;
+        Ok(match (before, after) {
+            (Moved::Rotated { .. }, _) | (_, Moved::Rotated { .. }) => {
+                Moved::Rotated { count: came }
+            }
+            (Moved::Nothing, Moved::Nothing) if came == 0 && !is_more => Moved::Nothing,
+            _ => Moved::Bytes(came),
+        })
     }
 
     /// The disk takes nothing: rather lose output, and say how much, than let the program wait.
@@ -184,5 +173,54 @@ impl Stream {
         if is_nearly_full && discard(self.pipe.as_fd(), waiting, &means.null).is_ok() {
             self.tap.lost(waiting as u64);
         }
+    }
+}
+
+/// Writes all that lies ready.
+fn put(tap: &Tap, staging: &mut Staging) -> io::Result<Moved> {
+    let mut moved = Moved::Nothing;
+    while staging.has_output() {
+        moved = match (moved, tap.put(staging)?) {
+            (Moved::Rotated { count }, next) => Moved::Rotated {
+                count: count + next.count(),
+            },
+            (_, next) => next,
+        };
+    }
+    Ok(moved)
+}
+
+/// To whoever listens. What does not find a place is dropped: the program must not wait.
+fn tell(
+    key: &Key,
+    wanted: Wanted,
+    echo: Option<&Echo>,
+    speaker: &Speaker,
+    changed: &Changed,
+    means: &mut Means,
+) {
+    let mut missed = 0;
+    for part in &changed.parts {
+        let (bytes, is_captured) = match part {
+            Part::Plain(bytes) => {
+                if let Some(echo) = echo {
+                    echo.hear(bytes, speaker, &mut means.syslog);
+                }
+                if !wanted.events {
+                    continue;
+                }
+                (bytes, false)
+            }
+            Part::Captured(bytes) => (bytes, true),
+        };
+        let heard = Heard {
+            key: key.clone(),
+            bytes: bytes.clone(),
+            is_captured,
+        };
+        missed += u64::from(means.tell.try_send(heard).is_err());
+    }
+    if missed > 0 {
+        tracing::error!("too much output of {key} to make events of all: {missed} are left out");
     }
 }

@@ -3,7 +3,9 @@
 //! Not here: pipes (see `pump`), or reading lines (see `tail`).
 
 use super::file::{Moved, backup};
+use super::filter::Wanted;
 use super::outlet::{Outlet, Scratch};
+use super::staging::Staging;
 use crate::config::Sink;
 use crate::config::extras::LineFormat;
 use std::fs::File;
@@ -74,7 +76,7 @@ impl Tap {
         let mut outlet = self.outlet();
         let moved = outlet.step(pipe, capacity, scratch)?;
         match moved {
-            Moved::Nothing | Moved::Partial => return Ok(moved),
+            Moved::Nothing => return Ok(moved),
             Moved::Bytes(count) => drop(self.written.fetch_add(count as u64, Ordering::Relaxed)),
             Moved::Rotated { count } => {
                 self.written.fetch_add(count as u64, Ordering::Relaxed);
@@ -93,6 +95,11 @@ impl Tap {
         self.outlet().line_format()
     }
 
+    /// Whether output of which this is wanted is changed on its way here.
+    pub fn changes(&self, wanted: Wanted) -> bool {
+        !wanted.nothing() || self.line_format() != LineFormat::Raw
+    }
+
     /// Opens the file again with these settings: they, or what lies at the path, may have changed.
     pub fn reopen(&self, sink: &Sink) -> io::Result<()> {
         let outlet = Outlet::open(sink)?;
@@ -100,24 +107,44 @@ impl Tap {
         Ok(())
     }
 
-    /// Writes bytes that came another way than straight from a pipe. What cannot be written is counted as lost.
-    pub fn append(&self, bytes: &[u8]) {
-        if bytes.is_empty() {
-            return;
-        }
+    /// Writes the next piece of what lies ready there.
+    pub(super) fn put(&self, staging: &mut Staging) -> io::Result<Moved> {
+        let bytes = staging.output()?;
         let mut outlet = self.outlet();
-        match outlet.append(bytes) {
-            Ok(rotations) => {
-                self.written
-                    .fetch_add(bytes.len() as u64, Ordering::Relaxed);
-                self.generation.fetch_add(rotations, Ordering::Release);
+        let moved = outlet.append(&bytes, &mut |count, place| staging.begin(count, place))?;
+        if moved.count() > 0 {
+            staging.end()?;
+        }
+        self.added(outlet, moved)?;
+        Ok(moved)
+    }
+
+    /// Writes bytes that came another way than straight from a pipe. What cannot be written is counted as lost.
+    pub fn append(&self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let mut outlet = self.outlet();
+            let moved = outlet.append(bytes, &mut |_, _| Ok(()));
+            let moved = moved.and_then(|moved| self.added(outlet, moved).map(|()| moved));
+            match moved {
+                Ok(moved) => bytes = &bytes[moved.count()..],
+                Err(_) => return self.lost(bytes.len() as u64),
             }
-            Err(_) => self.lost(bytes.len() as u64),
+        }
+    }
+
+    /// What follows when something was appended.
+    fn added(&self, mut outlet: MutexGuard<'_, Outlet>, moved: Moved) -> io::Result<()> {
+        self.written
+            .fetch_add(moved.count() as u64, Ordering::Relaxed);
+        if let Moved::Rotated { .. } = moved {
+            outlet.rotate()?;
+            self.generation.fetch_add(1, Ordering::Release);
         }
         drop(outlet);
         if self.changed.receiver_count() > 0 {
             self.changed.send_replace(());
         }
+        Ok(())
     }
 
     /// Empties the log file; what is not one has nothing to empty.

@@ -78,7 +78,7 @@ pub(super) fn log_path(process: &Process, channel: Channel) -> Option<PathBuf> {
     let output = match channel {
         Channel::Stdout => &settings.stdout,
         Channel::Stderr if settings.redirect_stderr => return None,
-        Channel::Ready => return None,
+        Channel::Ready | Channel::StdoutStaging | Channel::StderrStaging => return None,
         Channel::Stderr => &settings.stderr,
     };
     match &output.to {
