@@ -18,6 +18,7 @@ use crate::config::{Config, Http2Rules, KeepAlive, Listen, PeerAddr, Protocol, U
 use crate::conn::record::Record;
 use crate::deadline::Deadlines;
 use crate::files::cache::Cache;
+use crate::filter::Presses;
 use crate::route::host::find;
 use crate::stream::Stream;
 use crate::tally::Tally;
@@ -41,6 +42,7 @@ pub(crate) struct Engine {
     pub(crate) store: Store,
     pub(crate) deadlines: Rc<Deadlines>,
     pub(crate) files: Cache,
+    pub(crate) presses: Presses,
     pub(crate) guard: Guard,
     pub(crate) time: WallClock,
     pub(crate) ids: Ids,
@@ -240,6 +242,7 @@ impl Engine {
             store: Store::default(),
             deadlines: Deadlines::new(),
             files: Cache::default(),
+            presses: Presses::default(),
             guard: Guard::new(),
             time: WallClock::new(),
             ids: Ids::new(),

@@ -21,6 +21,7 @@ mod drain;
 mod engine;
 mod error;
 mod files;
+mod filter;
 #[doc(hidden)]
 pub mod fuzz;
 mod generate;

@@ -8,6 +8,7 @@ mod site;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
+use std::io::Read as _;
 use std::os::unix::net::UnixStream;
 use std::process::Command;
 
@@ -31,6 +32,7 @@ const CASES: &[(&str, &str)] = &[
     ("tables", include_str!("differential/tables.txt")),
     ("handing", include_str!("differential/handing.txt")),
     ("serving", include_str!("differential/serving.txt")),
+    ("compression", include_str!("differential/compression.txt")),
 ];
 const REVIEWED: &str = include_str!("differential/differences.txt");
 const FEWEST_CASES: usize = 150;
@@ -140,15 +142,27 @@ fn request(line: &str) -> Request {
     }
 }
 
+/// Two compressors make different bytes of the same text.
+fn unpacked(reply: &Reply) -> Vec<u8> {
+    let mut text = b"(gzip) ".to_vec();
+    let mut decoder = flate2::read::MultiGzDecoder::new(&reply.body[..]);
+    let is_gzip = reply.header("content-encoding") == Some("gzip");
+    if is_gzip && decoder.read_to_end(&mut text).is_ok() {
+        text
+    } else {
+        reply.body.clone()
+    }
+}
+
 /// What is compared of an answer.
 fn shown(reply: &std::io::Result<Reply>) -> String {
     let reply = match reply {
         Ok(reply) => reply,
         Err(error) => return format!("no answer: {:?}\n", error.kind()),
     };
-    let body = String::from_utf8_lossy(&reply.body).into_owned();
+    let body = String::from_utf8_lossy(&unpacked(reply)).into_owned();
     let own_page =
-        body.contains("<center>nginx") || body.starts_with("<!doctype html>\n<html lang=\"en\">");
+        body.contains("<center>nginx") || body.contains("<!doctype html>\n<html lang=\"en\">");
     let mut fields: Vec<String> = reply
         .headers
         .iter()

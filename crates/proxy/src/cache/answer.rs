@@ -14,7 +14,9 @@ use crate::conn::record::Record;
 use crate::conn::reply::{Closing, write_number};
 use crate::conn::{Conn, Ending};
 use crate::engine::Generation;
+use crate::filter;
 use crate::range::{MAX_PARTS, Ranges, ranges};
+use crate::upstream::fault::Fault;
 use crate::upstream::{ANSWER_LIMITS, Dress, Framing, clear_answer, write_head};
 use crate::workbench::{Input, Workbench};
 
@@ -100,7 +102,13 @@ pub(crate) async fn send(
         status: sent,
         record,
     };
-    let (framing, closing, gzip) = write_head(conn, bench, 0, body, closing, &dress);
+    let (framing, closing, chain) = match write_head(conn, bench, 0, body, closing, &dress) {
+        Ok(written) => written,
+        Err(fault) => {
+            tracing::error!("a kept answer cannot be sent: {fault}");
+            return Ending::Close;
+        }
+    };
     record.status = sent;
     record.first_byte = None;
     let part = usize::try_from(part.start).unwrap_or(0)..usize::try_from(part.end).unwrap_or(0);
@@ -108,39 +116,17 @@ pub(crate) async fn send(
         BodyLength::Empty => &[][..],
         _ => entry.body.get(part).unwrap_or_default(),
     };
-    let squeezed;
-    let body = match gzip {
-        // Writing to memory cannot fail.
-        Some(gzip) => {
-            squeezed = gzip.last(body).unwrap_or_default();
-            &squeezed[..]
-        }
-        None => body,
-    };
-    let out = &mut bench.out;
     let chunked = framing == Framing::Chunked;
-    if chunked && !body.is_empty() {
-        write_chunk_head(out, body.len());
-    }
-    record.body_bytes = body.len() as u64;
-    let tail: &[&[u8]] = match (chunked, body.is_empty()) {
-        (false, _) => &[],
-        (true, false) => &[CHUNK_END, LAST_CHUNK],
-        (true, true) => &[LAST_CHUNK],
-    };
-    let done = if body.len() <= TOGETHER {
-        out.extend_from_slice(body);
-        tail.iter().for_each(|part| out.extend_from_slice(part));
-        conn.send(&bench.out).await
-    } else {
-        let tail = tail.concat();
-        match conn.send_part(&bench.out, true).await {
-            Ok(()) => match conn.send_part(body, !tail.is_empty()).await {
-                Ok(()) => conn.send(&tail).await,
-                Err(fault) => Err(fault),
-            },
-            Err(fault) => Err(fault),
+    let done = match chain {
+        Some(chain) => {
+            let out = std::mem::take(&mut bench.out);
+            let from = filter::From::Memory(body);
+            let done = Box::pin(filter::send(conn, record, chain, from, out, chunked)).await;
+            done.map_err(|broken| tracing::debug!("an answer was cut: {broken}"))
         }
+        None => whole(conn, &mut bench.out, record, body, chunked)
+            .await
+            .map_err(|fault| tracing::debug!("an answer was cut: {fault}")),
     };
     match (done, closing) {
         (Ok(()), Closing::Keep) => Ending::Keep,
@@ -150,6 +136,34 @@ pub(crate) async fn send(
             Ending::Reset
         }
     }
+}
+
+/// Sends a body as it is, behind the head in `out`.
+async fn whole(
+    conn: &Conn,
+    out: &mut Vec<u8>,
+    record: &mut Record,
+    body: &[u8],
+    chunked: bool,
+) -> Result<(), Fault> {
+    if chunked && !body.is_empty() {
+        write_chunk_head(out, body.len());
+    }
+    record.body_bytes = body.len() as u64;
+    let tail: &[&[u8]] = match (chunked, body.is_empty()) {
+        (false, _) => &[],
+        (true, false) => &[CHUNK_END, LAST_CHUNK],
+        (true, true) => &[LAST_CHUNK],
+    };
+    if body.len() <= TOGETHER {
+        out.extend_from_slice(body);
+        tail.iter().for_each(|part| out.extend_from_slice(part));
+        return conn.send(out).await;
+    }
+    let tail = tail.concat();
+    conn.send_part(out, true).await?;
+    conn.send_part(body, !tail.is_empty()).await?;
+    conn.send(&tail).await
 }
 
 /// The status, and the part of the body that goes with it.

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 pub(crate) use model::{
     Access, Asked, BasicAuth, CacheRules, Charset, Content, ErrorTarget, Expires, FileTest, Files,
-    Flag, Folder, Gateway, GzipRules, Kinds, LogUse, Op, Protocol, ProxyPass, ProxyTarget, Rebase,
+    Flag, Folder, Gateway, Kinds, LogUse, Op, Protocol, ProxyPass, ProxyTarget, Rebase,
     RedirectRule, RedirectStyle, RequestFields, Return, ReturnBody, Rewrite, Rules, Server, Test,
     TryFiles, TryLast, Who,
 };
@@ -22,6 +22,7 @@ pub(crate) use model::{
     LogFormat, LogPlace, Matcher, Method, NextUpstream, PeerAddr, Timeouts, TlsRules, Trusted,
     Upstream, UpstreamServer,
 };
+pub(crate) use model::{CodingRules, CompressionRules, Proxied};
 pub(crate) use model::{CookieFlags, CookieName, CookieRule, CookieRules, SameSite};
 pub(crate) use model::{FileRules, Links, Listing, ListingFormat, Network, Sibling, Since};
 use trine_config::Problems;

@@ -5,11 +5,12 @@
 use trine_http1::{BodyLength, Request, TargetForm};
 
 use super::record::Record;
-use super::reply::{Closing, Reply};
+use super::reply::{Closing, Reply, is_bodiless};
 use super::{Conn, Ending};
-use crate::compress::{self, Coding};
+use crate::compress::{Answer, Then};
 use crate::config::RedirectStyle;
 use crate::engine::Generation;
+use crate::filter::{self, Plan};
 use crate::headers::added;
 use crate::route::path;
 use crate::template::Scene;
@@ -50,6 +51,39 @@ pub(crate) async fn answer(
     let rules = generation.config.rules(record.visit.rules);
     let scene = Scene::new(conn, &generation.config, Some(request), record);
     conn.set_pace(&scene);
+    let (kind, body) = reply.content(status);
+    let plan = if rules.filters() && !is_bodiless(status) {
+        let about = Answer {
+            status,
+            content_type: kind.as_bytes(),
+            length: Some(body.len() as u64),
+            encoded: false,
+            field: &|_| None,
+            now: conn.engine.time.now(),
+        };
+        Plan::new(rules, &request, &about)
+    } else {
+        filter::PLAIN
+    };
+    let presses = &conn.engine.presses;
+    let mut made = Vec::new();
+    let changed = match plan.chain(Some(body.len() as u64), presses) {
+        _ if head_only => Ok(false),
+        Ok(None) => Ok(false),
+        Ok(Some(mut chain)) => {
+            let work = chain.run(presses, &body, Then::End, &mut made);
+            work.await.map(|()| true)
+        }
+        Err(error) => Err(error),
+    };
+    let (plan, body) = match changed {
+        Ok(true) => (plan, &made[..]),
+        Ok(false) => (plan, &*body),
+        Err(error) => {
+            tracing::error!("an answer cannot be compressed: {error}");
+            (filter::PLAIN, &*body)
+        }
+    };
     let body_bytes = reply.write_with(
         out,
         &conn.engine.time,
@@ -57,24 +91,8 @@ pub(crate) async fn answer(
         version,
         closing,
         head_only,
-        |kind, body| {
-            let Some(gzip) = &rules.gzip else {
-                return (Coding::Plain, None);
-            };
-            let about = compress::Answer {
-                status,
-                content_type: kind,
-                length: Some(body.len() as u64),
-                encoded: false,
-            };
-            let coding = compress::coding(gzip, &request, &about);
-            let squeezed = (coding == Coding::Gzip).then(|| compress::whole(gzip, body).ok());
-            (coding, squeezed.flatten())
-        },
-        |out, coding| {
-            added::vary(out, rules, coding);
-            added::write(out, rules, status, None, &scene);
-        },
+        (&kind, (&plan, body)),
+        |out| added::write(out, rules, status, None, &scene),
     );
     record.body_bytes = body_bytes;
     if conn.send(&bench.out).await.is_err() {

@@ -2,9 +2,11 @@
 //!
 //! Not here: answers of upstreams (`upstream::relay`) and files (`files`).
 
+use std::borrow::Cow;
+
 use trine_http1::{Version, default_reason, write_header, write_status_line};
 
-use crate::compress::Coding;
+use crate::filter::{self, Plan};
 use crate::time::WallClock;
 
 /// Tells a client to go on with its body.
@@ -51,6 +53,17 @@ impl Reply {
         }
     }
 
+    /// The type and the bytes of its body, with this status.
+    pub(crate) fn content(&self, status: u16) -> (Cow<'_, str>, Cow<'_, [u8]>) {
+        match &self.body {
+            Some((kind, body)) => (kind.into(), body.into()),
+            None => (
+                "text/html; charset=utf-8".into(),
+                page(status).into_bytes().into(),
+            ),
+        }
+    }
+
     /// Writes all of it. `head_only` for HEAD. Returns the length of the body.
     pub(crate) fn write(
         &self,
@@ -60,8 +73,9 @@ impl Reply {
         closing: Closing,
         head_only: bool,
     ) -> u64 {
-        let plain = |_: &[u8], _: &[u8]| (Coding::Plain, None);
         let status = self.status;
+        let (kind, body) = self.content(status);
+        let change = (&filter::PLAIN, &*body);
         self.write_with(
             out,
             time,
@@ -69,12 +83,12 @@ impl Reply {
             version,
             closing,
             head_only,
-            plain,
-            |_, _| (),
+            (&kind, change),
+            |_| (),
         )
     }
 
-    /// The same with another status, and with fields that `add` appends.
+    /// The same with another status, a body that may be changed, and with fields that `add` appends.
     #[expect(
         clippy::too_many_arguments,
         reason = "what the answer is, and how this client gets it"
@@ -87,39 +101,26 @@ impl Reply {
         version: Version,
         closing: Closing,
         head_only: bool,
-        squeeze: impl FnOnce(&[u8], &[u8]) -> (Coding, Option<Vec<u8>>),
-        add: impl FnOnce(&mut Vec<u8>, Coding),
+        (kind, (plan, body)): (&str, (&Plan<'_>, &[u8])),
+        add: impl FnOnce(&mut Vec<u8>),
     ) -> u64 {
         out.clear();
         start_head(out, time, status);
         if let Some((name, value)) = &self.field {
             write_header(out, name.as_bytes(), value);
         }
-        let bodiless = matches!(status, 204 | 304);
-        let page;
-        let (kind, body) = match &self.body {
-            Some((kind, body)) => (kind.as_str(), body.as_slice()),
-            None => {
-                page = self::page(status);
-                ("text/html; charset=utf-8", page.as_bytes())
-            }
-        };
-        let (coding, squeezed) = if bodiless {
-            (Coding::Plain, None)
-        } else {
-            squeeze(kind.as_bytes(), body)
-        };
-        let body = squeezed.as_deref().unwrap_or(body);
+        let bodiless = is_bodiless(status);
         if !bodiless {
-            if squeezed.is_some() {
-                out.extend_from_slice(b"Content-Encoding: gzip\r\n");
-            }
             if !kind.is_empty() {
                 write_header(out, b"Content-Type", kind.as_bytes());
             }
-            write_number(out, b"Content-Length", body.len() as u64);
+            plan.write(out);
+            // What a changed body's length is would be known only after all the work.
+            if !head_only || !plan.changes() {
+                write_number(out, b"Content-Length", body.len() as u64);
+            }
         }
-        add(out, coding);
+        add(out);
         write_connection(out, closing, version);
         out.extend_from_slice(b"\r\n");
         if head_only || bodiless {
@@ -128,6 +129,11 @@ impl Reply {
         out.extend_from_slice(body);
         body.len() as u64
     }
+}
+
+/// Whether an answer with this status never has a body.
+pub(crate) fn is_bodiless(status: u16) -> bool {
+    matches!(status, 204 | 304)
 }
 
 fn page(status: u16) -> String {

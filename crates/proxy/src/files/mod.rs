@@ -4,6 +4,7 @@
 //! conditions and ranges (`conditional`, `range`), or which location a path belongs to.
 
 pub(crate) mod cache;
+mod filtered;
 mod kind;
 mod listing;
 mod send;
@@ -183,7 +184,16 @@ pub(crate) fn find(files: &Files, rules: &Rules, scene: &Scene<'_>) -> Found {
         return refusal();
     }
     let as_error = scene.record.visit.error.is_some();
-    match judge(&entry, method, &request, as_error, &files.how) {
+    // Parts can be had only of what is not made anew each time.
+    let changed = rules.filters() && request.get("range").is_some() && {
+        let (kind, time) = (entry.content_type.as_bytes(), &scene.conn.engine.time);
+        filtered::plan(rules, &request, &entry, kind, 200, time.now()).changes()
+    };
+    let how = FileRules {
+        max_ranges: if changed { 0 } else { files.how.max_ranges },
+        ..files.how
+    };
+    match judge(&entry, method, &request, as_error, &how) {
         Ok(plan) => Found::File(entry, plan),
         Err(reply) => Found::Reply(reply),
     }

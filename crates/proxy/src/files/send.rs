@@ -8,17 +8,15 @@ use std::ops::Range;
 use std::os::fd::AsFd;
 use std::task::{Poll, ready};
 
-use trine_http1::{Version, write_chunk_head, write_header};
-use trine_sys::file::pread;
+use trine_http1::{Version, write_header};
 
-use super::Plan;
 use super::cache::{Entry, SMALL};
-use crate::compress::{self, Coding, Gzip};
-use crate::config::GzipRules;
+use super::{Plan, filtered};
 use crate::conn::Conn;
 use crate::conn::record::Record;
 use crate::conn::reply::{self, Closing, push_number, write_number};
 use crate::engine::Generation;
+use crate::filter;
 use crate::headers::added;
 use crate::range::Ranges;
 use crate::template::Scene;
@@ -27,9 +25,6 @@ use crate::workbench::Workbench;
 
 /// The most that one call hands to the kernel, so that a fast client does not keep the core to itself.
 const CHUNK: u64 = 1024 * 1024;
-
-/// Bytes of a file that are compressed at once.
-const PIECE: usize = 64 * 1024;
 
 /// Why a file did not come through. The connection cannot be used any more.
 #[derive(Debug, thiserror::Error)]
@@ -88,28 +83,17 @@ pub(crate) async fn send(
     }
     // Without chunks the end of a body of unknown length would be the connection's.
     let framed = entry.size <= SMALL || request.version() == Version::Http11;
-    let gzip = rules.gzip.as_ref().filter(|_| framed);
-    let coding = gzip.map_or(Coding::Plain, |gzip| {
-        let about = compress::Answer {
-            status,
-            content_type: kind,
-            length: Some(entry.size),
-            encoded: entry.coding.is_some(),
-        };
-        compress::coding(gzip, &request, &about)
-    });
-    added::vary(out, rules, coding);
-    added.splice(0..0, out.drain(..));
-    if let (Coding::Gzip, Some(gzip)) = (coding, &rules.gzip)
-        && !matches!(plan, Plan::NotModified)
-    {
-        reply::start_head(out, &conn.engine.time, status);
-        write_header(out, b"Content-Type", kind);
-        write_header(out, b"ETag", &compress::weak(&entry.etag));
-        out.extend_from_slice(b"Content-Encoding: gzip\r\n");
-        out.extend_from_slice(&added);
-        return Box::pin(job.squeezed(out, gzip, record)).await;
+    let change = if framed {
+        let now = conn.engine.time.now();
+        filtered::plan(rules, &request, entry, kind, status, now)
+    } else {
+        filter::PLAIN
+    };
+    if change.changes() && !matches!(plan, Plan::NotModified) {
+        return Box::pin(job.changed(out, &change, status, &added, record)).await;
     }
+    change.write(out);
+    added.splice(0..0, out.drain(..));
     match plan {
         Plan::NotModified => {
             reply::start_head(out, &conn.engine.time, 304);
@@ -151,18 +135,23 @@ pub(crate) async fn send(
     }
 }
 
-struct Job<'a> {
-    conn: &'a Conn,
-    entry: &'a Entry,
+pub(super) struct Job<'a> {
+    pub(super) conn: &'a Conn,
+    pub(super) entry: &'a Entry,
     /// The content type.
-    kind: &'a [u8],
+    pub(super) kind: &'a [u8],
     closing: Closing,
     version: Version,
-    head_only: bool,
+    pub(super) head_only: bool,
 }
 
 impl Job<'_> {
-    fn end_head(&self, out: &mut Vec<u8>) {
+    /// Whether the client knows chunks.
+    pub(super) fn is_new(&self) -> bool {
+        self.version == Version::Http11
+    }
+
+    pub(super) fn end_head(&self, out: &mut Vec<u8>) {
         reply::write_connection(out, self.closing, self.version);
         out.extend_from_slice(b"\r\n");
     }
@@ -201,75 +190,6 @@ impl Job<'_> {
             .await
             .map_err(Broken::Client)?;
         self.sendfile(range, record).await
-    }
-
-    /// Sends the file compressed; what is in `out` is its head so far.
-    async fn squeezed(
-        &self,
-        out: &mut Vec<u8>,
-        rules: &GzipRules,
-        record: &mut Record,
-    ) -> Result<(), Broken> {
-        if self.entry.size <= SMALL {
-            let files = &self.conn.engine.files;
-            let body = files
-                .squeezed(self.entry, rules)
-                .map_err(Broken::from_read)?;
-            write_number(out, b"Content-Length", body.len() as u64);
-            self.end_head(out);
-            if !self.head_only {
-                out.extend_from_slice(&body);
-                record.body_bytes += body.len() as u64;
-            }
-            return self.conn.send(out).await.map_err(Broken::Client);
-        }
-        let chunked = self.version == Version::Http11;
-        if chunked {
-            out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
-        }
-        self.end_head(out);
-        if self.head_only {
-            return self.conn.send(out).await.map_err(Broken::Client);
-        }
-        let mut gzip = Gzip::new(rules);
-        let mut piece = vec![0; PIECE];
-        let mut offset = 0;
-        while offset < self.entry.size {
-            let count = pread(&self.entry.fd, &mut piece, offset).map_err(Broken::Read)?;
-            if count == 0 {
-                return Err(Broken::Shrunk);
-            }
-            offset += count as u64;
-            let squeezed = gzip.piece(&piece[..count]).map_err(Broken::Read)?;
-            self.chunk(out, &squeezed, chunked, record).await?;
-        }
-        let end = gzip.last(b"").map_err(Broken::Read)?;
-        self.chunk(out, &end, chunked, record).await?;
-        if chunked {
-            out.extend_from_slice(trine_http1::LAST_CHUNK);
-        }
-        self.conn.send(out).await.map_err(Broken::Client)
-    }
-
-    /// Sends what is in `out`, and a piece behind it.
-    async fn chunk(
-        &self,
-        out: &mut Vec<u8>,
-        piece: &[u8],
-        chunked: bool,
-        record: &mut Record,
-    ) -> Result<(), Broken> {
-        if chunked && !piece.is_empty() {
-            write_chunk_head(out, piece.len());
-        }
-        out.extend_from_slice(piece);
-        if chunked && !piece.is_empty() {
-            out.extend_from_slice(trine_http1::CHUNK_END);
-        }
-        record.body_bytes += piece.len() as u64;
-        self.conn.send(out).await.map_err(Broken::Client)?;
-        out.clear();
-        Ok(())
     }
 
     /// Sends several parts, each with a small head of its own (RFC 9110 section 14.6).
@@ -365,7 +285,7 @@ impl Job<'_> {
 }
 
 impl Broken {
-    fn from_read(error: io::Error) -> Self {
+    pub(super) fn from_read(error: io::Error) -> Self {
         if error.kind() == io::ErrorKind::UnexpectedEof {
             Self::Shrunk
         } else {

@@ -6,8 +6,8 @@ use std::path::Path;
 
 use trine_http1::Version;
 
-use super::cache::{Cache, Look, Ready, Shape};
-use crate::compress;
+use super::cache::{Cache, Look, Shape};
+use crate::compress::{self, Coding};
 use crate::config::{Files, Sibling};
 use crate::template::Scene;
 
@@ -35,9 +35,9 @@ pub(super) fn look(
         && (request.get("via").is_none() || siblings.proxied);
     let mut varies = false;
     for (coding, sibling) in [
-        (Ready::Br, siblings.br),
-        (Ready::Zstd, siblings.zstd),
-        (Ready::Gzip, siblings.gzip),
+        (Coding::Br, siblings.br),
+        (Coding::Zstd, siblings.zstd),
+        (Coding::Gzip, siblings.gzip),
     ] {
         let wanted = match sibling {
             Sibling::Off => continue,

@@ -6,7 +6,6 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use trine_http1::write_header;
 
-use crate::compress::Coding;
 use crate::config::{Expires, Rules};
 use crate::conn::record::Record;
 use crate::conn::reply::push_number;
@@ -80,15 +79,6 @@ pub(crate) fn write(
         }
     }
     out.extend_from_slice(&added);
-}
-
-/// Tells caches that the answer depends on what the client accepts.
-pub(crate) fn vary(out: &mut Vec<u8>, rules: &Rules, coding: Coding) {
-    if let Some(gzip) = &rules.gzip
-        && coding.varies(gzip)
-    {
-        out.extend_from_slice(b"Vary: Accept-Encoding\r\n");
-    }
 }
 
 /// A variable may bring what would end the field's line.

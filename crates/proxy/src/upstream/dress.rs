@@ -6,12 +6,14 @@ use trine_http1::{
     BodyLength, Request, Response, Version, default_reason, write_header, write_status_line,
 };
 
-use crate::compress::{self, Answer, Coding, Gzip};
+use super::fault::Fault;
+use crate::compress::{self, Answer};
 use crate::config::{Config, ProxyPass, RedirectRule, Rules};
 use crate::conn::Conn;
 use crate::conn::answer::located;
 use crate::conn::record::Record;
 use crate::conn::reply::{self, Closing, write_number};
+use crate::filter::{self, Chain, Plan, Shown};
 use crate::headers::{Listed, added, cookies, response_field_passes};
 use crate::template::Scene;
 use crate::workbench::Workbench;
@@ -37,24 +39,21 @@ pub(crate) struct Dress<'a> {
 }
 
 impl Dress<'_> {
-    /// Whether the body is compressed on its way.
-    fn coding(&self, request: &Request<'_>, answer: &Response<'_>, length: BodyLength) -> Coding {
-        let Some(gzip) = &self.rules.gzip else {
-            return Coding::Plain;
-        };
-        let told = |length| Answer {
+    /// What is done to the body on its way.
+    fn plan(&self, conn: &Conn, request: &Request<'_>, answer: &Response<'_>) -> Plan<'_> {
+        let has_none = matches!(answer.status(), ..200 | 204 | 304);
+        if has_none || !self.rules.filters() {
+            return filter::PLAIN;
+        }
+        let about = Answer {
             status: self.status,
             content_type: answer.get("content-type").unwrap_or_default(),
-            length,
+            length: answer.content_length(),
             encoded: answer.get("content-encoding").is_some(),
+            field: &|name| answer.get(name),
+            now: conn.engine.time.now(),
         };
-        match length {
-            BodyLength::Empty => Coding::Plain,
-            BodyLength::Known(length) => compress::coding(gzip, request, &told(Some(length))),
-            BodyLength::Chunked | BodyLength::UntilClose => {
-                compress::coding(gzip, request, &told(None))
-            }
-        }
+        Plan::new(self.rules, request, &about)
     }
 
     /// Whether a field of the upstream goes out.
@@ -110,6 +109,9 @@ fn redirect(rules: &[RedirectRule], url: &[u8], scene: &Scene<'_>) -> Option<Vec
 
 /// Writes the head of the answer for the client. Returns how the body is framed, and whether the connection closes.
 /// Its own head begins at `head_at` in the answer's buffer.
+///
+/// # Errors
+/// There is no memory for compressing it.
 pub(crate) fn write_head(
     conn: &Conn,
     bench: &mut Workbench,
@@ -117,7 +119,7 @@ pub(crate) fn write_head(
     length: BodyLength,
     closing: Closing,
     dress: &Dress<'_>,
-) -> (Framing, Closing, Option<Gzip>) {
+) -> Result<(Framing, Closing, Option<Chain>), Fault> {
     let Workbench {
         answer,
         answer_head,
@@ -129,15 +131,17 @@ pub(crate) fn write_head(
     let request = head.on(input.all());
     let answer = answer_head.on(&answer.all()[head_at..]);
     let status = answer.status();
-    let coding = dress.coding(&request, &answer, length);
-    let squeezed = coding == Coding::Gzip;
+    let plan = dress.plan(conn, &request, &answer);
+    let told = answer.content_length();
     let length = match length {
         // How long it will be is not known.
-        BodyLength::Known(_) if squeezed => BodyLength::UntilClose,
+        BodyLength::Known(_) if plan.changes() => BodyLength::UntilClose,
         length => length,
     };
     let framing = match length {
-        BodyLength::Empty if matches!(status, ..200 | 204) => Framing::NoBody(None),
+        BodyLength::Empty if matches!(status, ..200 | 204) || plan.changes() => {
+            Framing::NoBody(None)
+        }
         BodyLength::Empty => Framing::NoBody(answer.content_length()),
         BodyLength::Known(length) => Framing::Length(length),
         BodyLength::Chunked | BodyLength::UntilClose if request.version() == Version::Http11 => {
@@ -167,12 +171,13 @@ pub(crate) fn write_head(
     let (mut dated, mut served) = (false, false);
     for (name, value) in answer.headers() {
         if dress.shows(name) && !listed.contains(name) {
-            if squeezed && name.eq_ignore_ascii_case(b"etag") {
-                write_header(out, name, &compress::weak(value));
-                continue;
-            }
-            if squeezed && name.eq_ignore_ascii_case(b"accept-ranges") {
-                continue;
+            match plan.shows(name) {
+                Shown::AsItIs => {}
+                Shown::Weak => {
+                    write_header(out, name, &compress::weak(value));
+                    continue;
+                }
+                Shown::Not => continue,
             }
             dated |= name.eq_ignore_ascii_case(b"date");
             served |= name.eq_ignore_ascii_case(b"server");
@@ -185,13 +190,10 @@ pub(crate) fn write_head(
     if !dated {
         conn.engine.time.write_date(out);
     }
-    if squeezed {
-        out.extend_from_slice(b"Content-Encoding: gzip\r\n");
-    }
+    plan.write(out);
     if let Some(field) = &dress.record.cache_field {
         write_header(out, b"Cache-Status", field.as_bytes());
     }
-    added::vary(out, dress.rules, coding);
     added::write(out, dress.rules, dress.status, None, &scene);
     match framing {
         Framing::NoBody(Some(length)) | Framing::Length(length) => {
@@ -202,6 +204,11 @@ pub(crate) fn write_head(
     }
     reply::write_connection(out, closing, request.version());
     out.extend_from_slice(b"\r\n");
-    let gzip = dress.rules.gzip.as_ref().filter(|_| squeezed);
-    (framing, closing, gzip.map(|rules| Gzip::new(rules)))
+    let chain = if matches!(framing, Framing::NoBody(_)) {
+        None
+    } else {
+        plan.chain(told, &conn.engine.presses)
+            .map_err(Fault::Filter)?
+    };
+    Ok((framing, closing, chain))
 }

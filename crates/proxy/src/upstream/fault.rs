@@ -80,6 +80,8 @@ pub(crate) enum Fault {
     /// Another location answers (`X-Accel-Redirect`).
     #[error("it has another location answer")]
     Handed,
+    #[error("the body of its answer cannot be unpacked or compressed")]
+    Filter(#[source] io::Error),
     #[error("it closed the connection within the body of its answer")]
     CutBody(#[source] Option<io::Error>),
 }
@@ -125,6 +127,7 @@ impl Fault {
             | Self::Caught
             | Self::UnaskedUpgrade
             | Self::AnswerBody(_)
+            | Self::Filter(_)
             | Self::CutBody(_)
             | Self::Handed => 502,
         }
@@ -160,6 +163,7 @@ impl Fault {
             | Self::Caught
             | Self::UnaskedUpgrade
             | Self::AnswerBody(_)
+            | Self::Filter(_)
             | Self::CutBody(_) => Blame::Upstream,
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! `balance` chooses a server, `fleet` knows how all of them stand, `pool` keeps connections, `connect` makes them,
 //! `request`, `head` and `params` write what is sent, `codec` knows the protocols, `exchange` sends and reads the
-//! answer's head, `dress` makes it the client's, `relay` passes the answer on, `interim` what comes before it, `tunnel`
+//! answer's head, `dress` makes it the client's, `relay` passes the answer on, `filtered` what is changed in it, `interim` what comes before it, `tunnel`
 //! copies what follows an upgrade, `retry` decides what may be sent again, `forward` puts them
 //! in order. Not here: choosing the upstream (see `route`).
 
@@ -13,6 +13,7 @@ pub(crate) mod connect;
 mod dress;
 pub(crate) mod exchange;
 pub(crate) mod fault;
+mod filtered;
 pub(crate) mod fleet;
 pub(crate) mod forward;
 pub(crate) mod head;

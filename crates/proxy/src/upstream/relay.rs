@@ -12,7 +12,8 @@ use trine_http1::{BodyDecoder, CHUNK_END, write_chunk_head};
 use super::dress::{Dress, Framing, write_head};
 use super::exchange::{Exchange, Wait};
 use super::fault::Fault;
-use crate::compress::Gzip;
+use super::filtered::Filtered;
+use crate::compress::Then;
 use crate::conn::frame::Frame;
 use crate::conn::reply::Closing;
 use crate::workbench::{Input, Workbench};
@@ -24,15 +25,15 @@ const LAST_CHUNK_END: &[u8] = b"\r\n0\r\n\r\n";
 #[derive(Debug)]
 pub(crate) struct Relay {
     decoder: BodyDecoder,
-    frame: Frame,
-    chunked: bool,
+    pub(super) frame: Frame,
+    pub(super) chunked: bool,
     /// The client asked by HEAD what was asked for by GET: the body is not for it.
     silent: bool,
-    /// Compresses the body on its way.
-    gzip: Option<Gzip>,
+    /// The body is changed on its way.
+    pub(super) filtered: Option<Filtered>,
     /// All of the answer is in the frame, or went out before.
-    complete: bool,
-    /// Content bytes taken from the upstream so far.
+    pub(super) complete: bool,
+    /// Content bytes made for the client so far.
     pub(crate) body_bytes: u64,
     /// The buffer for heads, while a large one is in its place.
     small: Option<Box<Input>>,
@@ -53,27 +54,27 @@ impl Relay {
             let length = exchange.head().body("GET");
             (if silent { length } else { told }, told)
         };
-        let (framing, closing, gzip) = write_head(
+        let (framing, closing, chain) = write_head(
             exchange.conn,
             exchange.bench,
             exchange.head_at,
             told,
             closing,
             dress,
-        );
+        )?;
         let mut relay = Self {
             decoder: BodyDecoder::new(length),
             frame: Frame::default(),
             chunked: framing == Framing::Chunked,
             silent,
-            gzip,
+            filtered: chain.map(Filtered::new),
             complete: false,
             body_bytes: 0,
             small: None,
         };
         // What has already come goes out together with the head.
         let piece = relay.take(exchange)?;
-        relay.load(exchange, piece.unwrap_or(0..0), true);
+        relay.load(exchange, piece.unwrap_or(0..0), true)?;
         Ok((relay, closing))
     }
 
@@ -126,9 +127,18 @@ impl Relay {
             if self.complete {
                 return Poll::Ready(Ok(()));
             }
+            if self.filtered.as_ref().is_some_and(Filtered::is_away) {
+                match self.poll_filter(cx, exchange) {
+                    Poll::Ready(Ok(())) => continue,
+                    Poll::Ready(Err(fault)) => return Poll::Ready(Err(fault)),
+                    Poll::Pending => break Wait::Nothing,
+                }
+            }
             match self.poll_piece(cx, exchange) {
-                Poll::Ready(Ok(piece)) => self.load(exchange, piece.unwrap_or(0..0), false),
+                Poll::Ready(Ok(piece)) => self.load(exchange, piece.unwrap_or(0..0), false)?,
                 Poll::Ready(Err(fault)) => return Poll::Ready(Err(fault)),
+                // What has come so far is for the client, whenever more comes.
+                Poll::Pending if self.flush(exchange)? => {}
                 Poll::Pending => break Wait::UpstreamRead,
             }
         };
@@ -211,7 +221,6 @@ impl Relay {
                 }
                 continue;
             }
-            self.body_bytes += data.len() as u64;
             packed = Some(match packed {
                 None => data,
                 Some(before) => {
@@ -230,54 +239,34 @@ impl Relay {
     }
 
     /// Makes the frame that is sent next. At the `start` the head is in the output buffer already.
-    fn load(&mut self, exchange: &mut Exchange<'_>, piece: Range<usize>, start: bool) {
-        if !start {
-            exchange.bench.out.clear();
-        }
-        self.complete = self.decoder.is_done();
+    fn load(
+        &mut self,
+        exchange: &mut Exchange<'_>,
+        piece: Range<usize>,
+        start: bool,
+    ) -> Result<(), Fault> {
+        let is_last = self.decoder.is_done();
         if let Some(fetch) = &mut exchange.fetch {
             fetch.take_down(&exchange.bench.answer.all()[piece.clone()]);
-            if self.complete {
+            if is_last {
                 // Before the client has the end of it: whoever asks after that finds it.
                 fetch.complete();
             }
         }
+        if self.filtered.is_some() {
+            let then = if is_last { Then::End } else { Then::More };
+            return self.filter(exchange, piece, then);
+        }
+        if !start {
+            exchange.bench.out.clear();
+        }
+        self.complete = is_last;
         let Workbench { out, answer, .. } = &mut *exchange.bench;
         if self.silent {
-            self.body_bytes = 0;
-            return self.frame.load(out, b"", 0..0, b"");
+            self.frame.load(out, b"", 0..0, b"");
+            return Ok(());
         }
-        if let Some(mut gzip) = self.gzip.take() {
-            let bytes = &answer.all()[piece];
-            let squeezed = if self.complete {
-                gzip.last(bytes)
-            } else {
-                let squeezed = if bytes.is_empty() {
-                    Ok(Vec::new())
-                } else {
-                    gzip.piece(bytes)
-                };
-                self.gzip = Some(gzip);
-                squeezed
-            };
-            // Writing to memory cannot fail.
-            let squeezed = squeezed.unwrap_or_default();
-            if !squeezed.is_empty() {
-                if self.chunked {
-                    write_chunk_head(out, squeezed.len());
-                }
-                out.extend_from_slice(&squeezed);
-                if self.chunked {
-                    out.extend_from_slice(CHUNK_END);
-                }
-            }
-            let tail: &'static [u8] = if self.chunked && self.complete {
-                trine_http1::LAST_CHUNK
-            } else {
-                b""
-            };
-            return self.frame.load(out, b"", 0..0, tail);
-        }
+        self.body_bytes += piece.len() as u64;
         let tail: &'static [u8] = match (self.chunked, piece.is_empty(), self.complete) {
             (false, _, _) | (true, true, false) => b"",
             (true, true, true) => trine_http1::LAST_CHUNK,
@@ -288,6 +277,7 @@ impl Relay {
             write_chunk_head(out, piece.len());
         }
         self.frame.load(out, answer.all(), piece, tail);
+        Ok(())
     }
 
     /// Whether the upstream's connection has nothing left of this answer on it.

@@ -147,7 +147,7 @@ fn mistakes_are_told_as_nginx_tells_them() {
     let path = proxy.path("nginx.conf");
     fs::write(
         &path,
-        "events {}\nhttp {\n  sever {}\n  brotli on;\n  brotli_static off;\n}\n",
+        "events {}\nhttp {\n  sever {}\n  ssi on;\n  brotli_static off;\n}\n",
     )
     .unwrap();
     let run = |args: &[&str]| {
@@ -167,15 +167,15 @@ fn mistakes_are_told_as_nginx_tells_them() {
         "nginx: [emerg] unknown directive \"sever\" in FILE:3 (did you mean \"server\"?)"
     );
     assert!(
-        lines[1].starts_with("nginx: [emerg] \"brotli\" is not supported in FILE:4 ("),
+        lines[1].starts_with("nginx: [emerg] \"ssi\" is not supported in FILE:4 ("),
         "{said}"
     );
     assert_eq!(lines[2], "nginx: configuration file FILE test failed");
-    fs::write(&path, "events {}\nhttp {\n  brotli on;\n}\n").unwrap();
+    fs::write(&path, "events {}\nhttp {\n  ssi on;\n}\n").unwrap();
     let (code, said) = run(&["-t", "--ignore-unsupported"]);
     assert_eq!(code, 0, "{said}");
     assert!(
-        said.starts_with("nginx: [warn] \"brotli\" is not supported in FILE:3 ("),
+        said.starts_with("nginx: [warn] \"ssi\" is not supported in FILE:3 ("),
         "{said}"
     );
     assert!(said.ends_with("test is successful\n"), "{said}");

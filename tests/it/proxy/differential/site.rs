@@ -87,6 +87,16 @@ fn files(folder: &Folder) {
         ("pre/only.js.gz", "only gzip"),
         ("pre/dir/index.html", "index\n"),
         ("pre/dir/index.html.gz", "gzip index"),
+        (
+            "zip/short.txt",
+            "a short text, but longer than twenty bytes\n",
+        ),
+        ("zip/tiny.txt", "tiny\n"),
+        (
+            "zip/page.html",
+            "<html><body><p>one</p><p>two</p><p>three</p></body></html>\n",
+        ),
+        ("zip/data.bin", "0123456789012345678901234567890123456789"),
         ("links/plain.txt", "plain\n"),
         ("links/real/file.txt", "real\n"),
         ("one/only.txt", "only\n"),
@@ -104,6 +114,15 @@ fn files(folder: &Folder) {
 /// What is no file with some text in it.
 fn odd_files(folder: &Folder) {
     use std::os::unix::fs::symlink;
+    let line = "the same line over and over, so that it packs\n";
+    for (name, content) in [
+        ("zip/long.txt", line.repeat(20).into_bytes()),
+        ("zip/big.txt", line.repeat(5000).into_bytes()),
+        ("zip/packed.txt.gz", packed(line.repeat(20).as_bytes())),
+    ] {
+        let path = folder.write(name, content);
+        drop(filetime(&path));
+    }
     for name in ["list/empty", "list/short", "one/empty"] {
         std::fs::create_dir(folder.join(name)).unwrap();
     }
@@ -171,6 +190,12 @@ fn application(folder: &Folder) {
     }
 }
 
+fn packed(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
 /// `who` is told, and `broken` tells nothing; `fails=NAME` in the target makes that one answer 503.
 fn converse(mut stream: UnixStream, who: &str) -> std::io::Result<()> {
     let mut unread = Vec::new();
@@ -229,6 +254,11 @@ fn converse(mut stream: UnixStream, who: &str) -> std::io::Result<()> {
         } else {
             asked("status=").unwrap_or_else(|| "200 OK".to_owned())
         };
+        let mut text = text.into_bytes();
+        let is_packed = asked("packed=").is_some();
+        if is_packed {
+            text = packed(&text);
+        }
         let mut reply = format!(
             "HTTP/1.1 {}\r\nContent-Length: {}\r\n",
             status.replace('+', " "),
@@ -242,10 +272,14 @@ fn converse(mut stream: UnixStream, who: &str) -> std::io::Result<()> {
             let value = value.replace('+', " ");
             let _ = write!(reply, "{name}: {value}\r\n");
         }
-        reply += "Content-Type: text/plain\r\nX-App: yes\r\n\r\n";
-        if method != "HEAD" {
-            reply += &text;
+        if is_packed {
+            reply += "Content-Encoding: gzip\r\n";
         }
-        stream.write_all(reply.as_bytes())?;
+        reply += "Content-Type: text/plain\r\nX-App: yes\r\n\r\n";
+        let mut reply = reply.into_bytes();
+        if method != "HEAD" {
+            reply.append(&mut text);
+        }
+        stream.write_all(&reply)?;
     }
 }

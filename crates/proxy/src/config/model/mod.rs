@@ -5,6 +5,7 @@
 //! `net` has names and addresses, `rules` what holds for a location, `upstream` where requests go on to. Not here: reading files, or anything that is open.
 
 mod cache;
+mod compression;
 mod files;
 mod gateway;
 mod limits;
@@ -23,6 +24,7 @@ use trine_config::ListenAddr;
 use trine_service::logging::SyslogSettings;
 
 pub(crate) use cache::{CacheRules, Stale};
+pub(crate) use compression::{CodingRules, CompressionRules, Proxied};
 pub(crate) use files::{
     FileRules, Files, Folder, Links, Listing, ListingFormat, Sibling, Siblings, Since,
 };
@@ -30,9 +32,9 @@ pub(crate) use gateway::{Gateway, Param, ScriptName};
 pub(crate) use limits::{ConnectionLimits, RateLimit, RequestLimits};
 pub(crate) use net::{HostPattern, Network, PeerAddr, Trusted};
 pub(crate) use rules::{
-    Access, AddedHeader, BasicAuth, Charset, Content, ErrorPage, ErrorTarget, Expires, GzipRules,
-    Kinds, LimitExcept, LogUse, Protocol, ProxyPass, ProxyTarget, Rebase, RedirectRule,
-    RedirectStyle, RequestFields, Return, ReturnBody, Rules, TryFiles, TryLast, Who,
+    Access, AddedHeader, BasicAuth, Charset, Content, ErrorPage, ErrorTarget, Expires, Kinds,
+    LimitExcept, LogUse, Protocol, ProxyPass, ProxyTarget, Rebase, RedirectRule, RedirectStyle,
+    RequestFields, Return, ReturnBody, Rules, TryFiles, TryLast, Who,
 };
 
 pub(crate) use shaping::{CookieFlags, CookieName, CookieRule, CookieRules, SameSite, Shaping};

@@ -7,6 +7,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::compression::CompressionRules;
 use super::files::Files;
 use super::limits::{ConnectionLimits, RateLimit, RequestLimits};
 use super::net::{Network, Trusted};
@@ -47,8 +48,8 @@ pub(crate) struct Rules {
     pub(crate) recursive_errors: bool,
     pub(crate) headers: Vec<AddedHeader>,
     pub(crate) expires: Option<Expires>,
-    /// Answers are compressed on their way.
-    pub(crate) gzip: Option<Arc<GzipRules>>,
+    /// Answers are compressed on their way, or unpacked.
+    pub(crate) compression: Option<Arc<CompressionRules>>,
     pub(crate) logs: Vec<LogUse>,
     /// A missing file is worth a line in the error log.
     pub(crate) log_not_found: bool,
@@ -175,23 +176,6 @@ pub(crate) enum Expires {
     Max,
     /// A word that a variable brings.
     Variable(Arc<Template>),
-}
-
-/// Which answers are compressed, and how.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct GzipRules {
-    /// Content types beside `text/html`; `*` is all of them.
-    pub(crate) types: Vec<String>,
-    /// 1 to 9.
-    pub(crate) level: u32,
-    /// Shorter bodies are left alone, in bytes.
-    pub(crate) min_length: u64,
-    /// `Vary: Accept-Encoding` is sent.
-    pub(crate) vary: bool,
-    /// For HTTP/1.0 clients too.
-    pub(crate) http10: bool,
-    /// For requests with a `Via` field too.
-    pub(crate) proxied: bool,
 }
 
 /// One access log of a location.
@@ -339,7 +323,7 @@ impl Rules {
             recursive_errors: false,
             headers: Vec::new(),
             expires: None,
-            gzip: None,
+            compression: None,
             logs: Vec::new(),
             log_not_found: true,
             redirects: RedirectStyle {
@@ -350,6 +334,11 @@ impl Rules {
             kinds: Arc::new(Kinds::built_in()),
             script_name: None,
         }
+    }
+
+    /// Whether bodies of answers may be changed on their way.
+    pub(crate) fn filters(&self) -> bool {
+        self.compression.is_some()
     }
 
     /// The page for a status, if there is one.

@@ -21,8 +21,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use trine_http1::write_header;
 use trine_sys::file::pread;
 
-use crate::compress;
-use crate::config::{FileRules, GzipRules, Kinds, Links};
+use crate::compress::Coding;
+use crate::config::{FileRules, Kinds, Links};
 use crate::conn::reply::write_number;
 
 /// How long what was found is believed.
@@ -54,37 +54,9 @@ pub(crate) struct Shape<'a> {
     pub(crate) ranges: bool,
     pub(crate) links: Links,
     /// It is a compressed one beside the file that was asked for.
-    pub(crate) coding: Option<Ready>,
+    pub(crate) coding: Option<Coding>,
     /// It depends on what the client accepts.
     pub(crate) varies: bool,
-}
-
-/// How a ready-made file is compressed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Ready {
-    Br,
-    Zstd,
-    Gzip,
-}
-
-impl Ready {
-    /// As it is called in fields.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Br => "br",
-            Self::Zstd => "zstd",
-            Self::Gzip => "gzip",
-        }
-    }
-
-    /// What follows the plain file's name.
-    pub(crate) fn ending(self) -> &'static str {
-        match self {
-            Self::Br => ".br",
-            Self::Zstd => ".zst",
-            Self::Gzip => ".gz",
-        }
-    }
 }
 
 impl<'a> Shape<'a> {
@@ -103,9 +75,9 @@ impl<'a> Shape<'a> {
     fn mark(&self) -> u8 {
         let coding = match self.coding {
             None => 0,
-            Some(Ready::Br) => 1,
-            Some(Ready::Zstd) => 2,
-            Some(Ready::Gzip) => 3,
+            Some(Coding::Br) => 1,
+            Some(Coding::Zstd) => 2,
+            Some(Coding::Gzip) => 3,
         };
         let links = match self.links {
             Links::All => 0,
@@ -126,7 +98,7 @@ pub(crate) struct Entry {
     pub(crate) etag: Vec<u8>,
     pub(crate) content_type: String,
     /// It is compressed already.
-    pub(crate) coding: Option<Ready>,
+    pub(crate) coding: Option<Coding>,
     /// ETag and Last-Modified: what a 304 and a 206 also tell.
     pub(crate) validators: Vec<u8>,
     /// Content-Type, Content-Length and ETag: what an error page has.
@@ -135,8 +107,8 @@ pub(crate) struct Entry {
     pub(crate) fields: Vec<u8>,
     /// All of a small file, once it has been read.
     body: RefCell<Option<Rc<[u8]>>>,
-    /// The same compressed at a level, once somebody wanted that.
-    squeezed: RefCell<Option<(u32, Rc<[u8]>)>>,
+    /// The same compressed in a way, once somebody wanted that.
+    squeezed: RefCell<Option<((Coding, u32), Rc<[u8]>)>>,
     identity: Identity,
     checked: Cell<Instant>,
     used: Cell<u64>,
@@ -235,19 +207,19 @@ impl Cache {
         Ok(body)
     }
 
-    /// All of a small file, compressed.
-    pub(crate) fn squeezed(&self, entry: &Entry, rules: &GzipRules) -> io::Result<Rc<[u8]>> {
-        if let Some((level, body)) = entry.squeezed.borrow().as_ref()
-            && *level == rules.level
-        {
-            return Ok(Rc::clone(body));
-        }
-        let body: Rc<[u8]> = compress::whole(rules, &self.body(entry)?)?.into();
+    /// All of a small file compressed in this way, if it is kept.
+    pub(crate) fn squeezed(&self, entry: &Entry, how: (Coding, u32)) -> Option<Rc<[u8]>> {
+        let kept = entry.squeezed.borrow();
+        let (known, body) = kept.as_ref()?;
+        (*known == how).then(|| Rc::clone(body))
+    }
+
+    /// Keeps it.
+    pub(crate) fn keep_squeezed(&self, entry: &Entry, how: (Coding, u32), body: &Rc<[u8]>) {
         // It goes when the file's own content goes.
         if entry.body.borrow().is_some() {
-            *entry.squeezed.borrow_mut() = Some((rules.level, Rc::clone(&body)));
+            *entry.squeezed.borrow_mut() = Some((how, Rc::clone(body)));
         }
-        Ok(body)
     }
 
     /// How many files are open.

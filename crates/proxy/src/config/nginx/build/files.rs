@@ -3,10 +3,9 @@
 //! Not here: where files are (`location`).
 
 use super::super::tree::Directive;
+use super::compression::CompressionLevel;
 use super::{Builder, arg, is_on};
-use crate::config::model::{
-    FileRules, GzipRules, Links, Listing, ListingFormat, Sibling, Siblings, Since,
-};
+use crate::config::model::{FileRules, Links, Listing, ListingFormat, Sibling, Siblings, Since};
 
 /// What a block hands down about files.
 #[derive(Debug, Clone)]
@@ -41,12 +40,12 @@ impl FileLevel {
     }
 
     /// `gzip_static` obeys some of the rules for compressing.
-    pub(super) fn how(&self, gzip: &GzipRules) -> FileRules {
+    pub(super) fn how(&self, compression: &CompressionLevel) -> FileRules {
         FileRules {
             siblings: Siblings {
-                vary: gzip.vary,
-                http10: gzip.http10,
-                proxied: gzip.proxied,
+                vary: compression.vary,
+                http10: compression.http10,
+                proxied: compression.proxied.some,
                 ..self.how.siblings
             },
             ..self.how

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::super::tree::Directive;
 use super::super::units;
+use super::compression::CompressionLevel;
 use super::family::Family;
 use super::files::FileLevel;
 use super::guard::GuardLevel;
@@ -19,8 +20,8 @@ use super::proxy::ProxyLevel;
 use super::tls::TlsLevel;
 use super::{Builder, arg, is_on};
 use crate::config::model::{
-    AddedHeader, Charset, ErrorPage, ErrorTarget, Expires, GzipRules, Http2Rules, Kinds, LogUse,
-    RealIp, RedirectStyle, Timeouts,
+    AddedHeader, Charset, ErrorPage, ErrorTarget, Expires, Http2Rules, Kinds, LogUse, RealIp,
+    RedirectStyle, Timeouts,
 };
 use crate::config::values::network;
 use crate::template::Template;
@@ -46,8 +47,7 @@ pub(super) struct Level {
     pub(super) headers: Vec<AddedHeader>,
     pub(super) merge_headers: bool,
     pub(super) expires: Option<Expires>,
-    pub(super) gzips: bool,
-    pub(super) gzip: GzipRules,
+    pub(super) compression: CompressionLevel,
     pub(super) files: FileLevel,
     pub(super) guard: GuardLevel,
     pub(super) limits: LimitLevel,
@@ -89,15 +89,7 @@ impl Level {
             headers: Vec::new(),
             merge_headers: false,
             expires: None,
-            gzips: false,
-            gzip: GzipRules {
-                types: Vec::new(),
-                level: 1,
-                min_length: 20,
-                vary: false,
-                http10: false,
-                proxied: false,
-            },
+            compression: CompressionLevel::new(),
             files: FileLevel::new(),
             guard: GuardLevel::default(),
             limits: LimitLevel::new(),
@@ -188,6 +180,7 @@ impl Builder<'_> {
         for directive in block {
             self.apply_one(level, &mut own, directive);
         }
+        self.apply_compression(&mut level.compression, block);
         self.apply_files(&mut level.files, block);
         self.apply_guard(&mut level.guard, block);
         self.apply_limits(&mut level.limits, block);
@@ -247,22 +240,6 @@ impl Builder<'_> {
                 "off" => level.headers.clear(),
                 _ => self.invalid(directive),
             },
-            "gzip" => level.gzips = is_on(directive),
-            "gzip_types" => {
-                let types = directive.args.iter().map(|word| word.text.clone());
-                level.gzip.types = types.collect();
-            }
-            "gzip_comp_level" => match first.parse() {
-                Ok(number @ 1..=9) => level.gzip.level = number,
-                _ => self.wrong(directive, "value must be between 1 and 9", ""),
-            },
-            "gzip_min_length" => match units::size(first) {
-                Some(size) => level.gzip.min_length = size,
-                None => self.invalid(directive),
-            },
-            "gzip_vary" => level.gzip.vary = is_on(directive),
-            "gzip_http_version" => level.gzip.http10 = first == "1.0",
-            "gzip_proxied" => level.gzip.proxied = first != "off",
             "expires" => level.expires = self.expires(directive),
             "access_log" => {
                 let logs = own.logs.get_or_insert_default();

@@ -169,7 +169,7 @@ impl Builder<'_> {
             recursive_errors: level.recursive_errors,
             headers: level.headers.clone(),
             expires: level.expires.clone(),
-            gzip: level.gzips.then(|| Arc::new(level.gzip.clone())),
+            compression: level.compression.rules().map(Arc::new),
             logs: level.logs.clone(),
             log_not_found: level.log_not_found,
             redirects: level.redirects,
@@ -193,7 +193,7 @@ impl Builder<'_> {
                         hides: true,
                         random_index: level.files.random_index(),
                         listing: level.files.listing(),
-                        how: level.files.how(&level.gzip),
+                        how: level.files.how(&level.compression),
                     }));
                 }
                 "alias" => folder = self.alias(directive, matcher),
@@ -223,7 +223,7 @@ impl Builder<'_> {
             hides: self.is_house(),
             random_index: level.files.random_index(),
             listing: level.files.listing(),
-            how: level.files.how(&level.gzip),
+            how: level.files.how(&level.compression),
         };
         let has_folder =
             level.has_root || matches!(files.folder, Folder::Alias { .. } | Folder::Whole(_));

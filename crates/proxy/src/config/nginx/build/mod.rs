@@ -4,6 +4,7 @@
 //! what goes on to upstreams, `maps` the tables. Not here: which directives exist and where (`table`, `check`).
 
 mod cache;
+mod compression;
 mod dial;
 mod family;
 mod files;

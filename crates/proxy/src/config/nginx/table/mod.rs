@@ -127,7 +127,6 @@ const TUNING: &str = "sizes itself";
 const MEMORY: &str = "buffers grow as needed within fixed limits";
 const NOT_HERE: &str =
     "not supported; remove it, or serve this location with nginx behind this proxy";
-const COMPRESSION: &str = "only gzip is there yet; remove it";
 
 /// All rows, by subject.
 pub(crate) const SECTIONS: &[(&str, &[Known])] = &[

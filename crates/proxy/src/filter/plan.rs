@@ -1,0 +1,137 @@
+//! What becomes of an answer's body, and what its head has to tell of that.
+//!
+//! Not here: doing it (`chain`).
+
+use std::io;
+
+use trine_http1::{Request, write_header};
+
+use super::chain::{Chain, Presses, Stage};
+use crate::compress::{self, Answer, Choice, Encoder, Inflater};
+use crate::config::{CompressionRules, Rules};
+
+/// What becomes of it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Plan<'a> {
+    /// It is gzip, and the client cannot read that.
+    unpacks: bool,
+    choice: Choice<'a>,
+    /// Caches have to know that it depends on what the client accepts.
+    varies: bool,
+}
+
+/// How a field of the answer is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shown {
+    AsItIs,
+    /// It is an entity tag, and the bytes are others now.
+    Weak,
+    Not,
+}
+
+/// Nothing is done.
+pub(crate) const PLAIN: Plan<'static> = Plan {
+    unpacks: false,
+    choice: Choice::Plain,
+    varies: false,
+};
+
+impl<'a> Plan<'a> {
+    /// For an answer that has a body, or would have one if the request were not HEAD.
+    pub(crate) fn new(rules: &'a Rules, request: &Request<'_>, answer: &Answer<'_>) -> Self {
+        match &rules.compression {
+            None => PLAIN,
+            Some(compression) => Self::compression(compression, request, answer),
+        }
+    }
+
+    fn compression(
+        rules: &'a CompressionRules,
+        request: &Request<'_>,
+        answer: &Answer<'_>,
+    ) -> Self {
+        let coding = (answer.field)("content-encoding").unwrap_or_default();
+        let is_gzip = rules.unpacks && coding.eq_ignore_ascii_case(b"gzip") && answer.status != 206;
+        let unpacks = is_gzip && !compress::takes_gzip(rules, request, answer);
+        let choice = if unpacks {
+            let plain = Answer {
+                encoded: false,
+                length: None,
+                ..*answer
+            };
+            compress::choose(rules, request, &plain)
+        } else {
+            compress::choose(rules, request, answer)
+        };
+        Self {
+            unpacks,
+            choice,
+            varies: rules.vary && (is_gzip || choice != Choice::Plain),
+        }
+    }
+
+    /// Whether the body that goes out is another than the one that came.
+    pub(crate) fn changes(&self) -> bool {
+        self.unpacks || matches!(self.choice, Choice::Encode(_))
+    }
+
+    /// How a field of the answer is shown. Its length is not known any more, nor can parts of it be had.
+    pub(crate) fn shows(&self, name: &[u8]) -> Shown {
+        if !self.changes() {
+            return Shown::AsItIs;
+        }
+        let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
+        if is("etag") {
+            Shown::Weak
+        } else if is("accept-ranges") || self.unpacks && is("content-encoding") {
+            Shown::Not
+        } else {
+            Shown::AsItIs
+        }
+    }
+
+    /// Appends the fields that tell of it.
+    pub(crate) fn write(&self, out: &mut Vec<u8>) {
+        if let Choice::Encode(rules) = self.choice {
+            write_header(out, b"Content-Encoding", rules.coding.name().as_bytes());
+        }
+        if self.varies {
+            out.extend_from_slice(b"Vary: Accept-Encoding\r\n");
+        }
+    }
+
+    /// What tells a body that was made by this plan from those made by others; `None` if the request matters too.
+    pub(crate) fn mark(&self) -> Option<(compress::Coding, u32)> {
+        match self.choice {
+            Choice::Encode(rules) if !self.unpacks => Some((rules.coding, rules.level)),
+            _ => None,
+        }
+    }
+
+    /// What does it to a body of `length` bytes, if that is known. `None`: nothing is to be done.
+    ///
+    /// # Errors
+    /// There is no memory for it.
+    pub(crate) fn chain(
+        &self,
+        length: Option<u64>,
+        presses: &Presses,
+    ) -> io::Result<Option<Chain>> {
+        if !self.changes() {
+            return Ok(None);
+        }
+        let mut chain = Chain::default();
+        if self.unpacks {
+            chain.add(Stage::Unpack(Inflater::new()), 4);
+        }
+        if let Choice::Encode(rules) = self.choice {
+            let length = length.filter(|_| !self.unpacks);
+            let encoder = Encoder::new(rules, length, &presses.shelf)?;
+            chain.add(
+                Stage::Encode(encoder),
+                compress::nanos_per_byte(rules.coding, rules.level),
+            );
+        }
+        Ok(Some(chain))
+    }
+}

@@ -1,0 +1,144 @@
+//! An answer that is changed on its way: puts its pieces through the chain, and what comes out into the frame.
+//!
+//! Small output waits for more of it, but only as long as the upstream has more to give at once. Not here: what the
+//! chain does (`filter`).
+
+use std::ops::Range;
+use std::task::{Context, Poll, ready};
+
+use trine_http1::{CHUNK_END, LAST_CHUNK, write_chunk_head};
+
+use super::exchange::Exchange;
+use super::fault::Fault;
+use super::relay::Relay;
+use crate::compress::Then;
+use crate::filter::Chain;
+
+/// Less than this is not worth a write of its own.
+const WORTH_SENDING: usize = 4096;
+
+/// The chain, and what it has made.
+#[derive(Debug)]
+pub(super) struct Filtered {
+    chain: Chain,
+    made: Vec<u8>,
+    /// What the output buffer holds has not gone out yet: the head.
+    gathered: bool,
+    then: Then,
+}
+
+impl Filtered {
+    /// The head is in the output buffer.
+    pub(super) fn new(chain: Chain) -> Self {
+        Self {
+            chain,
+            made: Vec::new(),
+            gathered: true,
+            then: Then::More,
+        }
+    }
+
+    /// A piece is on a thread.
+    pub(super) fn is_away(&self) -> bool {
+        self.chain.is_away()
+    }
+
+    /// Something is kept back that the client could have.
+    fn holds(&self) -> bool {
+        self.gathered || !self.made.is_empty() || self.chain.holds()
+    }
+}
+
+impl Relay {
+    /// A piece has come.
+    pub(super) fn filter(
+        &mut self,
+        exchange: &mut Exchange<'_>,
+        piece: Range<usize>,
+        then: Then,
+    ) -> Result<(), Fault> {
+        let Some(filtered) = &mut self.filtered else {
+            return Ok(());
+        };
+        filtered.then = then;
+        let presses = &exchange.conn.engine.presses;
+        let bytes = &exchange.bench.answer.all()[piece];
+        filtered
+            .chain
+            .begin(presses, bytes, then, &mut filtered.made)
+            .map_err(Fault::Filter)?;
+        if !filtered.chain.is_away() {
+            self.deliver(exchange);
+        }
+        Ok(())
+    }
+
+    /// Nothing more has come for now. Whether something goes out that was kept back.
+    pub(super) fn flush(&mut self, exchange: &mut Exchange<'_>) -> Result<bool, Fault> {
+        let Some(filtered) = &mut self.filtered else {
+            return Ok(false);
+        };
+        if !filtered.holds() {
+            return Ok(false);
+        }
+        if filtered.chain.holds() {
+            self.filter(exchange, 0..0, Then::Flush)?;
+        } else {
+            filtered.then = Then::Flush;
+            self.deliver(exchange);
+        }
+        Ok(true)
+    }
+
+    /// Waits for a piece that is on a thread.
+    pub(super) fn poll_filter(
+        &mut self,
+        cx: &mut Context<'_>,
+        exchange: &mut Exchange<'_>,
+    ) -> Poll<Result<(), Fault>> {
+        if let Some(filtered) = &mut self.filtered {
+            let presses = &exchange.conn.engine.presses;
+            ready!(filtered.chain.poll(cx, presses, &mut filtered.made)).map_err(Fault::Filter)?;
+            self.deliver(exchange);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Makes a frame of what the chain has made, if it is worth that.
+    fn deliver(&mut self, exchange: &mut Exchange<'_>) {
+        let Some(filtered) = &mut self.filtered else {
+            return;
+        };
+        let Filtered {
+            made,
+            gathered,
+            then,
+            ..
+        } = filtered;
+        if *then == Then::More && made.len() < WORTH_SENDING {
+            return;
+        }
+        let out = &mut exchange.bench.out;
+        if !std::mem::replace(gathered, false) {
+            out.clear();
+        }
+        if !made.is_empty() {
+            if self.chunked {
+                write_chunk_head(out, made.len());
+            }
+            out.extend_from_slice(made);
+            if self.chunked {
+                out.extend_from_slice(CHUNK_END);
+            }
+        }
+        self.body_bytes += made.len() as u64;
+        made.clear();
+        self.complete = *then == Then::End;
+        let tail: &'static [u8] = if self.chunked && self.complete {
+            LAST_CHUNK
+        } else {
+            b""
+        };
+        self.frame.load(out, b"", 0..0, tail);
+    }
+}
