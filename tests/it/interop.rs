@@ -1,6 +1,7 @@
 //! Our parts beside other people's: nginx in front, gunicorn behind, either under our supervisor, ours under
 //! supervisord, and the protocol of systemd.
 
+mod behind;
 mod gateway;
 mod peers;
 mod supervisord;

@@ -154,6 +154,19 @@ impl Request {
         self
     }
 
+    /// The same with its body in chunks, so that its length is not told in front.
+    #[must_use]
+    pub fn chunked(self) -> Self {
+        let mut body = vec![];
+        for piece in self.body.chunks(50_000) {
+            body.extend(format!("{:x}\r\n", piece.len()).bytes());
+            body.extend_from_slice(piece);
+            body.extend_from_slice(b"\r\n");
+        }
+        body.extend_from_slice(b"0\r\n\r\n");
+        Self { body, ..self }.header("Transfer-Encoding", "chunked")
+    }
+
     /// The bytes on the wire.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {

@@ -11,6 +11,7 @@ pub mod client;
 pub mod control;
 pub mod daemon;
 pub mod folder;
+pub mod gateways;
 pub mod load;
 pub mod notify;
 pub mod port;

@@ -51,6 +51,23 @@ pub fn program(name: &str, package: &str) -> Option<PathBuf> {
     found
 }
 
+/// A program of the system whose name begins so: the version behind it is Debian's affair.
+#[must_use]
+pub fn program_like(start: &str, package: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let found = env::split_paths(&path)
+        .chain(["/usr/sbin", "/sbin"].map(PathBuf::from))
+        .filter_map(|dir| dir.read_dir().ok())
+        .flat_map(|entries| entries.flatten())
+        .find(|entry| entry.file_name().to_string_lossy().starts_with(start));
+    if found.is_none() {
+        skip(&format!(
+            "no `{start}` here; on Debian: apt-get install {package}"
+        ));
+    }
+    found.map(|entry| entry.path())
+}
+
 #[must_use]
 pub fn nginx() -> Option<PathBuf> {
     program("nginx", "nginx")

@@ -96,23 +96,33 @@ impl<'a> Iterator for Vars<'a> {
     }
 }
 
-/// Appends a request's head. CONTENT_LENGTH and SCGI are written here and are left out of `vars`, as are pairs with a
-/// NUL, which cannot be said.
+/// Appends a request's head. CONTENT_LENGTH is written here, and so is SCGI unless it is among `vars`, which has to be
+/// 1. Pairs with a NUL, which cannot be said, are left out, as is any other CONTENT_LENGTH.
 pub fn write<'a>(
     out: &mut Vec<u8>,
     content_length: u64,
     vars: impl IntoIterator<Item = (&'a [u8], &'a [u8])>,
 ) {
-    let mut content = format!("CONTENT_LENGTH\0{content_length}\0SCGI\x001\0").into_bytes();
+    let mut content = format!("CONTENT_LENGTH\0{content_length}\0").into_bytes();
+    let behind_length = content.len();
+    let mut versions = 0;
     for (name, value) in vars {
-        let ours = name == b"CONTENT_LENGTH" || name == b"SCGI";
-        if ours || name.is_empty() || name.contains(&0) || value.contains(&0) {
+        let is_version = name == b"SCGI";
+        let wrong = is_version && (versions > 0 || value != b"1");
+        if wrong || name == b"CONTENT_LENGTH" || name.is_empty() {
             continue;
         }
+        if name.contains(&0) || value.contains(&0) {
+            continue;
+        }
+        versions += usize::from(is_version);
         for part in [name, value] {
             content.extend_from_slice(part);
             content.push(0);
         }
+    }
+    if versions == 0 {
+        content.splice(behind_length..behind_length, *b"SCGI\x001\0");
     }
     out.extend_from_slice(content.len().to_string().as_bytes());
     out.push(b':');

@@ -51,8 +51,14 @@ pub(crate) fn in_ci() -> bool {
 /// Finds a program in PATH, and in the folders that only root has there.
 pub(crate) fn find_program(name: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
-    env::split_paths(&path)
-        .chain(["/usr/sbin", "/sbin", "/usr/local/sbin"].map(PathBuf::from))
-        .map(|dir| dir.join(name))
-        .find(|file| file.is_file())
+    let dirs =
+        env::split_paths(&path).chain(["/usr/sbin", "/sbin", "/usr/local/sbin"].map(PathBuf::from));
+    if let Some(start) = name.strip_suffix('*') {
+        return dirs
+            .filter_map(|dir| dir.read_dir().ok())
+            .flat_map(|entries| entries.flatten())
+            .find(|entry| entry.file_name().to_string_lossy().starts_with(start))
+            .map(|entry| entry.path());
+    }
+    dirs.map(|dir| dir.join(name)).find(|file| file.is_file())
 }

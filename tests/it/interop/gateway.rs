@@ -74,7 +74,7 @@ fn accepted(control: &std::path::Path) -> u64 {
         .unwrap()
 }
 
-fn check_site(front: SocketAddr) {
+pub(super) fn check_site(front: SocketAddr) {
     for _ in 0..3 {
         check_rooms(front);
     }

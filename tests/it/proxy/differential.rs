@@ -17,7 +17,7 @@ use e2e::client::{Address, Client, Request};
 use e2e::daemon::{Daemon, Launch};
 use e2e::folder::Folder;
 use e2e::reply::Reply;
-use e2e::{tools, wait};
+use e2e::{gateways, tools, wait};
 
 const CASES: &[(&str, &str)] = &[
     ("routing", include_str!("differential/routing.txt")),
@@ -33,9 +33,10 @@ const CASES: &[(&str, &str)] = &[
     ("handing", include_str!("differential/handing.txt")),
     ("serving", include_str!("differential/serving.txt")),
     ("compression", include_str!("differential/compression.txt")),
+    ("gateways", include_str!("differential/gateways.txt")),
 ];
 const REVIEWED: &str = include_str!("differential/differences.txt");
-const FEWEST_CASES: usize = 150;
+const FEWEST_CASES: usize = 210;
 
 /// One server and what it is asked.
 struct Case {
@@ -77,6 +78,7 @@ fn cases() -> Vec<Case> {
 /// The whole configuration for one of the two: `who` names its sockets.
 fn configuration(cases: &[Case], folder: &Folder, who: &str) -> String {
     let dir = folder.path().display();
+    let params = tools::repository().join("deploy/params");
     let mut text = format!(
         "worker_processes 1; daemon off; master_process off; pid {dir}/{who}.pid; error_log {dir}/{who}.log;\n\
          events {{}}\nhttp {{\naccess_log off; root {dir}/www;\n"
@@ -84,23 +86,21 @@ fn configuration(cases: &[Case], folder: &Folder, who: &str) -> String {
     for kind in ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"] {
         let _ = writeln!(text, "{kind}_temp_path {dir}/{who}-{kind};");
     }
-    if who != "theirs" {
-        // Modules whose directives we do not have: their temporary folders are nginx's own need.
-        text = text
-            .lines()
-            .filter(|line| {
-                !["fastcgi_", "uwsgi_", "scgi_"]
-                    .iter()
-                    .any(|kind| line.starts_with(kind))
-            })
-            .fold(String::new(), |text, line| text + line + "\n");
-    }
     text += "types { text/html html; text/css css; text/plain txt; application/javascript js; image/png png; }\n";
     for (number, case) in cases.iter().enumerate() {
         let fill = |part: &str| {
             part.replace("@n@", &number.to_string())
                 .replace("@dir@", &dir.to_string())
                 .replace("@app@", &format!("unix:{dir}/app.sock"))
+                .replace("@php@", &format!("unix:{dir}/fpm.sock"))
+                .replace(
+                    "@phproot@",
+                    &tools::apps().join("php").display().to_string(),
+                )
+                .replace("@params@", &params.display().to_string())
+                .replace("@uwsgi@", &format!("unix:{dir}/uwsgi.sock"))
+                .replace("@fastcgi@", &format!("unix:{dir}/fastcgi.sock"))
+                .replace("@scgi@", &format!("unix:{dir}/scgi.sock"))
         };
         let _ = write!(
             text,
@@ -161,6 +161,10 @@ fn shown(reply: &std::io::Result<Reply>) -> String {
         Err(error) => return format!("no answer: {:?}\n", error.kind()),
     };
     let body = String::from_utf8_lossy(&unpacked(reply)).into_owned();
+    // What names a socket names that of the one who is asked.
+    let body = ["theirs-", "ours-", "converted-"]
+        .iter()
+        .fold(body, |body, who| body.replace(who, "who-"));
     let own_page =
         body.contains("<center>nginx") || body.contains("<!doctype html>\n<html lang=\"en\">");
     let mut fields: Vec<String> = reply
@@ -212,6 +216,15 @@ fn answers_as_nginx_does() {
     let cases = cases();
     assert!(cases.len() >= FEWEST_CASES, "{} cases", cases.len());
     let folder = Folder::new();
+    let fpm = gateways::php_fpm(
+        &folder,
+        "fpm",
+        &folder.join("fpm.sock").display().to_string(),
+        4,
+    );
+    let (Some(fpm), Some(uwsgi)) = (fpm, gateways::uwsgi(&folder, "rooms:application")) else {
+        return;
+    };
     site::make(&folder);
     folder.write("theirs.conf", configuration(&cases, &folder, "theirs"));
     folder.write("ours.conf", configuration(&cases, &folder, "ours"));
@@ -259,6 +272,8 @@ fn answers_as_nginx_does() {
     theirs.stop();
     ours.stop();
     converted.stop();
+    fpm.stop();
+    uwsgi.stop();
     let reviewed: BTreeSet<String> = REVIEWED
         .lines()
         .filter(|line| !line.starts_with('#') && line.contains(" > "))

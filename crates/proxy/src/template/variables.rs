@@ -233,6 +233,10 @@ impl Variable {
             }
             Self::ServerAddr => match net::local_addr(&conn.stream) {
                 Ok(SockAddr::Tcp(addr)) => _ = write!(out, "{}", addr.ip().to_canonical()),
+                Ok(SockAddr::Unix(path)) => {
+                    out.extend_from_slice(b"unix:");
+                    out.extend_from_slice(path.as_os_str().as_encoded_bytes());
+                }
                 Ok(_) => out.extend_from_slice(b"unix:"),
                 Err(_) => return false,
             },
@@ -300,7 +304,12 @@ impl Variable {
                 None => return false,
             },
             Self::Status => {
-                let _ = write!(out, "{:03}", record.shown_status());
+                // While the head of an upstream's answer is written, its status has not gone out.
+                let status = match scene.answer {
+                    Some(answer) if record.status == 0 => record.status_for(answer.status()),
+                    _ => record.shown_status(),
+                };
+                let _ = write!(out, "{status:03}");
             }
             Self::BodyBytes => push_number(out, record.body_bytes),
             Self::TimeLocal => conn.engine.time.write_local(out),

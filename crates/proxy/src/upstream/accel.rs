@@ -36,9 +36,7 @@ pub(crate) enum Target {
 
 /// What the answer's head orders.
 pub(crate) fn redirect(answer: &Response<'_>) -> Option<Accel> {
-    let target = answer
-        .get("x-accel-redirect")
-        .filter(|uri| !uri.is_empty())?;
+    let target = answer.get("x-accel-redirect")?;
     let mut carried = Vec::new();
     for (name, value) in answer.headers() {
         let is = |other: &&str| name.eq_ignore_ascii_case(other.as_bytes());

@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use trine_http1::Request;
+use trine_http1::{Request, TargetForm};
 
 use crate::cache::{Fetch, is_condition};
 use crate::config::Gateway;
@@ -107,6 +107,12 @@ impl Variables {
                 .any(|param| param.name.as_bytes() == &bytes[key.clone()])
             {
                 self.bytes.truncate(key.start);
+                continue;
+            }
+            if is("host") && request.target_form() == TargetForm::Absolute {
+                // What the target says is what was asked for (RFC 9112 section 3.2.2).
+                let host = self.text(request.authority().unwrap_or(value));
+                self.pairs.push((key, host));
                 continue;
             }
             let separator: &[u8] = if is("cookie") { b"; " } else { b", " };

@@ -16,7 +16,7 @@ use crate::step::{self, Steps};
 use crate::test::tally::Tally;
 use crate::workspace::{cargo, in_ci, root, target};
 
-const TOOLS: [Tool; 6] = [
+const TOOLS: [Tool; 8] = [
     Tool {
         program: "chromium",
         package: "chromium",
@@ -38,6 +38,11 @@ const TOOLS: [Tool; 6] = [
         for_what: "the interop tests with nginx",
     },
     Tool {
+        program: "php-fpm*",
+        package: "php-fpm",
+        for_what: "the tests of the proxy before php-fpm",
+    },
+    Tool {
         program: "redis-server",
         package: "redis-server",
         for_what: "the test of redis under trine-supervisor",
@@ -46,6 +51,11 @@ const TOOLS: [Tool; 6] = [
         program: "systemd-analyze",
         package: "systemd",
         for_what: "the check of deploy/systemd",
+    },
+    Tool {
+        program: "uwsgi_python3",
+        package: "uwsgi-plugin-python3",
+        for_what: "the tests of the proxy before uWSGI",
     },
 ];
 
