@@ -2,6 +2,8 @@
 
 mod brain;
 mod container;
+mod logs;
+mod metrics;
 mod peers;
 mod programs;
 mod pty;

@@ -271,6 +271,9 @@ pub(crate) struct LogsArgs {
     /// Begin with lines from then on: so long ago (10m), today's time (14:30), or a date and time
     #[arg(long, value_name = "WHEN")]
     pub(crate) since: Option<String>,
+
+    #[command(flatten)]
+    pub(crate) at: At,
 }
 
 #[derive(Debug, Args)]

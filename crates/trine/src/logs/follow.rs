@@ -9,6 +9,8 @@ use std::time::Duration;
 /// How often a followed file is looked at.
 pub(super) const LOOK: Duration = Duration::from_millis(100);
 const BLOCK_BYTES: usize = 64 * 1024;
+/// Between two looks.
+const MOST_ROTATIONS: u32 = 100;
 
 #[derive(Debug)]
 pub(super) struct Log {
@@ -43,13 +45,18 @@ impl Log {
             return Ok(false);
         }
         match fs::metadata(&self.path) {
-            // Renamed away: what came in between, and then the new one.
+            // Renamed away: what came in between, and then the new ones.
             Ok(now) if now.ino() != self.inode => {
                 if !self.rest(&mut take)? {
                     return Ok(false);
                 }
-                (self.file, self.inode, self.at) = (File::open(&self.path)?, now.ino(), 0);
-                self.rest(&mut take)
+                for file in self.newer()? {
+                    (self.inode, self.file, self.at) = (file.metadata()?.ino(), file, 0);
+                    if !self.rest(&mut take)? {
+                        return Ok(false);
+                    }
+                }
+                Ok(true)
             }
             Ok(now) if now.len() < self.at => {
                 self.at = 0; // emptied
@@ -59,6 +66,29 @@ impl Log {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true), // between two renames
             Err(error) => Err(error),
         }
+    }
+
+    /// The files that have begun since ours, the oldest first: more than one, if it was full again before we looked.
+    fn newer(&self) -> io::Result<Vec<File>> {
+        let mut files = vec![File::open(&self.path)?];
+        for number in 1..MOST_ROTATIONS {
+            let mut name = self.path.clone().into_os_string();
+            name.push(format!(".{number}"));
+            let Ok(file) = File::open(name) else { break };
+            let inode = file.metadata()?.ino();
+            if inode == self.inode {
+                files.reverse();
+                return Ok(files);
+            }
+            // Another rotation while we look makes us meet a file twice.
+            let met = |known: &File| known.metadata().is_ok_and(|data| data.ino() == inode);
+            if !files.iter().any(met) {
+                files.push(file);
+            }
+        }
+        // Ours has been compressed or removed by now: there is nothing to count from.
+        files.truncate(1);
+        Ok(files)
     }
 
     fn rest(&mut self, take: &mut impl FnMut(&[u8]) -> bool) -> io::Result<bool> {

@@ -40,7 +40,7 @@ pub(crate) async fn run(args: &LogsArgs, run_dir: &RunDir) -> anyhow::Result<Exi
     })?;
     let mut sources: Vec<Source> = Vec::new();
     for name in &args.names {
-        for source in find(name, run_dir).await {
+        for source in find(name, args.at.control.as_deref(), run_dir).await {
             if !sources.contains(&source) {
                 sources.push(source);
             }
@@ -86,17 +86,21 @@ pub(crate) async fn run(args: &LogsArgs, run_dir: &RunDir) -> anyhow::Result<Exi
     }
 }
 
-/// In the run directory; else where the supervisor says that the output of a program, or of each process of a group, goes.
-async fn find(name: &str, run_dir: &RunDir) -> Vec<Source> {
+/// In the run directory, unless another supervisor is meant; else where the supervisor says that the output of a program, or
+/// of each process of a group, goes.
+async fn find(name: &str, control: Option<&Path>, run_dir: &RunDir) -> Vec<Source> {
     let source = |label: &str, path: PathBuf| Source {
         label: label.to_owned(),
         path,
     };
     let own = source(name, run_dir.log(name));
-    if own.path.exists() {
+    if control.is_none() && own.path.exists() {
         return vec![own];
     }
-    let programs = Supervisor::of(run_dir).programs().await.unwrap_or_default();
+    let programs = Supervisor::at(control, run_dir)
+        .programs()
+        .await
+        .unwrap_or_default();
     let full = |group: &str, name: &str| format!("{group}:{name}");
     let named: Vec<_> = programs
         .iter()
