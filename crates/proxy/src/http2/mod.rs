@@ -21,7 +21,7 @@ use h2::server::{Builder, Connection, SendResponse};
 
 use crate::conn::Conn;
 use crate::deadline::Call;
-use io::{Io, Watch};
+use io::{Io, Outbox};
 pub(crate) use stream::Http2Stream;
 
 /// What a client that knows that we speak HTTP/2 begins with: all of it that looks like a request's head.
@@ -43,8 +43,8 @@ const FAREWELL: Duration = Duration::from_secs(5);
 pub(crate) async fn run(conn: Conn, early: Vec<u8>) {
     let rules = conn.http2_rules();
     let conn = Rc::new(conn);
-    let watch = Rc::new(Watch::default());
-    let io = Io::new(Rc::clone(&conn), early, Rc::clone(&watch));
+    let outbox = Rc::new(Outbox::new(Rc::clone(&conn)));
+    let io = Io::new(Rc::clone(&conn), early, Rc::clone(&outbox));
     let mut builder = Builder::new();
     builder
         .max_concurrent_streams(rules.streams)
@@ -66,12 +66,13 @@ pub(crate) async fn run(conn: Conn, early: Vec<u8>) {
     let mut driver = Driver {
         conn: Rc::clone(&conn),
         session,
-        watch,
+        outbox,
         requests: 0,
         state: State::Open,
         wait: Wait::Nothing,
     };
     conn.place.set_hears(true);
+    driver.outbox.collect();
     let end = poll_fn(|cx| driver.poll(cx)).await;
     conn.place.set_idle(false);
     let odd = driver.state == State::Flooded || end.is_err();
@@ -123,7 +124,7 @@ enum Cut {
 struct Driver {
     conn: Rc<Conn>,
     session: Connection<Io, Bytes>,
-    watch: Rc<Watch>,
+    outbox: Rc<Outbox>,
     requests: u64,
     state: State,
     wait: Wait,
@@ -145,6 +146,10 @@ impl Driver {
             }
             if self.turn() {
                 continue;
+            }
+            if let Poll::Ready(Err(_)) = self.outbox.poll_send(cx) {
+                // The client is gone.
+                return Poll::Ready(Ok(()));
             }
             let wait = self.waits_for();
             if wait != self.wait {
@@ -175,7 +180,7 @@ impl Driver {
 
     /// Moves on to the next state, if it is time for it.
     fn turn(&mut self) -> bool {
-        if self.watch.is_flooded() && self.state != State::Flooded {
+        if self.outbox.is_flooded() && self.state != State::Flooded {
             tracing::warn!(client = %self.conn.peer_text, "the client floods its HTTP/2 connection with frames that ask for nothing");
             self.session.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
             self.state = State::Flooded;
@@ -200,8 +205,8 @@ impl Driver {
         if matches!(self.state, State::Closing | State::Flooded) {
             return Wait::Farewell;
         }
-        if self.watch.is_blocked() {
-            return Wait::Reading(self.watch.written());
+        if self.outbox.is_blocked() {
+            return Wait::Reading(self.outbox.written());
         }
         match (self.session.has_streams(), self.state) {
             (true, _) => Wait::Nothing,
