@@ -209,7 +209,7 @@ impl Conn {
     /// Serves the request of a stream of HTTP/2. Returns the server that it was for.
     pub(crate) async fn run_stream(self) -> Option<usize> {
         let mut bench = self.engine.store.bench();
-        self.busy(&mut bench).await;
+        Box::pin(self.busy(&mut bench)).await;
         self.engine.store.give_back(bench);
         if let Some(stream) = self.stream.http2() {
             stream.close();
@@ -234,7 +234,8 @@ impl Conn {
         let mut served = false;
         while self.idle(served).await {
             let mut bench = self.engine.store.bench();
-            let ending = self.busy(&mut bench).await;
+            // Boxed, so that an idle connection's task does not have room for all that a request may need.
+            let ending = Box::pin(self.busy(&mut bench)).await;
             if ending == Some(Ending::Http2) {
                 let early = bench.input.unread().to_vec();
                 self.engine.store.give_back(bench);
@@ -353,8 +354,7 @@ impl Conn {
             self.engine.deadlines.tally.requests.up();
             let mut record = Record::new(started);
             record.request_bytes = bench.input.start() as u64;
-            // Boxed, so that an idle connection's task does not have room for all that a request may need.
-            let ending = Box::pin(serve::serve(self, bench, &mut record)).await;
+            let ending = serve::serve(self, bench, &mut record).await;
             self.finish(bench, &record);
             self.engine.store.reunite(bench);
             match ending {
