@@ -44,6 +44,7 @@ mod template;
 mod time;
 mod times;
 mod tls;
+mod turn;
 mod upgrade;
 mod upstream;
 mod workbench;

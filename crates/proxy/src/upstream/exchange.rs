@@ -18,6 +18,7 @@ use crate::config::ProxyPass;
 use crate::conn::Conn;
 use crate::conn::body::{ClientBody, Intake};
 use crate::conn::frame::Frame;
+use crate::turn;
 use crate::workbench::{Input, Workbench};
 
 /// A request under way, with the workbench it is done at.
@@ -144,6 +145,9 @@ impl Clock {
 impl Exchange<'_> {
     /// Sends the request until the head of a final answer, or of an interim one that matters, is there.
     pub(crate) async fn answer(&mut self) -> Result<(), Fault> {
+        if !self.upload.touched {
+            turn::after_others().await;
+        }
         poll_fn(|cx| self.poll_answer(cx)).await
     }
 

@@ -16,6 +16,7 @@ use super::filtered::Filtered;
 use crate::compress::Then;
 use crate::conn::frame::Frame;
 use crate::conn::reply::Closing;
+use crate::turn;
 use crate::workbench::{Input, Workbench};
 
 /// What follows the content of the last chunk that has content.
@@ -84,6 +85,7 @@ impl Relay {
         exchange: &mut Exchange<'_>,
         mut heard: impl FnMut(&mut Exchange<'_>),
     ) -> Result<(), Fault> {
+        turn::after_others().await;
         poll_fn(|cx| {
             let done = self.poll(cx, exchange);
             heard(exchange);
