@@ -52,6 +52,15 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// A folder for temporary files cannot be made, or not given to who serves.
+    #[error("cannot set up {} for temporary files", path.display())]
+    SpoolFolder {
+        /// The folder.
+        path: PathBuf,
+        /// The kernel's answer.
+        #[source]
+        source: io::Error,
+    },
     /// Certificates or keys cannot be used.
     #[error("cannot set up TLS")]
     Tls(#[source] crate::tls::TlsError),
@@ -97,12 +106,12 @@ impl ExitStatus for Error {
         match self {
             Self::Config(_) | Self::Tls(_) => Exit::Config,
             Self::Service(error) => error.exit(),
-            Self::AccessLog { source, .. } | Self::CacheFolder { source, .. } => {
-                match source.kind() {
-                    io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied => Exit::Config,
-                    _ => Exit::TryAgain,
-                }
-            }
+            Self::AccessLog { source, .. }
+            | Self::CacheFolder { source, .. }
+            | Self::SpoolFolder { source, .. } => match source.kind() {
+                io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied => Exit::Config,
+                _ => Exit::TryAgain,
+            },
             Self::InUse { .. } | Self::Control(_) | Self::Core { .. } | Self::Runtime(_) => {
                 Exit::TryAgain
             }

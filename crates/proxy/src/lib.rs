@@ -38,6 +38,7 @@ mod preamble;
 mod range;
 mod reload;
 mod route;
+mod spool;
 mod stream;
 mod tally;
 mod template;

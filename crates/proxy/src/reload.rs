@@ -18,6 +18,7 @@ use crate::error::Error;
 use crate::invoke;
 use crate::limit::zone;
 use crate::listen::{Changes, DoorBook, NewDoor};
+use crate::spool;
 use crate::tally::Tally;
 use crate::tls;
 use crate::upstream::fleet::Fleet;
@@ -50,6 +51,12 @@ pub(crate) fn prepare(
                 path: disk.folder.clone(),
                 source,
             })?;
+    }
+    for folder in &config.spools {
+        spool::prepare(folder, config.user.as_ref()).map_err(|source| Error::SpoolFolder {
+            path: folder.path.clone(),
+            source,
+        })?;
     }
     let changes = book
         .prepare(&config, cores, fresh, inherited)

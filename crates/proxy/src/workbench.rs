@@ -30,6 +30,8 @@ pub(crate) struct Workbench {
     pub(crate) answer_head: ResponseHead,
     /// From the client, once its body does not fit behind its head.
     pub(crate) bulk: Input,
+    /// A piece of a body that waited.
+    pub(crate) page: Input,
 }
 
 impl Workbench {
@@ -42,6 +44,7 @@ impl Workbench {
             answer: Input::new(HEAD_BYTES),
             answer_head: ResponseHead::default(),
             bulk: Input::new(0),
+            page: Input::new(0),
         }
     }
 
@@ -86,6 +89,7 @@ impl Store {
 
     pub(crate) fn give_back(&self, mut bench: Box<Workbench>) {
         self.give_back_bulk(std::mem::replace(&mut bench.bulk, Input::new(0)));
+        self.give_back_bulk(std::mem::replace(&mut bench.page, Input::new(0)));
         let mut benches = self.benches.borrow_mut();
         if benches.len() < KEEP_COUNT && bench.answer.capacity() > 0 {
             bench.tidy();

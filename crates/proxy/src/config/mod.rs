@@ -22,6 +22,7 @@ pub(crate) use model::{
     LogFormat, LogPlace, Matcher, Method, NextUpstream, PeerAddr, Timeouts, TlsRules, Trusted,
     Upstream, UpstreamServer,
 };
+pub(crate) use model::{BodyFile, Quota, Room, SpoolFolder};
 pub(crate) use model::{CodingRules, CompressionRules, Proxied};
 pub(crate) use model::{CookieFlags, CookieName, CookieRule, CookieRules, SameSite};
 pub(crate) use model::{FileRules, Links, Listing, ListingFormat, Network, Sibling, Since};

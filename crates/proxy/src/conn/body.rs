@@ -9,6 +9,7 @@ use std::task::{Context, Poll, ready};
 use trine_http1::{BodyDecoder, BodyError, BodyLength};
 
 use super::lane::Lane;
+use crate::spool::Spool;
 use crate::stream::Stream;
 use crate::workbench::{Input, Store};
 
@@ -22,6 +23,19 @@ pub(crate) struct ClientBody {
     received: u64,
     /// Most bytes of content that are taken.
     limit: u64,
+    /// All of it, if it came together with the head, where it lies in the input.
+    held: Option<Range<usize>>,
+    spooled: Option<Spooled>,
+    /// The last piece came from the spool.
+    in_page: bool,
+}
+
+/// A body, or its beginning, that was read before anybody was asked.
+#[derive(Debug)]
+struct Spooled {
+    spool: Box<Spool>,
+    /// How much of it was sent.
+    at: u64,
 }
 
 /// The part of the workbench that a body is read with.
@@ -31,6 +45,7 @@ pub(crate) struct Intake<'a> {
     pub(crate) store: &'a Store,
     pub(crate) input: &'a mut Input,
     pub(crate) bulk: &'a mut Input,
+    pub(crate) page: &'a mut Input,
     pub(crate) lane: &'a Lane,
 }
 
@@ -45,6 +60,8 @@ pub(crate) enum BodyFault {
     Malformed(#[source] BodyError),
     #[error("the body is larger than {limit} bytes")]
     TooLarge { limit: u64 },
+    #[error("what was read of the body cannot be read again")]
+    Spool(#[source] io::Error),
 }
 
 impl ClientBody {
@@ -55,15 +72,52 @@ impl ClientBody {
             in_bulk: false,
             received: 0,
             limit,
+            held: None,
+            spooled: None,
+            in_page: false,
+        }
+    }
+
+    /// All of it, if it came together with the head.
+    pub(crate) fn held(&self) -> Option<Range<usize>> {
+        self.held.clone()
+    }
+
+    /// Its length, if all of it is here, so that it can be sent again.
+    pub(crate) fn whole(&self) -> Option<u64> {
+        match (&self.held, &self.spooled) {
+            (Some(held), _) => Some(held.len() as u64),
+            (None, Some(spooled)) if self.decoder.is_done() => Some(spooled.spool.len()),
+            (None, _) => None,
+        }
+    }
+
+    /// Nothing more of it will come.
+    pub(crate) fn is_read(&self) -> bool {
+        self.decoder.is_done()
+    }
+
+    /// What was read of it goes first from now on.
+    pub(crate) fn put_in_front(&mut self, spool: Box<Spool>) {
+        self.spooled = Some(Spooled { spool, at: 0 });
+    }
+
+    /// Starts at the beginning again, as far as that is still here.
+    pub(crate) fn rewind(&mut self) {
+        self.in_page = false;
+        if let Some(spooled) = &mut self.spooled {
+            spooled.at = 0;
         }
     }
 
     /// Takes what has already come into `input`, as long as it is there: the whole body, packed into one range, if all
     /// of it is there. The range stays good as long as the head does, so that it can be sent again.
-    pub(crate) fn take_held(
-        &mut self,
-        input: &mut Input,
-    ) -> Result<Option<Range<usize>>, BodyFault> {
+    pub(crate) fn take_held(&mut self, input: &mut Input) -> Result<(), BodyFault> {
+        self.held = self.find_held(input)?;
+        Ok(())
+    }
+
+    fn find_held(&mut self, input: &mut Input) -> Result<Option<Range<usize>>, BodyFault> {
         match self.length {
             BodyLength::Empty => Ok(Some(0..0)),
             BodyLength::Known(length) => {
@@ -138,6 +192,28 @@ impl ClientBody {
         cx: &mut Context<'_>,
         from: &mut Intake<'_>,
     ) -> Poll<Result<Option<Range<usize>>, BodyFault>> {
+        if let Some(spooled) = &mut self.spooled {
+            if from.page.capacity() == 0 {
+                *from.page = from.store.bulk();
+            }
+            from.page.clear();
+            let read = spooled.spool.read_at(spooled.at, from.page.space());
+            let count = read.map_err(BodyFault::Spool)?;
+            self.in_page = count > 0;
+            if self.in_page {
+                spooled.at += count as u64;
+                return Poll::Ready(Ok(Some(0..count)));
+            }
+        }
+        self.poll_live(cx, from)
+    }
+
+    /// The same for what the client still has to send.
+    pub(crate) fn poll_live(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &mut Intake<'_>,
+    ) -> Poll<Result<Option<Range<usize>>, BodyFault>> {
         loop {
             let input = if self.in_bulk {
                 &mut *from.bulk
@@ -175,8 +251,15 @@ impl ClientBody {
     }
 
     /// The buffer that the last piece lies in.
-    pub(crate) fn buffer<'a>(&self, input: &'a Input, bulk: &'a Input) -> &'a [u8] {
-        if self.in_bulk {
+    pub(crate) fn buffer<'a>(
+        &self,
+        input: &'a Input,
+        bulk: &'a Input,
+        page: &'a Input,
+    ) -> &'a [u8] {
+        if self.in_page {
+            page.all()
+        } else if self.in_bulk {
             bulk.all()
         } else {
             input.all()
@@ -204,7 +287,7 @@ mod tests {
         input.append(bytes.as_bytes());
         input.consume(4);
         let mut body = ClientBody::new(length, limit);
-        let got = match body.take_held(&mut input) {
+        let got = match body.take_held(&mut input).map(|()| body.held()) {
             Ok(None) => format!("not all, {} left", input.unread().len()),
             Ok(Some(range)) => {
                 let next = String::from_utf8_lossy(input.unread()).into_owned();

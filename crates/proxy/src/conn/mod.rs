@@ -6,6 +6,7 @@
 
 pub(crate) mod answer;
 pub(crate) mod body;
+pub(crate) mod collect;
 pub(crate) mod explain;
 pub(crate) mod frame;
 pub(crate) mod lane;

@@ -3,12 +3,14 @@
 //! Not here: writing it down (see `access_log`).
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
 
+use super::body::ClientBody;
 use crate::cache::Entry;
 use crate::engine::Engine;
 use crate::limit::Status;
@@ -103,6 +105,11 @@ pub(crate) struct Record {
     pub(crate) headless: bool,
     /// Some of the body has been taken, so the connection cannot go on after another answer.
     pub(crate) body_spent: bool,
+    /// The body as a variable tells it, and the file that it is in.
+    pub(crate) body_text: Option<Vec<u8>>,
+    pub(crate) body_file: Option<PathBuf>,
+    /// A body that was read and may be sent to whoever comes next.
+    pub(crate) kept_body: Option<Box<ClientBody>>,
     /// Bytes of the head and of the body that was taken.
     pub(crate) request_bytes: u64,
     /// What the cache did, in nginx's word and as `Cache-Status` has it.
@@ -137,6 +144,9 @@ impl Record {
             first_byte: None,
             headless: false,
             body_spent: false,
+            body_text: None,
+            body_file: None,
+            kept_body: None,
             request_bytes: 0,
             cache: None,
             cache_field: None,

@@ -488,6 +488,7 @@ fn report(
             add(&conn.engine.figures.upstream_failures, 1);
             tell!(error, told, after_ms, "the upstream's fault: {cause}");
         }
+        Blame::Own => tell!(error, told, after_ms, "{cause}"),
         Blame::Limits => tell!(warn, told, after_ms, "over the limit: {cause}"),
     }
 }

@@ -1,4 +1,4 @@
-//! Waits on a client: for its small bodies, for it to take what it is sent, for it to leave or to be done.
+//! Waits on a client: for it to take what it is sent, for it to leave or to be done.
 //!
 //! Each ends by itself in time. Not here: what is read or sent.
 
@@ -8,11 +8,7 @@ use std::pin::pin;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
-use trine_http1::BodyLength;
-
-use super::body::{ClientBody, Intake};
 use super::{Conn, frame};
-use crate::config::Timeouts;
 use crate::limit::pace::Pace;
 use crate::stream::Glance;
 use crate::template::{self, Scene};
@@ -28,118 +24,6 @@ pub(crate) enum Interrupted {
 }
 
 impl Conn {
-    /// Reads a small body of known length whole, so that its request takes no upstream's time while it comes, and
-    /// can be sent again.
-    pub(crate) async fn collect_small(
-        &self,
-        bench: &mut Workbench,
-        length: BodyLength,
-    ) -> Result<(), Fault> {
-        let BodyLength::Known(length) = length else {
-            return Ok(());
-        };
-        let input = &mut bench.input;
-        let Ok(length) = usize::try_from(length) else {
-            return Ok(());
-        };
-        if length > input.capacity() - input.start() {
-            return Ok(());
-        }
-        let Timeouts {
-            body: timeout,
-            body_rate: rate,
-            ..
-        } = self.timeouts();
-        let mut moved = true;
-        poll_fn(|cx| {
-            while input.unread().len() < length {
-                match self.stream.poll_read(cx, input.space()) {
-                    Poll::Ready(Ok(0)) => {
-                        return Poll::Ready(Err(Fault::ClientGone {
-                            while_: "it sent its body",
-                            source: None,
-                        }));
-                    }
-                    Poll::Ready(Ok(count)) => {
-                        input.filled(count);
-                        self.sends.moved(count);
-                        moved = true;
-                    }
-                    Poll::Ready(Err(error)) => {
-                        return Poll::Ready(Err(Fault::ClientGone {
-                            while_: "it sent its body",
-                            source: Some(error),
-                        }));
-                    }
-                    Poll::Pending => {
-                        let now = Instant::now();
-                        let late_at = self.sends.late_at(rate, now);
-                        if std::mem::take(&mut moved) {
-                            let at = now + timeout;
-                            self.place
-                                .set(Some(late_at.map_or(at, |late| at.min(late))));
-                        }
-                        return self.place.poll(cx).map(|_| match late_at {
-                            Some(late) if late <= now => Err(Fault::BodyTooSlow(rate)),
-                            _ => Err(Fault::BodyTimeout(timeout)),
-                        });
-                    }
-                }
-            }
-            Poll::Ready(Ok(()))
-        })
-        .await
-    }
-
-    /// Reads a body whole, however long it turns out to be, up to the location's limit.
-    pub(crate) async fn collect(
-        &self,
-        bench: &mut Workbench,
-        body: &mut ClientBody,
-    ) -> Result<Vec<u8>, Fault> {
-        let Timeouts {
-            body: timeout,
-            body_rate: rate,
-            ..
-        } = self.timeouts();
-        let Workbench { input, bulk, .. } = bench;
-        let mut collected = Vec::new();
-        let mut moved = true;
-        poll_fn(|cx| {
-            loop {
-                let mut intake = Intake {
-                    stream: &self.stream,
-                    store: &self.engine.store,
-                    input,
-                    bulk,
-                    lane: &self.sends,
-                };
-                match body.poll_piece(cx, &mut intake)? {
-                    Poll::Ready(Some(piece)) => {
-                        moved = true;
-                        collected.extend_from_slice(&body.buffer(input, bulk)[piece]);
-                    }
-                    Poll::Ready(None) => return Poll::Ready(Ok(())),
-                    Poll::Pending => {
-                        let now = Instant::now();
-                        let late_at = self.sends.late_at(rate, now);
-                        if std::mem::take(&mut moved) {
-                            let at = now + timeout;
-                            self.place
-                                .set(Some(late_at.map_or(at, |late| at.min(late))));
-                        }
-                        return self.place.poll(cx).map(|_| match late_at {
-                            Some(late) if late <= now => Err(Fault::BodyTooSlow(rate)),
-                            _ => Err(Fault::BodyTimeout(timeout)),
-                        });
-                    }
-                }
-            }
-        })
-        .await?;
-        Ok(collected)
-    }
-
     /// Reads a body that nobody wants, of `length` bytes, and forgets it.
     pub(super) async fn skip(&self, bench: &mut Workbench, length: u64) -> Result<(), Fault> {
         let here = bench

@@ -12,6 +12,7 @@ mod variables;
 pub(crate) use map::MapTable;
 pub(crate) use variables::{Scene, rate};
 
+use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
 
 use named::Variable;
@@ -37,6 +38,8 @@ pub(crate) struct Names {
     pub(crate) set: HashMap<String, usize>,
     /// Named groups of regular expressions.
     pub(crate) groups: HashSet<String>,
+    /// Some string has `$request_body`.
+    pub(crate) tells_body: Cell<bool>,
 }
 
 /// A variable that a block of the configuration makes.

@@ -32,6 +32,8 @@ pub(super) enum Variable {
     RequestLength,
     RequestId,
     RequestTime,
+    RequestBody,
+    RequestBodyFile,
     RemoteAddr,
     RemoteUser,
     PeerAddr,
@@ -107,6 +109,8 @@ const NAMED: &[(&str, Variable)] = &[
     ("request_length", Variable::RequestLength),
     ("request_id", Variable::RequestId),
     ("request_time", Variable::RequestTime),
+    ("request_body", Variable::RequestBody),
+    ("request_body_file", Variable::RequestBodyFile),
     ("remote_addr", Variable::RemoteAddr),
     ("remote_user", Variable::RemoteUser),
     ("realip_remote_addr", Variable::PeerAddr),
@@ -203,6 +207,8 @@ impl Variable {
             return Some(Self::NamedGroup(name.to_owned()));
         }
         if let Some((_, variable)) = NAMED.iter().find(|(known, _)| *known == name) {
+            let tells_body = &names.tells_body;
+            tells_body.set(tells_body.get() || *variable == Self::RequestBody);
             return Some(variable.clone());
         }
         if let Ok(number @ 0..=9) = name.parse() {

@@ -211,6 +211,11 @@ impl Variable {
             }
             Self::RequestLength => push_number(out, record.request_bytes),
             Self::RequestId => out.extend_from_slice(&record.any_id(&conn.engine)),
+            Self::RequestBody => return put(out, record.body_text.as_deref()),
+            Self::RequestBodyFile => {
+                let file = record.body_file.as_deref();
+                return put(out, file.map(|file| file.as_os_str().as_encoded_bytes()));
+            }
             Self::RequestTime => seconds(out, record.started, Instant::now()),
             Self::RemoteAddr => match record.real_ip {
                 // Writing to a Vec cannot fail.

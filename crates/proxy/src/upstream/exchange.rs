@@ -184,10 +184,11 @@ impl Exchange<'_> {
                 input,
                 request,
                 bulk,
+                page,
                 ..
             } = &mut *self.bench;
             if !self.upload.frame.is_sent() {
-                let buffer = self.body.buffer(input, bulk);
+                let buffer = self.body.buffer(input, bulk, page);
                 match ready!(self.upload.frame.poll_write(
                     cx,
                     self.link.stream(),
@@ -217,6 +218,7 @@ impl Exchange<'_> {
                     store: &self.conn.engine.store,
                     input,
                     bulk,
+                    page,
                     lane: &self.conn.sends,
                 };
                 let piece = ready!(self.body.poll_piece(cx, &mut intake))?;
@@ -225,9 +227,14 @@ impl Exchange<'_> {
                 self.upload.rest = piece.unwrap_or(0..0);
             }
             request.clear();
-            let buffer = self.body.buffer(input, bulk);
+            let buffer = self.body.buffer(input, bulk, page);
             self.upload.load(request, buffer, &self.codec);
         }
+    }
+
+    /// The client has nothing more to send of this request.
+    pub(crate) fn has_body(&self) -> bool {
+        self.upload.is_complete() || self.body.is_read()
     }
 
     /// Reads the head of an answer.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use trine_http1::{BodyError, ResponseError};
 
 use crate::conn::body::BodyFault;
+use crate::spool::Full;
 
 /// What went wrong between a request and its answer.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +29,10 @@ pub(crate) enum Fault {
     TakesTooSlowly(u64),
     #[error("the request's body cannot be read")]
     Body(#[source] BodyError),
+    #[error("the request's body cannot be kept")]
+    Keep(#[source] Full),
+    #[error("the request's body cannot be read from its temporary file")]
+    Spool(#[source] io::Error),
     #[error("the request's body is larger than {limit} bytes")]
     BodyTooLarge { limit: u64 },
     #[error("the request took longer than {0:?} in all")]
@@ -93,6 +98,8 @@ pub(crate) enum Blame {
     Nobody,
     Client,
     Upstream,
+    /// This machine's.
+    Own,
     /// Nobody did anything wrong, or it cannot be told.
     Limits,
 }
@@ -108,6 +115,7 @@ impl Fault {
             | Self::TakesTooSlowly(_) => 408,
             Self::Body(error) => error.status(),
             Self::BodyTooLarge { .. } => 413,
+            Self::Keep(_) | Self::Spool(_) => 500,
             Self::Intercepted(status) | Self::Unwanted(status) => *status,
             Self::Variables(_) => 431,
             Self::Busy(_) | Self::Overloaded => 503,
@@ -143,6 +151,7 @@ impl Fault {
             | Self::Body(_)
             | Self::BodyTooLarge { .. }
             | Self::Variables(_) => Blame::Client,
+            Self::Keep(_) | Self::Spool(_) => Blame::Own,
             Self::Total(_) => Blame::Limits,
             Self::Intercepted(_) | Self::Handed => Blame::Nobody,
             Self::Connect(_)
@@ -181,6 +190,7 @@ impl From<BodyFault> for Fault {
                 source: None,
             },
             BodyFault::Malformed(error) => Self::Body(error),
+            BodyFault::Spool(error) => Self::Spool(error),
             BodyFault::TooLarge { limit } => Self::BodyTooLarge { limit },
         }
     }

@@ -15,12 +15,13 @@ use super::exchange::{Clock, Exchange, Upload, clear_answer};
 use super::fault::{Blame, Fault};
 use super::interim;
 use super::pool::{Link, add};
+use super::provide::{Provided, provide};
 use super::relay::Relay;
 use super::retry::{Lost, Retries};
 use super::{Group, Trip};
 use crate::cache::fill::{Verdict, seconds};
 use crate::cache::{self, Fetch};
-use crate::config::{Protocol, ProxyPass, Rules};
+use crate::config::{ProxyPass, Rules};
 use crate::conn::body::ClientBody;
 use crate::conn::record::Record;
 use crate::conn::reply::{self, Closing};
@@ -46,50 +47,14 @@ pub(crate) async fn forward(
     record: &mut Record,
     mut fetch: Option<&mut Fetch>,
 ) -> Result<Ending, Fault> {
-    let max_body = rules.max_body;
-    let (mut length, mut expects_continue) = {
-        let request = bench.head.on(bench.input.all());
-        (request.body(), request.expects_continue())
-    };
-    let has_body = length != BodyLength::Empty;
-    if has_body && (record.visit.as_get || record.body_spent) {
-        // An error page is asked for without the body that was meant for another.
-        (length, expects_continue) = (BodyLength::Empty, false);
-    }
-    record.body_spent |= has_body;
-    if let BodyLength::Known(length) = length
-        && length > max_body
-    {
-        return Err(Fault::BodyTooLarge { limit: max_body });
-    }
-    if !expects_continue {
-        conn.collect_small(bench, length).await?;
-    }
-    let mut body = ClientBody::new(length, max_body);
-    let mut held = body.take_held(&mut bench.input)?;
-    let mut sent_as = match (&held, length) {
-        (Some(held), BodyLength::Chunked) => BodyLength::Known(held.len() as u64),
-        _ => length,
-    };
-    let mut drops_body = false;
-    if !pass.shaping.passes_body || pass.shaping.body.is_some() {
-        // What is there already is taken and forgotten; for the rest the connection cannot go on.
-        drops_body = held.is_none();
-        held = Some(0..0);
-        sent_as = BodyLength::Empty;
-        expects_continue = false;
-    }
-    let mut spooled = None;
-    if pass.protocol != Protocol::Http1 && sent_as == BodyLength::Chunked {
-        // These protocols tell the length first.
-        if std::mem::take(&mut expects_continue) {
-            conn.send(reply::CONTINUE).await?;
-        }
-        let body = conn.collect(bench, &mut body).await?;
-        held = Some(0..0);
-        sent_as = BodyLength::Known(body.len() as u64);
-        spooled = Some(body);
-    }
+    let Provided {
+        mut body,
+        held,
+        sent_as,
+        expects_continue,
+        drops_body,
+        repeatable,
+    } = provide(conn, bench, generation, pass, rules, record).await?;
     let mut job = Job {
         conn,
         group,
@@ -100,7 +65,8 @@ pub(crate) async fn forward(
         sent_as,
         held,
         drops_body,
-        own_body: spooled,
+        repeatable,
+        own_body: None,
     };
     if let Some(template) = &pass.shaping.body {
         let request = bench.head.on(bench.input.all());
@@ -110,8 +76,13 @@ pub(crate) async fn forward(
     }
     let retries = job.write(bench, record, fetch.as_deref())?;
     let trip = job.trip(bench, record);
-    job.run(bench, &mut body, (retries, trip), record, &mut fetch)
-        .await
+    let done = job
+        .run(bench, &mut body, (retries, trip), record, &mut fetch)
+        .await;
+    if done.is_err() && body.whole().is_some_and(|length| length > 0) {
+        record.kept_body = Some(Box::new(body));
+    }
+    done
 }
 
 /// What stays the same over all attempts.
@@ -127,6 +98,8 @@ pub(super) struct Job<'a> {
     pub(super) sent_as: BodyLength,
     /// The client's body is not read at all.
     pub(super) drops_body: bool,
+    /// All of what is sent is here and stays here.
+    pub(super) repeatable: bool,
     /// What goes on in its place.
     pub(super) own_body: Option<Vec<u8>>,
 }
@@ -145,6 +118,8 @@ impl Job<'_> {
             self.write_own_body(&mut bench.request, own);
         }
         let head_length = bench.request.len();
+        // Pieces of a body take its place.
+        let head = (self.sent_as != BodyLength::Empty).then(|| bench.request.clone());
         let mut asked_for_body = !self.expects_continue || self.held.is_some();
         let mut fresh = false;
         let mut failed = None;
@@ -180,6 +155,10 @@ impl Job<'_> {
                 self.conn.send(reply::CONTINUE).await?;
             }
             bench.request.truncate(head_length);
+            if let Some(head) = &head {
+                bench.request.clone_from(head);
+            }
+            body.rewind();
             clear_answer(&mut bench.answer, &mut bench.answer_head);
             let codec = Codec::new(self.pass, self.sent_as);
             let held = self.held.clone();
@@ -332,7 +311,7 @@ impl Job<'_> {
         let whole =
             request.body() == BodyLength::Empty || !(record.visit.as_get || self.drops_body);
         let keep = conn.may_keep(&request) && whole;
-        let upload_complete = exchange.upload.is_complete() && whole;
+        let upload_complete = exchange.has_body() && whole;
         let closing = if keep && upload_complete {
             Closing::Keep
         } else {
@@ -357,7 +336,7 @@ impl Job<'_> {
         self.tell_stderr(exchange, record);
         let reusable = reusable && relay.is_clean(exchange) && exchange.upload.is_complete();
         relay.finish(exchange);
-        let upload_complete = exchange.upload.is_complete();
+        let upload_complete = exchange.has_body();
         done?;
         let ending = match closing {
             Closing::Keep => Ending::Keep,

@@ -20,6 +20,7 @@ pub(crate) mod head;
 mod interim;
 mod params;
 pub(crate) mod pool;
+mod provide;
 mod relay;
 pub(crate) mod request;
 mod retry;

@@ -44,7 +44,7 @@ impl Job<'_> {
         Ok(Retries::new(
             &self.pass.next,
             given.as_deref().unwrap_or(method(record, &request)),
-            self.held.is_some(),
+            self.repeatable,
             self.group.usable(),
         ))
     }

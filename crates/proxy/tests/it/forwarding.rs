@@ -1,6 +1,6 @@
 //! Requests there, answers back: heads, bodies, connections, and what happens when one side leaves.
 
-use crate::harness::{pair, pair_with};
+use crate::harness::{pair, pair_with, streaming_pair};
 
 #[test]
 fn one_connection_serves_many_requests() {
@@ -226,7 +226,7 @@ fn absolute_targets_win_over_host() {
 
 #[test]
 fn uploads_are_streamed() {
-    let (proxy, app) = pair();
+    let (proxy, app) = streaming_pair();
     let mut client = proxy.client();
     client
         .send("PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n")
@@ -258,7 +258,7 @@ fn uploads_are_streamed() {
 
 #[test]
 fn both_directions_at_once() {
-    let (proxy, app) = pair();
+    let (proxy, app) = streaming_pair();
     let mut client = proxy.client();
     client.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nping\r\n");
     let mut link = app.accept();
@@ -305,7 +305,7 @@ fn large_bodies_both_ways() {
 
 #[test]
 fn expect_continue_is_answered_when_somebody_takes_the_body() {
-    let (proxy, app) = pair();
+    let (proxy, app) = streaming_pair();
     let mut client = proxy.client();
     client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n");
     let mut link = app.accept();
@@ -394,7 +394,7 @@ fn bytes_behind_an_answer_spoil_the_connection() {
 
 #[test]
 fn an_early_answer_reaches_a_client_that_still_sends() {
-    let (proxy, app) = pair();
+    let (proxy, app) = streaming_pair();
     let mut client = proxy.client();
     client
         .send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 900000\r\n\r\n")
@@ -415,7 +415,7 @@ fn an_early_answer_reaches_a_client_that_still_sends() {
 
 #[test]
 fn an_answer_from_an_upstream_that_stopped_reading() {
-    let (proxy, app) = pair();
+    let (proxy, app) = streaming_pair();
     let mut client = proxy.client();
     client
         .send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 900000\r\n\r\n")
@@ -430,7 +430,7 @@ fn an_answer_from_an_upstream_that_stopped_reading() {
 
 #[test]
 fn a_client_that_leaves_takes_its_request_along() {
-    let (proxy, app) = pair();
+    let (proxy, app) = streaming_pair();
     let mut client = proxy.client();
     client.get("/left");
     let mut link = app.accept();

@@ -106,7 +106,7 @@ fn answers_are_those_of_http1() {
 
 #[test]
 fn large_bodies_go_both_ways_at_once() {
-    let (daemon, app) = start("client_max_body_size 0;");
+    let (daemon, app) = start("client_max_body_size 0; proxy_request_buffering off;");
     let mut client = connect(&daemon);
     let big = fs::read(daemon.path("html/big.bin")).unwrap();
     // The one that waits for nobody, and the one in front of it that waits for the application.

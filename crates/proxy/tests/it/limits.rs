@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::harness::{Client, pair, pair_with};
+use crate::harness::{Client, pair, pair_with, streaming_pair};
 use crate::nginx_conf::{front, start};
 
 #[test]
@@ -118,7 +118,10 @@ fn idle_connections_end() {
 
 #[test]
 fn bodies_that_stop_coming() {
-    let (proxy, app) = pair_with("timeouts: { body: 200ms }", "");
+    let (proxy, app) = pair_with(
+        "timeouts: { body: 200ms }\nproxy_request_buffering: false",
+        "",
+    );
     // A small one: the upstream is not bothered.
     let mut client = proxy.client();
     client.send("POST /small HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhalf");
@@ -143,7 +146,7 @@ fn bodies_that_stop_coming() {
 
 #[test]
 fn bodies_that_are_too_large() {
-    let (proxy, app) = pair();
+    let (proxy, app) = streaming_pair();
     let mut client = proxy.client();
     client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1048577\r\n\r\n");
     assert_eq!(client.reply().status, 413);

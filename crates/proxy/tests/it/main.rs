@@ -31,6 +31,7 @@ mod rates;
 mod retries;
 mod serving;
 mod smuggling;
+mod spooling;
 mod starting;
 mod tls;
 mod upgrades;

@@ -11,7 +11,7 @@ const POST: &str = "HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\nbegun";
 #[test]
 fn bodies_by_location() {
     let daemon = start(
-        "",
+        "proxy_request_buffering off;",
         "location / { proxy_pass http://unix:@dir@/nobody; }
          location /short { client_body_timeout 300ms; proxy_pass http://unix:@dir@/app.sock; }
          location /long { client_body_timeout 1h; proxy_pass http://unix:@dir@/app.sock; }",
@@ -70,7 +70,10 @@ fn connections_by_location() {
 
 #[test]
 fn a_body_that_drips() {
-    let (proxy, app) = pair_with("timeouts: { body_rate: 64KiB }", "");
+    let (proxy, app) = pair_with(
+        "timeouts: { body_rate: 64KiB }\nproxy_request_buffering: false",
+        "",
+    );
     let mut client = proxy.client();
     client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n");
     let mut held = app.accept();

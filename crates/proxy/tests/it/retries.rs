@@ -1,6 +1,6 @@
 //! When an upstream connection fails: what is sent again, and what never is.
 
-use crate::harness::{Client, Daemon, Link, Upstream, pair, pair_with};
+use crate::harness::{Client, Daemon, Link, Upstream, pair, pair_with, streaming_pair};
 
 /// A connection that has served a request and is idle now.
 fn idle_link(proxy: &Daemon, app: &Upstream) -> (Client, Link) {
@@ -43,7 +43,7 @@ fn a_draining_worker_loses_no_request_of_any_method() {
 
 #[test]
 fn a_streamed_body_goes_elsewhere_too_if_nothing_of_it_was_taken() {
-    let (proxy, app) = pair();
+    let (proxy, app) = streaming_pair();
     let (mut client, link) = idle_link(&proxy, &app);
     link.stop_reading();
     client.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n");
@@ -85,7 +85,7 @@ fn idempotent_requests_are_sent_again_when_no_answer_began() {
 
 #[test]
 fn what_might_have_been_done_is_not_done_again() {
-    let (proxy, app) = pair();
+    let (proxy, app) = streaming_pair();
     let (mut client, mut link) = idle_link(&proxy, &app);
     client.send(POST);
     link.read_head();

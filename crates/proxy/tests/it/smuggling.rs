@@ -1,6 +1,6 @@
 //! Requests that two parsers might read differently: each is refused, and no upstream hears of it.
 
-use crate::harness::pair;
+use crate::harness::{pair, streaming_pair};
 
 /// A request and the status that refuses it.
 const TABLE: &[(&str, u16)] = &[
@@ -201,7 +201,7 @@ fn broken_chunks_end_the_connection() {
 
 #[test]
 fn a_chunk_that_breaks_later_reaches_no_upstream_whole() {
-    let (proxy, app) = pair();
+    let (proxy, app) = streaming_pair();
     let mut client = proxy.client();
     client.send("POST /a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n");
     let mut link = app.accept();

@@ -13,6 +13,7 @@ mod net;
 mod rules;
 mod script;
 mod shaping;
+mod spool;
 mod upstream;
 
 use std::path::{Path, PathBuf};
@@ -38,6 +39,7 @@ pub(crate) use rules::{
 };
 
 pub(crate) use shaping::{CookieFlags, CookieName, CookieRule, CookieRules, SameSite, Shaping};
+pub(crate) use spool::{BodyFile, BodyRules, Buffers, Quota, Room, SpoolFolder};
 pub(crate) use upstream::{
     DialRules, KeepAlive, Method, NEXT_STATUSES, NextUpstream, PassTls, Queue, Upstream,
     UpstreamServer,
@@ -78,6 +80,10 @@ pub(crate) struct Config {
     pub(crate) zones: Vec<Zone>,
     /// Where answers are kept.
     pub(crate) caches: Vec<crate::cache::Zone>,
+    /// Where bodies wait, each folder once; those that somebody named are made if need be.
+    pub(crate) spools: Vec<Arc<SpoolFolder>>,
+    /// Some string tells the body of the request.
+    pub(crate) tells_body: bool,
     /// The number of the variable that sets how fast an answer goes out, if anything sets it.
     pub(crate) rate_slot: Option<usize>,
 }
@@ -255,6 +261,8 @@ pub(crate) struct Server {
     /// For listeners that speak TLS.
     pub(crate) tls: Option<TlsRules>,
     pub(crate) http2: Http2Rules,
+    /// How much its temporary files may hold.
+    pub(crate) quota: Option<Arc<Quota>>,
 }
 
 /// Where a certificate's chain and its key are, PEM.

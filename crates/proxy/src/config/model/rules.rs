@@ -12,6 +12,7 @@ use super::files::Files;
 use super::limits::{ConnectionLimits, RateLimit, RequestLimits};
 use super::net::{Network, Trusted};
 use super::shaping::Shaping;
+use super::spool::{BodyRules, Buffers};
 use super::{Gateway, LogFormat, NextUpstream, Op, PassTls, RealIp, ScriptName, Timeouts};
 use crate::pattern::Pattern;
 use crate::template::Template;
@@ -37,6 +38,8 @@ pub(crate) struct Rules {
     pub(crate) rate: Option<Arc<RateLimit>>,
     /// Largest body of a request in bytes.
     pub(crate) max_body: u64,
+    /// Where bodies wait that are read before anybody is asked.
+    pub(crate) bodies: Arc<BodyRules>,
     /// How long clients may take here; `None`: as in the server.
     pub(crate) timeouts: Option<Timeouts>,
     pub(crate) try_files: Option<TryFiles>,
@@ -244,6 +247,7 @@ pub(crate) struct ProxyPass {
     /// Errors of the upstream lead to error pages.
     pub(crate) intercepts_errors: bool,
     pub(crate) shaping: Shaping,
+    pub(crate) buffers: Buffers,
     pub(crate) cache: Option<Arc<super::CacheRules>>,
 }
 
@@ -315,6 +319,7 @@ impl Rules {
             limit_connections: None,
             rate: None,
             max_body: u64::MAX,
+            bodies: Arc::new(BodyRules::in_memory()),
             timeouts: None,
             try_files: None,
             content: Content::Nothing,

@@ -111,6 +111,9 @@ pub(super) struct RawServer {
     pub(super) names: OneOrMany<String>,
     /// Larger bodies are refused by 413.
     pub(super) max_body: Option<ByteSize>,
+    /// How much the temporary files of its requests and answers may hold together; 4 GiB if not given. When they do, bodies
+    /// are passed on as they come.
+    pub(super) spool: Option<ByteSize>,
     /// What answers for which paths.
     pub(super) locations: Vec<RawLocation>,
     /// Clients speak TLS on this server's addresses.

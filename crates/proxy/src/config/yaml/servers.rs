@@ -39,6 +39,10 @@ impl Checker<'_> {
                 &at.key("max_body"),
             ));
         }
+        if let Some(size) = raw.spool {
+            let text = size.0.to_string();
+            inner.push(directive("trine_spool", &[&text], &at.key("spool")));
+        }
         self.tls(raw.tls.as_ref(), &at.key("tls"), &mut inner);
         let words = self.words(at);
         if raw.locations.is_empty() && words.is_empty() && !self.as_nginx {

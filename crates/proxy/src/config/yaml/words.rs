@@ -221,7 +221,7 @@ impl Scope {
                 "http",
             ],
             Self::Http => &[],
-            Self::Server => &["listen", "names", "max_body", "locations", "tls"],
+            Self::Server => &["listen", "names", "max_body", "spool", "locations", "tls"],
             Self::Location => &[
                 "path",
                 "exact",

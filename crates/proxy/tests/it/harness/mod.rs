@@ -21,6 +21,11 @@ pub(crate) fn pair() -> (Daemon, Upstream) {
     pair_with("", "")
 }
 
+/// The same, with the bodies of requests passed on as they come.
+pub(crate) fn streaming_pair() -> (Daemon, Upstream) {
+    pair_with("proxy_request_buffering: false", "")
+}
+
 /// The same with more in the configuration: `top` at its top level, `upstream` among the upstream's keys.
 pub(crate) fn pair_with(top: &str, upstream: &str) -> (Daemon, Upstream) {
     let proxy = Proxy::new();

@@ -17,6 +17,7 @@ use super::guard::GuardLevel;
 use super::heads::HeadLevel;
 use super::limits::LimitLevel;
 use super::proxy::ProxyLevel;
+use super::spool::BodyLevel;
 use super::tls::TlsLevel;
 use super::{Builder, arg, is_on};
 use crate::config::model::{
@@ -42,6 +43,7 @@ pub(super) struct Level {
     pub(super) root: Template,
     pub(super) index: Vec<Template>,
     pub(super) max_body: u64,
+    pub(super) bodies: BodyLevel,
     pub(super) error_pages: Vec<ErrorPage>,
     pub(super) recursive_errors: bool,
     pub(super) headers: Vec<AddedHeader>,
@@ -84,6 +86,7 @@ impl Level {
             root: Template::literal(html),
             index: vec![Template::literal("index.html")],
             max_body: MAX_BODY,
+            bodies: BodyLevel::new(),
             error_pages: Vec::new(),
             recursive_errors: false,
             headers: Vec::new(),
@@ -134,6 +137,7 @@ impl Level {
         Self {
             has_root: false,
             max_body: HOUSE_MAX_BODY,
+            bodies: BodyLevel::house(),
             merge_headers: true,
             redirects: RedirectStyle {
                 absolute: false,
@@ -145,6 +149,7 @@ impl Level {
             charset: Charset::Named("utf-8".to_owned()),
             files: FileLevel::house(),
             heads: HeadLevel::house(),
+            passes: Family::ALL.map(ProxyLevel::house),
             timeouts,
             ..Self::new(prefix)
         }
@@ -186,6 +191,7 @@ impl Builder<'_> {
         self.apply_limits(&mut level.limits, block);
         self.apply_timeouts(&mut level.timeouts, block);
         self.apply_heads(&mut level.heads, block);
+        self.apply_bodies(&mut level.bodies, block);
         for pass in &mut level.passes {
             self.apply_proxy(pass, block);
         }

@@ -129,7 +129,7 @@ impl Builder<'_> {
     }
 
     /// A size that may come from a variable.
-    fn size_template(&mut self, directive: &Directive) -> Option<Template> {
+    pub(super) fn size_template(&mut self, directive: &Directive) -> Option<Template> {
         let text = arg(directive, 0).to_owned();
         if !text.contains('$') && units::size(&text).is_none() {
             self.invalid(directive);

@@ -157,6 +157,7 @@ impl Builder<'_> {
         let mut folder = Folder::Root(level.root.clone());
         let mut rules = Rules {
             max_body: level.max_body,
+            bodies: self.bodies(&level.bodies),
             timeouts: Some(level.timeouts),
             access: level.guard.access.clone(),
             satisfy_any: level.guard.satisfy_any,

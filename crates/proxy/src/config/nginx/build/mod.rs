@@ -22,6 +22,7 @@ mod proxy;
 mod script;
 mod server;
 mod shaping;
+mod spool;
 mod tls;
 mod upstream;
 
@@ -41,8 +42,8 @@ use super::tree::Directive;
 use super::units;
 use super::{Order, Own};
 use crate::config::model::{
-    AccessLog, Config, DialRules, Identity, Listen, Log, LogFormat, Rules, Server, Timeouts,
-    Trusted, Upstream,
+    AccessLog, Config, DialRules, Identity, Listen, Log, LogFormat, Rules, Server, SpoolFolder,
+    Timeouts, Trusted, Upstream,
 };
 use crate::limit::zone::Zone;
 use crate::pattern::Pattern;
@@ -76,6 +77,7 @@ pub(super) fn build(
         access_logs: Vec::new(),
         upstreams: Vec::new(),
         dials: Vec::new(),
+        spools: Vec::new(),
         rules: Vec::new(),
         servers: Vec::new(),
         listens: Vec::new(),
@@ -118,6 +120,8 @@ pub(super) fn build(
         maps: builder.maps,
         zones: builder.zones,
         caches: builder.caches,
+        spools: builder.spools,
+        tells_body: builder.names.tells_body.get(),
         rate_slot: builder.names.set.get("limit_rate").copied(),
     })
 }
@@ -142,6 +146,7 @@ struct Builder<'p> {
     access_logs: Vec<AccessLog>,
     upstreams: Vec<Upstream>,
     dials: Vec<DialRules>,
+    spools: Vec<Arc<SpoolFolder>>,
     rules: Vec<Rules>,
     servers: Vec<Server>,
     listens: Vec<Listen>,

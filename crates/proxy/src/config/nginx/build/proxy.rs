@@ -11,6 +11,7 @@ use super::cache::CacheLevel;
 use super::dial::DialLevel;
 use super::family::Family;
 use super::gateway::GatewayLevel;
+use super::spool::BufferLevel;
 use super::upstream::peer_address;
 use super::{Builder, arg, is_on};
 use crate::config::model::{
@@ -33,6 +34,7 @@ pub(super) struct ProxyLevel {
     intercepts_errors: bool,
     next: NextUpstream,
     shaping: Shaping,
+    buffers: BufferLevel,
     cache: CacheLevel,
     dial: DialLevel,
     pub(super) gateway: GatewayLevel,
@@ -68,6 +70,7 @@ impl ProxyLevel {
             intercepts_errors: false,
             next: NextUpstream::default(),
             shaping: Shaping::default(),
+            buffers: BufferLevel::new(),
             cache: CacheLevel::default(),
             dial: DialLevel::new(),
             gateway: GatewayLevel::default(),
@@ -76,6 +79,14 @@ impl ProxyLevel {
 
     pub(super) fn dial(&self) -> &DialLevel {
         &self.dial
+    }
+
+    /// With our own defaults.
+    pub(super) fn house(family: Family) -> Self {
+        Self {
+            buffers: BufferLevel::house(),
+            ..Self::new(family)
+        }
     }
 }
 
@@ -112,6 +123,7 @@ impl Builder<'_> {
     pub(super) fn apply_proxy(&mut self, level: &mut ProxyLevel, block: &[Directive]) {
         let family = level.family;
         self.apply_shaping(&mut level.shaping, family, block);
+        self.apply_buffers(&mut level.buffers, family, block);
         let mut fields: Option<Vec<(String, Template)>> = None;
         let mut hidden: Option<Vec<String>> = None;
         let mut shown: Option<Vec<String>> = None;
@@ -334,6 +346,7 @@ impl Builder<'_> {
             intercepts_errors: level.intercepts_errors,
             shaping: level.shaping.clone(),
             cache: self.cache_rules(&level.cache, level.family),
+            buffers: self.buffers(&level.buffers),
         }
     }
 

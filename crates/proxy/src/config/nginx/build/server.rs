@@ -45,6 +45,7 @@ impl Builder<'_> {
         let script = self.script(block, None);
         let rules = self.server_rules(block, &level);
         self.find_named(block, &named);
+        let quota = self.quota(block);
         self.servers.push(Server {
             at: place(directive),
             names,
@@ -60,6 +61,7 @@ impl Builder<'_> {
             heads: level.heads.limits(),
             tls: level.tls.rules(),
             http2: level.http2,
+            quota,
         });
     }
 

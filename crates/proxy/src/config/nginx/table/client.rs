@@ -3,7 +3,7 @@
 //! Not here: what they do (see `config::nginx::build`).
 
 use super::context::UPSTREAM;
-use super::{Args, FLAG, HS, HSL, Known, MEMORY, MORE, ONE, ONE_OR_TWO, accepted, refused, works};
+use super::{Args, FLAG, HS, HSL, Known, MEMORY, MORE, ONE, ONE_OR_TWO, accepted, works};
 
 pub(super) const ROWS: &[Known] = &[
     works("keepalive_timeout", HSL | UPSTREAM, ONE_OR_TWO),
@@ -25,25 +25,15 @@ pub(super) const ROWS: &[Known] = &[
     accepted("connection_pool_size", HS, ONE, MEMORY),
     accepted("request_pool_size", HS, ONE, MEMORY),
     works("client_max_body_size", HSL, ONE),
-    accepted("client_body_buffer_size", HSL, ONE, "bodies are streamed"),
-    accepted(
-        "client_body_temp_path",
-        HSL,
-        Args::Words(1, 4),
-        "bodies are streamed",
-    ),
+    works("client_body_buffer_size", HSL, ONE),
+    works("client_body_temp_path", HSL, Args::Words(1, 4)),
     accepted(
         "client_body_in_single_buffer",
         HSL,
         FLAG,
-        "bodies are streamed",
+        "`$request_body` has a body that is kept in memory, in however many pieces",
     ),
-    refused(
-        "client_body_in_file_only",
-        HSL,
-        ONE,
-        "bodies are streamed; remove it",
-    ),
+    works("client_body_in_file_only", HSL, ONE),
     works("lingering_close", HSL, ONE),
     works("lingering_time", HSL, ONE),
     works("lingering_timeout", HSL, ONE),

@@ -56,12 +56,7 @@ pub(super) const ROWS: &[Known] = &[
         Args::Words(1, 4),
         "nothing is spilled to disk",
     ),
-    accepted(
-        "fastcgi_request_buffering",
-        HSL,
-        FLAG,
-        "small bodies are collected, large ones streamed",
-    ),
+    works("fastcgi_request_buffering", HSL, FLAG),
     accepted("fastcgi_socket_keepalive", HSL, FLAG, TUNING),
     accepted("fastcgi_send_lowat", HSL, ONE, TUNING),
     refused(
@@ -120,12 +115,7 @@ pub(super) const ROWS: &[Known] = &[
         Args::Words(1, 4),
         "nothing is spilled to disk",
     ),
-    accepted(
-        "uwsgi_request_buffering",
-        HSL,
-        FLAG,
-        "small bodies are collected, large ones streamed",
-    ),
+    works("uwsgi_request_buffering", HSL, FLAG),
     accepted("uwsgi_socket_keepalive", HSL, FLAG, TUNING),
     accepted("uwsgi_send_lowat", HSL, ONE, TUNING),
     refused(
@@ -196,12 +186,7 @@ pub(super) const ROWS: &[Known] = &[
         Args::Words(1, 4),
         "nothing is spilled to disk",
     ),
-    accepted(
-        "scgi_request_buffering",
-        HSL,
-        FLAG,
-        "small bodies are collected, large ones streamed",
-    ),
+    works("scgi_request_buffering", HSL, FLAG),
     accepted("scgi_socket_keepalive", HSL, FLAG, TUNING),
     accepted("scgi_send_lowat", HSL, ONE, TUNING),
     refused(

@@ -47,12 +47,7 @@ pub(super) const ROWS: &[Known] = &[
         Args::Words(1, 4),
         "nothing is spilled to disk",
     ),
-    accepted(
-        "proxy_request_buffering",
-        HSL,
-        FLAG,
-        "small bodies are collected, large ones streamed",
-    ),
+    works("proxy_request_buffering", HSL, FLAG),
     works("proxy_next_upstream", HSL, MORE),
     works("proxy_next_upstream_tries", HSL, ONE),
     works("proxy_next_upstream_timeout", HSL, ONE),
