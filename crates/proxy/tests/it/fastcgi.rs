@@ -12,7 +12,7 @@ fn record(kind: u8, content: &[u8]) -> Vec<u8> {
     [&[1, kind, 0, 1, a, b, 0, 0], content].concat()
 }
 
-fn stdout(text: &str) -> Vec<u8> {
+pub(crate) fn stdout(text: &str) -> Vec<u8> {
     record(6, text.as_bytes())
 }
 
@@ -21,7 +21,7 @@ fn stderr(text: &str) -> Vec<u8> {
 }
 
 /// The end of the request, with its protocol status.
-fn end(status: u8) -> Vec<u8> {
+pub(crate) fn end(status: u8) -> Vec<u8> {
     record(3, &[0, 0, 0, 0, status, 0, 0, 0])
 }
 
@@ -31,14 +31,14 @@ fn hello() -> Vec<u8> {
 
 /// What an application was sent.
 #[derive(Debug, Default)]
-struct Asked {
+pub(crate) struct Asked {
     keep: bool,
     params: Vec<(String, String)>,
     body: Vec<u8>,
 }
 
 impl Asked {
-    fn param(&self, name: &str) -> Option<&str> {
+    pub(crate) fn param(&self, name: &str) -> Option<&str> {
         let found = self.params.iter().rev().find(|(known, _)| known == name);
         found.map(|(_, value)| value.as_str())
     }
@@ -57,7 +57,7 @@ fn length(bytes: &mut &[u8]) -> usize {
 
 /// Reads a whole request.
 #[track_caller]
-fn read(link: &mut Link) -> Asked {
+pub(crate) fn read(link: &mut Link) -> Asked {
     let mut asked = Asked::default();
     let mut params = Vec::new();
     loop {

@@ -61,8 +61,9 @@ impl Builder<'_> {
                 "cache" => {
                     level.zone = self.caches.iter().position(|zone| zone.name == first);
                     if level.zone.is_none() {
-                        let message = format!("\"proxy_cache\" zone \"{first}\" is unknown");
-                        self.wrong(directive, message, "define it by `proxy_cache_path`");
+                        let name = &directive.name.text;
+                        let message = format!("\"{name}\" zone \"{first}\" is unknown");
+                        self.wrong(directive, message, &format!("define it by `{name}_path`"));
                     }
                 }
                 "cache_key" => {
@@ -152,7 +153,11 @@ impl Builder<'_> {
         let zone = level.zone?;
         let key = level.key.clone().or_else(|| {
             // nginx leaves the host that the client named out of it, and so serves one site's answers to another.
-            Template::parse("$scheme$proxy_host$host$request_uri", &self.names).ok()
+            let key = match family {
+                Family::Proxy => "$scheme$proxy_host$host$request_uri",
+                Family::FastCgi | Family::Uwsgi | Family::Scgi => "$scheme$host$request_uri",
+            };
+            Template::parse(key, &self.names).ok()
         })?;
         let ignores = |name: &str| level.ignored.iter().any(|ignored| ignored == name);
         Some(Arc::new(CacheRules {
@@ -290,7 +295,8 @@ impl Builder<'_> {
             }
         }
         let Some((name, size)) = named else {
-            let message = "\"proxy_cache_path\" must have \"keys_zone\" parameter";
+            let name = &directive.name.text;
+            let message = format!("\"{name}\" must have \"keys_zone\" parameter");
             return self.wrong(directive, message, "write keys_zone=NAME:10m");
         };
         if self.caches.iter().any(|zone| zone.name == name) {

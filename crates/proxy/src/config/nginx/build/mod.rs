@@ -48,6 +48,7 @@ use crate::config::model::{
 use crate::limit::zone::Zone;
 use crate::pattern::Pattern;
 use crate::template::{Names, Table, Template};
+use family::Family;
 use level::Level;
 
 /// Where Debian's nginx has them.
@@ -320,7 +321,10 @@ impl Builder<'_> {
                 "limit_req_zone" | "limit_conn_zone"
             ) {
                 self.zone(directive);
-            } else if directive.name.text == "proxy_cache_path" {
+            } else if Family::ALL
+                .iter()
+                .any(|family| family.rest_of(directive) == "cache_path")
+            {
                 self.cache_path(directive);
             }
         }

@@ -8,8 +8,6 @@ use super::{
     refused, works,
 };
 
-const CACHE: &str = "only answers of `proxy_pass` are kept so far; remove it";
-
 pub(super) const ROWS: &[Known] = &[
     works("fastcgi_pass", LOCATION | IF, ONE),
     works("fastcgi_param", HSLI, Args::Words(2, 3)),
@@ -70,7 +68,6 @@ pub(super) const ROWS: &[Known] = &[
     refused("fastcgi_force_ranges", HSL, FLAG, NOT_HERE),
     refused("fastcgi_store", HSL, ONE, NOT_HERE),
     refused("fastcgi_store_access", HSL, MORE, NOT_HERE),
-    refused("fastcgi_cache", HSL, ONE, CACHE),
     works("uwsgi_pass", LOCATION | IF, ONE),
     works("uwsgi_param", HSLI, Args::Words(2, 3)),
     works("uwsgi_modifier1", HSL, ONE),
@@ -129,7 +126,6 @@ pub(super) const ROWS: &[Known] = &[
     refused("uwsgi_force_ranges", HSL, FLAG, NOT_HERE),
     refused("uwsgi_store", HSL, ONE, NOT_HERE),
     refused("uwsgi_store_access", HSL, MORE, NOT_HERE),
-    refused("uwsgi_cache", HSL, ONE, CACHE),
     works("uwsgi_ssl_verify", HSL, FLAG),
     works("uwsgi_ssl_server_name", HSL, FLAG),
     works("uwsgi_ssl_session_reuse", HSL, FLAG),
@@ -200,5 +196,4 @@ pub(super) const ROWS: &[Known] = &[
     refused("scgi_force_ranges", HSL, FLAG, NOT_HERE),
     refused("scgi_store", HSL, ONE, NOT_HERE),
     refused("scgi_store_access", HSL, MORE, NOT_HERE),
-    refused("scgi_cache", HSL, ONE, CACHE),
 ];
