@@ -1,6 +1,7 @@
 //! trine-proxy alone: under the LISTEN_FDS and NOTIFY_SOCKET protocol, draining, upgrades, refusals.
 
 mod bodies;
+mod cache;
 mod clients;
 mod differential;
 mod life;

@@ -1,93 +1,14 @@
-//! `rfc9111.txt`, a case a line: an exchange, a later request, and what the policy has to make of it.
-//!
-//! Columns are parted by `|`, fields by `//`. The first column may end in options: `guess`, `cookies`, `deaf` (requests' wishes are
-//! not heeded), `given=S` and `otherwise=S` (the configuration's lifetime), `rtt=S` (how long the answer took). `@S` is the
-//! time S seconds after the exchange, as an HTTP date. The third column is the answer; the fourth `+S METHOD fields`, or
-//! `-` where only storing is judged, or `!+S METHOD fields`, where the origin has failed and the stored answer may stand in
-//! (`!!`: the operator wants that too).
+//! `rfc9111.txt` against the policy: an exchange, a later request, and what has to be made of it.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on ends")]
 
-use std::fmt::Write as _;
-use std::time::{Duration, UNIX_EPOCH};
+mod table;
 
+use std::fmt::Write as _;
+
+use table::{NOW, borrowed, head, options};
 use trine_cache::reuse::{Decision, decide, may_cover_error};
 use trine_cache::store::{Exchange, judge};
-use trine_cache::{Fields, Lifetime, Rules, Seconds};
-
-const NOW: Seconds = 1_800_000_000;
-
-type Owned = Vec<(Vec<u8>, Vec<u8>)>;
-
-fn date(offset: i64) -> String {
-    let time = NOW.checked_add_signed(offset).unwrap();
-    httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(time))
-}
-
-/// `@S` becomes a date.
-fn dated(text: &str) -> String {
-    let mut parts = text.split('@');
-    let mut out = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
-        let end = part
-            .find(|c: char| !c.is_ascii_digit() && c != '-')
-            .unwrap_or(part.len());
-        let (number, rest) = part.split_at(end);
-        out += &date(number.parse().unwrap());
-        out += rest;
-    }
-    out
-}
-
-/// A first word, and fields.
-fn head(column: &str) -> (String, Owned) {
-    let (word, fields) = column.split_once(' ').unwrap_or((column, ""));
-    let fields = fields
-        .split("//")
-        .map(str::trim)
-        .filter(|field| !field.is_empty())
-        .map(|field| {
-            let (name, value) = field.split_once(':').unwrap();
-            (name.as_bytes().to_vec(), dated(value).into_bytes())
-        })
-        .collect();
-    (word.to_owned(), fields)
-}
-
-fn borrowed(owned: &Owned) -> Vec<(&[u8], &[u8])> {
-    owned
-        .iter()
-        .map(|(name, value)| (&name[..], &value[..]))
-        .collect()
-}
-
-#[derive(Debug)]
-struct Options {
-    rules: Rules,
-    lifetime: Lifetime,
-    rtt: Seconds,
-}
-
-fn options(column: &str) -> Options {
-    let mut options = Options {
-        rules: Rules::default(),
-        lifetime: Lifetime::Said,
-        rtt: 0,
-    };
-    for word in column.split_whitespace().skip(1) {
-        let (word, number) = word.split_once('=').unwrap_or((word, "0"));
-        let number: Seconds = number.parse().unwrap();
-        match word {
-            "guess" => options.rules.guess = true,
-            "cookies" => options.rules.cookies = true,
-            "deaf" => options.rules.heed_requests = false,
-            "given" => options.lifetime = Lifetime::Given(number),
-            "otherwise" => options.lifetime = Lifetime::Otherwise(number),
-            "rtt" => options.rtt = number,
-            other => panic!("{other}"),
-        }
-    }
-    options
-}
+use trine_cache::{Fields, Rules, Seconds};
 
 fn got(columns: &[&str]) -> String {
     let options = options(columns[0]);
@@ -152,17 +73,11 @@ fn got(columns: &[&str]) -> String {
 fn cases() {
     let mut wrong = String::new();
     let mut count = 0;
-    for (number, line) in include_str!("rfc9111.txt").lines().enumerate() {
-        if line.is_empty() || line.starts_with('#') {
-            continue;
-        }
+    for (number, columns) in table::cases() {
         count += 1;
-        let columns: Vec<&str> = line.split('|').map(str::trim).collect();
-        let [.., want] = columns[..] else { continue };
-        assert_eq!(columns.len(), 5, "line {}", number + 1);
-        let got = got(&columns);
+        let (got, want) = (got(&columns), columns[4]);
         if got != want {
-            writeln!(wrong, "line {}: {line}\n    got {got}", number + 1).unwrap();
+            writeln!(wrong, "line {number}: {columns:?}\n    got {got}").unwrap();
         }
     }
     assert!(wrong.is_empty(), "{wrong}");

@@ -16,7 +16,7 @@ use crate::step::{self, Steps};
 use crate::test::tally::Tally;
 use crate::workspace::{cargo, in_ci, root, target};
 
-const TOOLS: [Tool; 8] = [
+const TOOLS: [Tool; 9] = [
     Tool {
         program: "chromium",
         package: "chromium",
@@ -26,6 +26,11 @@ const TOOLS: [Tool; 8] = [
         program: "curl",
         package: "curl",
         for_what: "the tests of the proxy with clients of others",
+    },
+    Tool {
+        program: "faketime",
+        package: "faketime",
+        for_what: "the test that plays RFC 9111 through the proxy",
     },
     Tool {
         program: "nghttp",
