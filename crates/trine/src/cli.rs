@@ -78,9 +78,44 @@ pub(crate) enum Command {
     /// Show what the proxy's caches hold, and have it forgotten
     #[command(subcommand)]
     Cache(CacheCommand),
+    /// The proxy's upstream servers: how they stand, and taking one out of work
+    #[command(subcommand)]
+    Proxy(ProxyCommand),
     /// The supervisor itself
     #[command(subcommand)]
     Supervisor(SupervisorCommand),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ProxyCommand {
+    /// Show every upstream server: its health, and whether it is asked
+    Upstreams(AtProxy),
+    /// Give a server no new requests; those it has it finishes
+    Drain(ServerArgs),
+    /// Give a server that was drained requests again
+    Resume(ServerArgs),
+}
+
+/// Which proxy is meant.
+#[derive(Debug, Args)]
+pub(crate) struct AtProxy {
+    /// The proxy's control socket; left out, the one of the run directory
+    #[arg(long, value_name = "PATH")]
+    pub(crate) control: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ServerArgs {
+    /// The upstream
+    #[arg(value_name = "GROUP")]
+    pub(crate) group: String,
+
+    /// The server's address, as `trine proxy upstreams` shows it
+    #[arg(value_name = "SERVER")]
+    pub(crate) server: String,
+
+    #[command(flatten)]
+    pub(crate) at: AtProxy,
 }
 
 #[derive(Debug, Subcommand)]

@@ -8,6 +8,7 @@ mod cli;
 mod ending;
 mod failure;
 mod logs;
+mod proxy;
 mod reload;
 mod run;
 mod run_dir;

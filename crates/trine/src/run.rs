@@ -4,7 +4,7 @@ use trine_service::exit::Exit;
 
 use crate::cli::{Cli, Command, SupervisorCommand};
 use crate::supervisor::Supervisor;
-use crate::{actions, cache, logs, reload, status, top, up, upkeep};
+use crate::{actions, cache, logs, proxy, reload, status, top, up, upkeep};
 
 /// One current-thread runtime for whatever the command asks of the control sockets.
 pub(crate) fn run(cli: Cli) -> anyhow::Result<Exit> {
@@ -40,6 +40,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<Exit> {
                 upkeep::update(&args, &Supervisor::at(args.at.control.as_deref(), &run_dir)).await
             }
             Command::Cache(command) => cache::run(&command, &run_dir).await,
+            Command::Proxy(command) => proxy::run(&command, &run_dir).await,
             Command::Supervisor(SupervisorCommand::Upgrade(args)) => {
                 upkeep::upgrade(&args, &Supervisor::at(args.at.control.as_deref(), &run_dir)).await
             }
