@@ -1,8 +1,10 @@
 //! The proxy's answers on the control socket: status, metrics, events, and orders for the control thread.
 //!
-//! `cache` answers about what is kept. Not here: following the orders (`daemon`), HTTP and roles (`trine_control`).
+//! `cache` answers about what is kept, `upstreams` about servers. Not here: following the orders (`daemon`), HTTP and
+//! roles (`trine_control`).
 
 mod cache;
+mod upstreams;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -12,13 +14,14 @@ use tokio::sync::{mpsc, oneshot};
 use trine_control::message::{ActionResult, ListenerStatus, ProblemDocument, ReloadReport, Status};
 use trine_control::metrics::{Histogram, Metrics};
 use trine_control::role::Role;
-use trine_control::server::{EventHub, Handler, Request, Response, not_found};
+use trine_control::server::{EventHub, Handler, Request, Response};
 use trine_service::PhaseCell;
 
 use crate::cache::Zone;
 use crate::cores::{Order, Snapshot};
 use crate::daemon::LOOK_TIMEOUT;
 use crate::times;
+use crate::upstream::fleet::Fleet;
 
 /// What the control thread is asked to do.
 pub(crate) enum Ask {
@@ -49,6 +52,8 @@ pub(crate) struct State {
     pub(crate) caches: Vec<Zone>,
     /// Whom to ask for figures.
     pub(crate) cores: Vec<mpsc::Sender<Order>>,
+    /// The servers of all upstreams.
+    pub(crate) fleet: Option<Arc<Fleet>>,
 }
 
 impl Public {
@@ -90,6 +95,10 @@ impl Desk {
         sum
     }
 
+    fn fleet(&self) -> Option<Arc<Fleet>> {
+        self.public.update(|state| state.fleet.clone())
+    }
+
     async fn ask(&self, ask: Ask, done: &str) -> Result<ActionResult, ProblemDocument> {
         // The control thread takes no more orders once it is ending, and then this is done already.
         let _ = self.asks.send(ask).await;
@@ -99,7 +108,10 @@ impl Desk {
 
 impl Handler for Desk {
     async fn status(&self) -> Status {
-        let detail = json!(self.look().await);
+        let mut detail = json!(self.look().await);
+        if let Some(fleet) = self.fleet() {
+            detail["upstreams"] = json!(upstreams::status(&fleet));
+        }
         let State {
             generation,
             status_text,
@@ -130,7 +142,7 @@ impl Handler for Desk {
             failed_reloads: failed,
             uptime: self.started.elapsed().as_secs_f64(),
         };
-        metrics(&self.look().await, &life)
+        metrics(&self.look().await, &life, self.fleet().as_deref())
     }
 
     fn events(&self) -> &EventHub {
@@ -155,14 +167,14 @@ impl Handler for Desk {
         self.ask(Ask::Stop, "stopping").await
     }
 
-    async fn other(&self, _role: Role, request: Request) -> Result<Response, ProblemDocument> {
+    async fn other(&self, _: Role, request: Request) -> Result<Response, ProblemDocument> {
         let uri = request.uri();
         match uri.path().strip_prefix("/v1/cache") {
             Some(rest) if rest.is_empty() || rest.starts_with('/') => {
                 let caches = self.public.update(|state| state.caches.clone());
                 cache::answer(caches, request.method(), rest, uri.query()).await
             }
-            _ => Err(not_found(uri.path())),
+            _ => upstreams::answer(&request, self.fleet().as_deref(), &self.public.events),
         }
     }
 }
@@ -176,7 +188,7 @@ struct Life {
     uptime: f64,
 }
 
-fn metrics(seen: &Snapshot, life: &Life) -> String {
+fn metrics(seen: &Snapshot, life: &Life, fleet: Option<&Fleet>) -> String {
     let mut metrics = Metrics::new();
     metrics
         .gauge(
@@ -332,6 +344,9 @@ fn metrics(seen: &Snapshot, life: &Life) -> String {
         },
         |server| server.failures,
     );
+    if let Some(fleet) = fleet {
+        upstreams::metrics(fleet, &mut metrics);
+    }
     metrics.finish()
 }
 
@@ -356,7 +371,7 @@ mod tests {
             generation: 2,
             ..Life::default()
         };
-        let text = metrics(&seen, &life);
+        let text = metrics(&seen, &life, None);
         assert!(
             text.contains("trine_proxy_requests_total{status=\"2xx\"} 5\n"),
             "{text}"

@@ -30,6 +30,7 @@ use crate::reload::{self, listeners, status_text};
 use crate::tls::Watch;
 use crate::upgrade::Succession;
 use crate::upstream::fleet::Fleet;
+use crate::upstream::monitor::Monitor;
 
 /// Starts everything, runs until told to stop, and stops everything.
 pub(crate) async fn run(
@@ -138,6 +139,8 @@ pub(crate) struct Daemon {
     pub(crate) succession: Succession,
     pub(crate) notifier: Notifier,
     pub(crate) public: Arc<Public>,
+    /// Watches the upstream servers.
+    pub(crate) monitor: Monitor,
     asks: mpsc::Sender<Ask>,
 }
 
@@ -165,7 +168,7 @@ impl Daemon {
         let cores = reload::start(&mut prepared, room_for(threads))?;
         book.commit(&mut prepared.changes);
         let (asks, inbox) = mpsc::channel(16);
-        let daemon = Self {
+        let mut daemon = Self {
             reading: cli.reading(),
             fleet: prepared.fleet,
             config: prepared.config,
@@ -178,9 +181,11 @@ impl Daemon {
             succession,
             notifier: Notifier::from_env(),
             public: Arc::default(),
+            monitor: Monitor::default(),
             asks,
         };
         daemon.publish_cores();
+        daemon.watch_upstreams();
         Ok((daemon, inbox))
     }
 
@@ -188,6 +193,13 @@ impl Daemon {
     pub(crate) fn publish_cores(&self) {
         let orders = self.cores.iter().map(Core::orders).collect();
         self.public.update(|state| state.cores = orders);
+    }
+
+    /// The configuration in effect is the one whose servers are watched and told about.
+    pub(crate) fn watch_upstreams(&mut self) {
+        let fleet = Arc::clone(&self.fleet);
+        self.public.update(|state| state.fleet = Some(fleet));
+        self.monitor.follow(&self.config, &self.fleet, &self.public);
     }
 
     fn desk(&self) -> Desk {

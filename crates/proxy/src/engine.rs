@@ -162,9 +162,8 @@ impl Generation {
             count: 0,
             ..KeepAlive::default()
         };
-        let config = Upstream::single(target, addr, none);
-        let squad = Squad::new(&config, None);
-        let group = Rc::new(Group::new(Arc::new(config), vec![peer], squad));
+        let config = Arc::new(Upstream::single(target, addr, none));
+        let group = Rc::new(Group::new(vec![peer], Squad::new(&config, None)));
         let mut named = self.named.borrow_mut();
         if named.len() >= MOST_NAMED {
             named.clear();
@@ -276,7 +275,9 @@ impl Engine {
     ) {
         let mut peers = self.peers.borrow_mut();
         let mut keeps: HashMap<PeerAddr, KeepAlive> = HashMap::new();
-        for upstream in &config.upstreams {
+        let squads = fleet.squads();
+        for squad in &squads {
+            let upstream = &squad.upstream;
             for server in &upstream.servers {
                 let keep = keeps.entry(server.addr.clone());
                 let keep = keep.or_insert(upstream.keepalive);
@@ -299,15 +300,15 @@ impl Engine {
                 .or_insert_with(|| Rc::new(Peer::new(addr)))
                 .set_keep(keep);
         }
-        let upstreams = config.upstreams.iter().zip(&fleet.squads);
-        let groups = upstreams.map(|(upstream, squad)| {
-            let servers = upstream
+        let groups = squads.into_iter().map(|squad| {
+            let servers = squad
+                .upstream
                 .servers
                 .iter()
                 .filter_map(|server| peers.get(&server.addr))
                 .map(Rc::clone)
                 .collect();
-            Rc::new(Group::new(Arc::clone(upstream), servers, Arc::clone(squad)))
+            Rc::new(Group::new(servers, squad))
         });
         let groups = groups.collect();
         *self.generation.borrow_mut() = Rc::new(Generation {

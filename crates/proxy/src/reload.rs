@@ -245,6 +245,7 @@ impl Daemon {
             apply(&mut prepared, &self.cores).await;
             self.config = prepared.config;
             self.fleet = prepared.fleet;
+            self.watch_upstreams();
         }
         self.succession.move_pidfile(self.config.pidfile.as_deref());
         if !restart.is_empty() {
@@ -311,6 +312,7 @@ impl Daemon {
         self.config = prepared.config;
         self.fleet = prepared.fleet;
         self.publish_cores();
+        self.watch_upstreams();
         Ok(())
     }
 }

@@ -23,9 +23,12 @@ pub(crate) use model::{
     Upstream, UpstreamServer,
 };
 pub(crate) use model::{BodyFile, Quota, Room, SpoolFolder};
+pub(crate) use model::{BodyTest, Expectation, FieldTest, HealthCheck, Probe};
 pub(crate) use model::{CodingRules, CompressionRules, Proxied};
 pub(crate) use model::{CookieFlags, CookieName, CookieRule, CookieRules, SameSite};
 pub(crate) use model::{FileRules, Links, Listing, ListingFormat, Network, Sibling, Since};
+#[cfg(test)]
+pub(crate) use model::{HeaderTest, StatusTest};
 use trine_config::Problems;
 
 pub(crate) use yaml::words::BETTER as BETTER_WORDS;

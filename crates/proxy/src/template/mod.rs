@@ -129,7 +129,6 @@ impl Template {
     }
 
     /// Its text, if it has no variables.
-    #[cfg(test)]
     pub(crate) fn as_literal(&self) -> Option<&[u8]> {
         match self.parts.as_slice() {
             [] => Some(b""),

@@ -272,7 +272,8 @@ fn passes_soon(error: &io::Error) -> bool {
     )
 }
 
-async fn open(addr: &PeerAddr) -> io::Result<Stream> {
+/// A connection to an address, without TLS.
+pub(super) async fn open(addr: &PeerAddr) -> io::Result<Stream> {
     let tcp = match addr {
         PeerAddr::Unix(path) => return UnixStream::connect(path).await.map(Stream::Unix),
         PeerAddr::Ip(addr) => TcpStream::connect(addr).await?,

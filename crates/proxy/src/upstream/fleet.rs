@@ -5,18 +5,22 @@
 //! choosing (`balance`), or a core's own connections (`pool`).
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
+use std::sync::atomic::{
+    AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst,
+};
 use std::time::Instant;
 
+use arc_swap::ArcSwap;
 use tokio::sync::Notify;
 
+use super::monitor::health::Health;
 use crate::config::{Config, PeerAddr, Upstream, UpstreamServer};
 use crate::tls::{Dial, TlsError};
 
 /// All upstreams of a configuration, in its order.
 #[derive(Debug)]
 pub(crate) struct Fleet {
-    pub(crate) squads: Vec<Arc<Squad>>,
+    squads: Vec<ArcSwap<Squad>>,
     /// In the order of [`Config::dials`].
     pub(crate) dials: Vec<Dial>,
 }
@@ -24,7 +28,7 @@ pub(crate) struct Fleet {
 /// The servers of one upstream.
 #[derive(Debug)]
 pub(crate) struct Squad {
-    name: String,
+    pub(crate) upstream: Arc<Upstream>,
     /// Times are counted from here.
     base: Instant,
     /// In the order of [`Upstream::servers`].
@@ -36,6 +40,10 @@ pub(crate) struct Squad {
 #[derive(Debug)]
 pub(crate) struct Standing {
     addr: PeerAddr,
+    health: AtomicU8,
+    /// It gets no new work.
+    drained: AtomicBool,
+    pub(crate) checks: Checks,
     fails: AtomicU32,
     /// When it failed last, or was tried again after that; milliseconds.
     checked: AtomicU64,
@@ -45,6 +53,13 @@ pub(crate) struct Standing {
     back: AtomicU64,
     /// Connections in use, over all cores, where somebody asks for them.
     conns: AtomicU32,
+}
+
+/// Health checks so far.
+#[derive(Debug, Default)]
+pub(crate) struct Checks {
+    pub(crate) passed: AtomicU64,
+    pub(crate) failed: AtomicU64,
 }
 
 /// Requests that wait until a server has a connection to spare, first come first served.
@@ -69,10 +84,12 @@ impl Fleet {
     pub(crate) fn new(config: &Config, before: Option<&Self>) -> Result<Arc<Self>, TlsError> {
         let squads = config.upstreams.iter().map(|upstream| {
             let known = before.and_then(|fleet| {
-                let mut squads = fleet.squads.iter();
-                squads.find(|squad| squad.name == upstream.name)
+                fleet
+                    .squads()
+                    .into_iter()
+                    .find(|squad| squad.upstream.name == upstream.name)
             });
-            Squad::new(upstream, known.map(|squad| &**squad))
+            ArcSwap::new(Squad::new(upstream, known.as_deref()))
         });
         let squads = squads.collect();
         let dials = config
@@ -82,19 +99,28 @@ impl Fleet {
             .collect::<Result<_, _>>()?;
         Ok(Arc::new(Self { squads, dials }))
     }
+
+    /// The servers of all upstreams as they are now.
+    pub(crate) fn squads(&self) -> Vec<Arc<Squad>> {
+        self.squads.iter().map(ArcSwap::load_full).collect()
+    }
 }
 
 impl Squad {
-    pub(crate) fn new(upstream: &Upstream, before: Option<&Self>) -> Arc<Self> {
+    pub(crate) fn new(upstream: &Arc<Upstream>, before: Option<&Self>) -> Arc<Self> {
         let servers = upstream.servers.iter().map(|server| {
             let known = before.and_then(|squad| {
                 let mut servers = squad.servers.iter();
                 servers.find(|standing| standing.addr == server.addr)
             });
-            known.map_or_else(|| Arc::new(Standing::new(server.addr.clone())), Arc::clone)
+            let standing =
+                known.map_or_else(|| Arc::new(Standing::new(server.addr.clone())), Arc::clone);
+            let health = Health::at_start(upstream.health.as_ref(), standing.health());
+            standing.health.store(health as u8, Relaxed);
+            standing
         });
         Arc::new(Self {
-            name: upstream.name.clone(),
+            upstream: Arc::clone(upstream),
             base: before.map_or_else(Instant::now, |squad| squad.base),
             servers: servers.collect(),
             line: before.map_or_else(Arc::default, |squad| Arc::clone(&squad.line)),
@@ -124,6 +150,9 @@ impl Standing {
     fn new(addr: PeerAddr) -> Self {
         Self {
             addr,
+            health: AtomicU8::new(Health::Unknown as u8),
+            drained: AtomicBool::new(false),
+            checks: Checks::default(),
             fails: AtomicU32::new(0),
             checked: AtomicU64::new(0),
             failed: AtomicU64::new(0),
@@ -134,6 +163,38 @@ impl Standing {
 
     pub(crate) fn conns(&self) -> u32 {
         self.conns.load(Relaxed)
+    }
+
+    /// As it is written in logs.
+    pub(crate) fn name(&self) -> &PeerAddr {
+        &self.addr
+    }
+
+    pub(crate) fn health(&self) -> Health {
+        Health::from_number(self.health.load(Relaxed))
+    }
+
+    /// Its checks say how it is. One that comes back starts slowly.
+    pub(crate) fn set_health(&self, health: Health, now: u64) {
+        let before = self.health.swap(health as u8, Relaxed);
+        if Health::from_number(before) == Health::Down && health == Health::Up {
+            self.fails.store(0, Relaxed);
+            self.back.store(now, Relaxed);
+        }
+    }
+
+    pub(crate) fn is_drained(&self) -> bool {
+        self.drained.load(Relaxed)
+    }
+
+    /// Whether it gets new work. Returns whether that is a change.
+    pub(crate) fn drain(&self, drained: bool) -> bool {
+        self.drained.swap(drained, Relaxed) != drained
+    }
+
+    /// Whether nothing but failures of requests could keep it from being asked.
+    pub(crate) fn is_in(&self) -> bool {
+        self.health().is_good() && !self.is_drained()
     }
 
     pub(crate) fn fails(&self) -> u32 {
@@ -197,6 +258,11 @@ impl Line {
     /// Whether requests wait; whoever comes now has to wait behind them.
     pub(crate) fn is_empty(&self) -> bool {
         self.waiting.load(SeqCst) == 0
+    }
+
+    /// How many requests wait.
+    pub(crate) fn len(&self) -> usize {
+        self.waiting.load(Relaxed)
     }
 
     /// Joins the line, unless `most` are in it.
@@ -294,10 +360,10 @@ mod tests {
 
     #[test]
     fn nobody_gets_more_connections_than_there_are() {
-        let upstream = Upstream {
+        let upstream = Arc::new(Upstream {
             servers: vec![server(1, 2)],
             ..Upstream::single("a", PeerAddr::Name("a".to_owned(), 80), Default::default())
-        };
+        });
         let squad = Squad::new(&upstream, None);
         let first = squad.ticket(0, 2);
         let second = squad.ticket(0, 2);
@@ -322,8 +388,8 @@ mod tests {
 
     #[test]
     fn a_reload_keeps_what_is_known() {
-        let upstream =
-            Upstream::single("a", PeerAddr::Name("a".to_owned(), 80), Default::default());
+        let addr = PeerAddr::Name("a".to_owned(), 80);
+        let upstream = Arc::new(Upstream::single("a", addr, Default::default()));
         let before = Squad::new(&upstream, None);
         before.servers[0].failed(&upstream.servers[0], 5);
         let after = Squad::new(&upstream, Some(&before));

@@ -18,6 +18,7 @@ pub(crate) mod fleet;
 pub(crate) mod forward;
 pub(crate) mod head;
 mod interim;
+pub(crate) mod monitor;
 mod params;
 pub(crate) mod pool;
 mod provide;
@@ -89,7 +90,8 @@ pub(crate) enum NoSeat {
 }
 
 impl Group {
-    pub(crate) fn new(config: Arc<Upstream>, peers: Vec<Rc<Peer>>, squad: Arc<Squad>) -> Self {
+    pub(crate) fn new(peers: Vec<Rc<Peer>>, squad: Arc<Squad>) -> Self {
+        let config = Arc::clone(&squad.upstream);
         let (primaries, backups) = config.servers.split_at(config.primaries);
         let (primaries, backups) = (
             Balance::new(&config.method, primaries),
@@ -97,7 +99,7 @@ impl Group {
         );
         let counted = config.is_counted();
         Self {
-            plain: matches!(&config.servers[..], [only] if !only.down && !counted),
+            plain: matches!(&config.servers[..], [only] if !only.down && !only.drain && !counted && config.health.is_none()),
             primaries: RefCell::new(primaries),
             backups: RefCell::new(backups),
             counted,
@@ -127,7 +129,11 @@ impl Group {
 
     /// How many servers a request may be sent to.
     pub(crate) fn usable(&self) -> usize {
-        self.config.servers.iter().filter(|one| !one.down).count()
+        self.config
+            .servers
+            .iter()
+            .filter(|one| !one.down && !one.drain)
+            .count()
     }
 
     /// Chooses the server that a request goes to next.
@@ -138,7 +144,8 @@ impl Group {
                 ticket: None,
             };
             let again = trip.tried.first() == Some(&true);
-            return if again { Err(NoSeat::None) } else { Ok(seat) };
+            let out = again || self.squad.servers[0].is_drained();
+            return if out { Err(NoSeat::None) } else { Ok(seat) };
         }
         let now = self.squad.now();
         loop {
@@ -190,10 +197,10 @@ impl Group {
 
     /// Whether servers are left that only their failures keep from being asked.
     fn helps_to_insist(&self, tried: &[bool]) -> bool {
-        let servers = self.config.servers.iter().zip(tried);
-        servers
-            .into_iter()
-            .any(|(server, tried)| !tried && !server.down)
+        let servers = self.config.servers.iter().zip(&self.squad.servers);
+        servers.zip(tried).any(|((server, standing), tried)| {
+            !tried && !server.down && !server.drain && standing.is_in()
+        })
     }
 
     fn is_full(&self, index: usize) -> bool {
@@ -286,6 +293,8 @@ impl Known<'_> {
         let server = self.server(index);
         let standing = &self.group.squad.servers[self.first + index];
         !server.down
+            && !server.drain
+            && standing.is_in()
             && !self.tried[self.first + index]
             && (self.desperate || !standing.is_aside(server, self.now))
     }

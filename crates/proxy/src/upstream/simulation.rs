@@ -69,7 +69,7 @@ fn group(dice: &mut Dice) -> Group {
         .iter()
         .map(|one| Rc::new(Peer::new(one.addr.clone())));
     let peers = peers.collect();
-    let config = Upstream {
+    let config = Arc::new(Upstream {
         primaries: servers.len() - usize::from(backups && dice.below(2) == 0),
         servers,
         method,
@@ -78,9 +78,8 @@ fn group(dice: &mut Dice) -> Group {
             PeerAddr::Name("x".to_owned(), 80),
             KeepAlive::default(),
         )
-    };
-    let squad = Squad::new(&config, None);
-    Group::new(Arc::new(config), peers, squad)
+    });
+    Group::new(peers, Squad::new(&config, None))
 }
 
 /// One request: how often it was done, and the seat it holds if it is answered.

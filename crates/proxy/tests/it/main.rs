@@ -21,6 +21,7 @@ mod drain;
 mod fastcgi;
 mod files;
 mod forwarding;
+mod health;
 mod http2;
 mod http2_attacks;
 mod limits;

@@ -8,6 +8,7 @@ mod cache;
 mod compression;
 mod files;
 mod gateway;
+mod health;
 mod limits;
 mod net;
 mod rules;
@@ -30,6 +31,9 @@ pub(crate) use files::{
     FileRules, Files, Folder, Links, Listing, ListingFormat, Sibling, Siblings, Since,
 };
 pub(crate) use gateway::{Gateway, Param, ScriptName};
+pub(crate) use health::{
+    BodyTest, Expectation, FieldTest, HeaderTest, HealthCheck, Probe, StatusTest,
+};
 pub(crate) use limits::{ConnectionLimits, RateLimit, RequestLimits};
 pub(crate) use net::{HostPattern, Network, PeerAddr, Trusted};
 pub(crate) use rules::{

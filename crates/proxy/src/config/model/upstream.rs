@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::PeerAddr;
+use super::{HealthCheck, PeerAddr};
 use crate::template::Template;
 
 /// Servers that do the same work.
@@ -20,6 +20,8 @@ pub(crate) struct Upstream {
     pub(crate) keepalive: KeepAlive,
     /// Requests wait here while every server has all the connections it may have.
     pub(crate) queue: Option<Queue>,
+    /// Its servers are asked whether they work.
+    pub(crate) health: Option<HealthCheck>,
     /// It stands for an address in a URL, and this is the port of that URL's scheme.
     pub(crate) implicit: bool,
     pub(crate) port: u16,
@@ -39,6 +41,8 @@ pub(crate) struct UpstreamServer {
     pub(crate) max_conns: u32,
     /// Not asked; it keeps its place in hashes.
     pub(crate) down: bool,
+    /// It gets no new work; who belongs to it by a sticky session still comes to it.
+    pub(crate) drain: bool,
     /// How long a server that has recovered takes to get its full share.
     pub(crate) slow_start: Duration,
 }
@@ -178,6 +182,7 @@ impl UpstreamServer {
             fail_timeout: Duration::from_secs(10),
             max_conns: 0,
             down: false,
+            drain: false,
             slow_start: Duration::ZERO,
         }
     }
@@ -193,6 +198,7 @@ impl Upstream {
             method: Method::RoundRobin,
             keepalive,
             queue: None,
+            health: None,
             implicit: true,
             port: 80,
         }

@@ -2,6 +2,7 @@
 //!
 //! Everything that waits has a deadline and says what it waited for.
 
+mod app;
 mod client;
 mod daemon;
 pub(crate) mod http2;
@@ -9,6 +10,7 @@ mod upstream;
 
 use std::time::Duration;
 
+pub(crate) use app::App;
 pub(crate) use client::{Client, Reply};
 pub(crate) use daemon::{Daemon, Proxy};
 pub(crate) use upstream::{Link, Upstream};

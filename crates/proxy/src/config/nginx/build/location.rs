@@ -203,6 +203,7 @@ impl Builder<'_> {
                 "proxy_pass" => {
                     let pass = self.proxy_pass(directive, matcher, level.pass(Family::Proxy));
                     let pass = pass.map(|pass| self.own_words(pass, block));
+                    self.check_health(pass.as_ref(), block);
                     content = pass.map(|pass| Content::Proxy(Box::new(pass)));
                 }
                 "fastcgi_pass" | "uwsgi_pass" | "scgi_pass" => {
@@ -212,6 +213,7 @@ impl Builder<'_> {
                         _ => Family::Scgi,
                     };
                     let pass = self.gateway_pass(directive, family, level.pass(family));
+                    self.check_health(pass.as_ref(), block);
                     content = pass.map(|pass| Content::Proxy(Box::new(pass)));
                 }
                 _ => {}

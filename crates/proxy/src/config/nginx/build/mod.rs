@@ -12,6 +12,7 @@ mod gateway;
 mod geo;
 mod guard;
 mod heads;
+mod health;
 mod level;
 mod limits;
 mod listen;
@@ -42,8 +43,8 @@ use super::tree::Directive;
 use super::units;
 use super::{Order, Own};
 use crate::config::model::{
-    AccessLog, Config, DialRules, Identity, Listen, Log, LogFormat, Rules, Server, SpoolFolder,
-    Timeouts, Trusted, Upstream,
+    AccessLog, Config, DialRules, Expectation, Identity, Listen, Log, LogFormat, Rules, Server,
+    SpoolFolder, Timeouts, Trusted, Upstream,
 };
 use crate::limit::zone::Zone;
 use crate::pattern::Pattern;
@@ -75,6 +76,7 @@ pub(super) fn build(
         zones: Vec::new(),
         caches: Vec::new(),
         formats: HashMap::new(),
+        expectations: HashMap::new(),
         access_logs: Vec::new(),
         upstreams: Vec::new(),
         dials: Vec::new(),
@@ -144,6 +146,8 @@ struct Builder<'p> {
     caches: Vec<crate::cache::Zone>,
     /// By name.
     formats: HashMap<String, LogFormat>,
+    /// What health checks expect, by name.
+    expectations: HashMap<String, Expectation>,
     access_logs: Vec<AccessLog>,
     upstreams: Vec<Upstream>,
     dials: Vec<DialRules>,
@@ -294,6 +298,11 @@ impl Builder<'_> {
 
     fn http(&mut self, http: &[Directive]) {
         self.collect_names(http);
+        for directive in http {
+            if directive.name.text == "match" {
+                self.expectation(directive);
+            }
+        }
         for directive in http {
             match directive.name.text.as_str() {
                 "upstream" => self.upstream(directive),

@@ -45,6 +45,7 @@ impl Builder<'_> {
         let mut keepalive = KeepAlive::default();
         let mut method = Method::RoundRobin;
         let mut queue = None;
+        let mut health = None;
         let (mut primaries, mut backups) = (Vec::new(), Vec::new());
         for inner in directive.block.as_deref().unwrap_or_default() {
             match inner.name.text.as_str() {
@@ -77,6 +78,7 @@ impl Builder<'_> {
                 "hash" => method = self.hash(inner),
                 "random" => method = self.random(inner),
                 "queue" => queue = self.queue(inner),
+                "health_check" => health = self.health_check(inner, &name, true),
                 _ => {}
             }
         }
@@ -93,6 +95,7 @@ impl Builder<'_> {
             method,
             keepalive,
             queue,
+            health,
             implicit: false,
             port: 80,
         });
@@ -128,9 +131,12 @@ impl Builder<'_> {
                     }
                     true
                 }
-                // Without sticky sessions, one that is drained and one that is down get the same.
-                ("down" | "drain", _) if value.is_empty() => {
+                ("down", _) if value.is_empty() => {
                     server.down = true;
+                    true
+                }
+                ("drain", _) if value.is_empty() => {
+                    server.drain = true;
                     true
                 }
                 // A name is looked up whenever a connection is made.
