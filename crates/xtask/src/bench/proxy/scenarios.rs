@@ -111,7 +111,7 @@ pub(super) const SCENARIOS: [Scenario; 13] = [
     Scenario {
         name: "proxy-static-64k",
         what: "A file of 64 KiB, keep-alive",
-        goal: "requests per CPU second: 1.15× nginx-ofc",
+        goal: "requests per CPU second: 1.15× nginx",
         serves: Serves::File(64 * 1024),
         ..STATIC
     },
@@ -154,7 +154,7 @@ pub(super) const SCENARIOS: [Scenario; 13] = [
     Scenario {
         name: "proxy-h2-1k",
         what: "A file of 1 KiB over HTTP/2 and TLS 1.3, 10 requests at once on each connection",
-        goal: "requests per CPU second: 1.4× nginx-tuned; h2o is told",
+        goal: "requests per CPU second: 1.4× nginx; the distance to h2o is told",
         tls: Some(Tls { http2: true, ..TLS }),
         kind: Http2 {
             connections: 16,
