@@ -1,9 +1,11 @@
-//! Our parts beside other people's: nginx in front, gunicorn behind, either under our supervisor, ours under
-//! supervisord, and the protocol of systemd.
+//! Our parts beside other people's: nginx in front, gunicorn and uWSGI behind, certbot at work, either under our
+//! supervisor, ours under supervisord, and the protocol of systemd.
 
 mod behind;
+mod certbot;
 mod gateway;
 mod peers;
+mod servers;
 mod supervisord;
 mod supervisord_conf;
 mod systemd;

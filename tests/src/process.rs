@@ -1,12 +1,31 @@
-//! What /proc tells about processes: who is whose child, who is still there, who belongs to a test.
+//! Other programs: run until they are done; and what /proc tells about processes: who is whose child, who is still there, who
+//! belongs to a test.
 
 use std::fs;
 use std::path::Path;
+use std::process::{Command, Output};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::wait;
+
+/// Runs a program that has to succeed; what it wrote to standard output.
+#[track_caller]
+pub fn said(command: &mut Command) -> String {
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = command.output().unwrap();
+    let text = String::from_utf8_lossy(&stdout).into_owned();
+    assert!(
+        status.success(),
+        "{command:?}: {status}\n{text}\n{}",
+        String::from_utf8_lossy(&stderr)
+    );
+    text
+}
 
 /// Sends a signal; that the process is gone already is no error.
 pub fn signal(pid: i32, signal: Signal) {

@@ -98,6 +98,20 @@ pub fn venv() -> Option<PathBuf> {
     None
 }
 
+/// The certbot of tests/requirements-certbot.txt, whose virtual environment lies beside the other one.
+#[must_use]
+pub fn certbot() -> Option<PathBuf> {
+    let certbot = venv()?.with_file_name("certbot-venv").join("bin/certbot");
+    if certbot.exists() {
+        return Some(certbot);
+    }
+    skip(&format!(
+        "no {}; `cargo xtask test` installs it",
+        certbot.display()
+    ));
+    None
+}
+
 /// Says that the running test is left out, and why; fails it instead when CI is set.
 pub fn skip(why: &str) {
     let test = thread::current().name().unwrap_or("a test").to_owned();

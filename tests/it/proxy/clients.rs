@@ -4,13 +4,14 @@
 
 use std::fs;
 use std::net::SocketAddr;
-use std::process::{Command, Output};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use e2e::browser::headless;
 use e2e::daemon::{Daemon, Launch};
 use e2e::folder::Folder;
+use e2e::process::said;
 use e2e::upstream::Upstream;
 use e2e::{port, tools, wait};
 use sha1::{Digest as _, Sha1};
@@ -86,22 +87,6 @@ fn accept_of(key: &str) -> String {
     base64::engine::general_purpose::STANDARD.encode(digest)
 }
 
-#[track_caller]
-fn run(command: &mut Command) -> String {
-    let Output {
-        status,
-        stdout,
-        stderr,
-    } = command.output().unwrap();
-    let text = String::from_utf8_lossy(&stdout).into_owned();
-    assert!(
-        status.success(),
-        "{command:?}: {status}\n{text}\n{}",
-        String::from_utf8_lossy(&stderr)
-    );
-    text
-}
-
 #[test]
 fn curl_speaks_both_versions() {
     let Some(curl) = tools::program("curl", "curl") else {
@@ -110,7 +95,7 @@ fn curl_speaks_both_versions() {
     let site = Site::start();
     let curl = |args: &[&str]| {
         let limits = ["-sk", "--max-time", "60"];
-        run(Command::new(&curl).args(limits).args(args))
+        said(Command::new(&curl).args(limits).args(args))
     };
     let (plain, tls) = (
         format!("http://{}", site.plain),
@@ -165,25 +150,27 @@ fn nghttp_and_h2load_are_content() {
         format!("https://{}", site.tls),
     ] {
         let urls = ["/a.txt", "/big.bin", "/app/x", "/none"].map(|path| format!("{base}{path}"));
-        let said = run(Command::new(&nghttp)
-            .args(["-nv", "-t", "60", "--no-verify-peer"])
-            .args(&urls));
-        let count = |what: &str| said.matches(what).count();
+        let told = said(
+            Command::new(&nghttp)
+                .args(["-nv", "-t", "60", "--no-verify-peer"])
+                .args(&urls),
+        );
+        let count = |what: &str| told.matches(what).count();
         assert_eq!(
             (count(":status: 200"), count(":status: 404")),
             (3, 1),
-            "{said}"
+            "{told}"
         );
-        assert_eq!(count("RST_STREAM"), 0, "{said}");
+        assert_eq!(count("RST_STREAM"), 0, "{told}");
         for (path, requests) in [("/a.txt", 3000), ("/big.bin", 30), ("/app/x", 1000)] {
             let (number, url) = (requests.to_string(), format!("{base}{path}"));
-            let said =
-                run(Command::new(&h2load).args(["-n", &number, "-c", "10", "-m", "10", &url]));
+            let told =
+                said(Command::new(&h2load).args(["-n", &number, "-c", "10", "-m", "10", &url]));
             let want = format!("{requests} succeeded, 0 failed, 0 errored, 0 timeout");
-            assert!(said.contains(&want), "{said}");
+            assert!(told.contains(&want), "{told}");
             assert!(
-                said.contains(&format!("status codes: {requests} 2xx")),
-                "{said}"
+                told.contains(&format!("status codes: {requests} 2xx")),
+                "{told}"
             );
         }
     }
@@ -207,7 +194,7 @@ fn a_browser_takes_http2_and_opens_websockets() {
     };
     let site = Site::start();
     let mut browser = headless(&chromium, &site.folder.join("profile"), 120);
-    let dom = run(browser.args([
+    let dom = said(browser.args([
         "--ignore-certificate-errors",
         "--dump-dom",
         &format!("https://{}/page.html", site.tls),
@@ -252,9 +239,79 @@ fn pythons_clients_are_content() {
     let site = Site::start();
     let script = site.folder.write("clients.py", PYTHON);
     let addresses = [site.plain.to_string(), site.tls.to_string()];
-    let said = run(Command::new(venv.join("bin/python"))
-        .arg(script)
-        .args(addresses));
-    assert_eq!(said, "done\n");
+    let told = said(
+        Command::new(venv.join("bin/python"))
+            .arg(script)
+            .args(addresses),
+    );
+    assert_eq!(told, "done\n");
     site.proxy.stop();
+}
+
+/// Makes a certificate for localhost with a key of that kind.
+fn certificate(openssl: &std::path::Path, folder: &Folder, name: &str, key: &[&str]) {
+    said(
+        Command::new(openssl)
+            .args([
+                "req",
+                "-x509",
+                "-nodes",
+                "-days",
+                "2",
+                "-subj",
+                "/CN=localhost",
+            ])
+            .args(key)
+            .arg("-keyout")
+            .arg(folder.join(format!("{name}.key")))
+            .arg("-out")
+            .arg(folder.join(format!("{name}.pem"))),
+    );
+}
+
+#[test]
+fn clients_get_the_certificate_that_they_can_judge() {
+    let Some(openssl) = tools::program("openssl", "openssl") else {
+        return;
+    };
+    let (folder, tls) = (Folder::new(), port::free());
+    certificate(&openssl, &folder, "rsa", &["-newkey", "rsa:2048"]);
+    let curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"];
+    certificate(&openssl, &folder, "ecdsa", &curve);
+    folder.write(
+        "nginx.conf",
+        format!(
+            "daemon off; pid {dir}/pid; error_log stderr info; events {{}} http {{ access_log off;
+             server {{ listen {tls} ssl; return 200 served;
+             ssl_certificate {dir}/rsa.pem; ssl_certificate_key {dir}/rsa.key;
+             ssl_certificate {dir}/ecdsa.pem; ssl_certificate_key {dir}/ecdsa.key; }} }}",
+            dir = folder.path().display(),
+        ),
+    );
+    let launch = Launch::trine("trine-proxy").args(["-c", "nginx.conf"]);
+    let proxy = launch.notify().start(&folder).wait_ready();
+    for (offers, gets) in [
+        (&["-tls1_3"][..], "ECDSA"),
+        (&["-tls1_3", "-sigalgs", "rsa_pss_rsae_sha256"], "RSA-PSS"),
+        (&["-tls1_3", "-sigalgs", "ecdsa_secp256r1_sha256"], "ECDSA"),
+        (
+            &["-tls1_2", "-cipher", "ECDHE-RSA-AES128-GCM-SHA256"],
+            "RSA-PSS",
+        ),
+        (
+            &["-tls1_2", "-cipher", "ECDHE-ECDSA-AES128-GCM-SHA256"],
+            "ECDSA",
+        ),
+    ] {
+        let told = said(
+            Command::new(&openssl)
+                .args(["s_client", "-connect", &tls.to_string()])
+                .args(["-servername", "localhost"])
+                .args(offers)
+                .stdin(std::process::Stdio::null()),
+        );
+        let want = format!("Peer signature type: {gets}");
+        assert!(told.contains(&want), "{offers:?}: {told}");
+    }
+    proxy.stop();
 }

@@ -16,7 +16,7 @@ use crate::step::{self, Steps};
 use crate::test::tally::Tally;
 use crate::workspace::{cargo, in_ci, root, target};
 
-const TOOLS: [Tool; 9] = [
+const TOOLS: [Tool; 11] = [
     Tool {
         program: "chromium",
         package: "chromium",
@@ -43,6 +43,11 @@ const TOOLS: [Tool; 9] = [
         for_what: "the interop tests with nginx",
     },
     Tool {
+        program: "openssl",
+        package: "openssl",
+        for_what: "the tests of the proxy with certificates of several kinds",
+    },
+    Tool {
         program: "php-fpm*",
         package: "php-fpm",
         for_what: "the tests of the proxy before php-fpm",
@@ -61,6 +66,11 @@ const TOOLS: [Tool; 9] = [
         program: "uwsgi_python3",
         package: "uwsgi-plugin-python3",
         for_what: "the tests of the proxy before uWSGI",
+    },
+    Tool {
+        program: "wrk",
+        package: "wrk",
+        for_what: "the tests of the proxy under load",
     },
 ];
 
@@ -170,6 +180,12 @@ fn prepare(venv: &Path, may_install: bool) -> anyhow::Result<Vec<Tool>> {
     let missing = debian::provide(&TOOLS, may_install);
     let requirements: Vec<PathBuf> = vec![root().join("tests/requirements.txt")];
     python::virtualenv(venv, &requirements, may_install)?;
+    // Its packages and the others would have to agree on the versions of what both need.
+    python::virtualenv(
+        &venv.with_file_name("certbot-venv"),
+        &[root().join("tests/requirements-certbot.txt")],
+        may_install,
+    )?;
     Ok(missing)
 }
 
