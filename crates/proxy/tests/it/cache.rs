@@ -1,9 +1,10 @@
 //! `proxy_cache`: what is kept, for how long, who waits for whom, and what survives a restart.
 //!
-//! `directives` has what single directives do, `forgetting` purges and unsafe methods,
+//! `directives` has what single directives do, `faults` broken disks and crowds, `forgetting` purges and unsafe methods,
 //! `gateways` the same of FastCGI, uwsgi and SCGI.
 
 mod directives;
+mod faults;
 mod forgetting;
 mod gateways;
 

@@ -74,6 +74,14 @@ impl Link {
         Ok(count)
     }
 
+    /// The head of a request, unless the proxy goes away before it is whole.
+    pub(crate) fn try_read_head(&mut self) -> Option<String> {
+        while !self.unread.ends_with(b"\r\n\r\n") {
+            self.more().ok().filter(|count| *count > 0)?;
+        }
+        String::from_utf8(std::mem::take(&mut self.unread)).ok()
+    }
+
     /// Reads the head of a request, with its empty line.
     #[track_caller]
     pub(crate) fn read_head(&mut self) -> String {
