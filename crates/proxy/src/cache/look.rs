@@ -13,6 +13,7 @@ use trine_http1::{BodyLength, Request};
 
 use super::fill::seconds;
 use super::purge::Purge;
+use super::zone::Found;
 use super::{Entry, Fetch, Zone};
 use crate::config::{CacheRules, Config};
 use crate::conn::Conn;
@@ -115,55 +116,31 @@ pub(crate) async fn look(
         let now = seconds(conn.engine.time.now());
         let kept = found.entry.as_ref().map(|entry| &entry.kept);
         let decision = decide(method, asked, kept, now, rules.policy);
-        // Whether others may have it while somebody refreshes it.
-        let meanwhile = match decision {
-            Decision::ReuseStale { refresh, .. } => refresh,
-            Decision::Validate(Why::Stale) => {
-                rules.stale.while_updating
-                    && kept.is_some_and(|kept| !kept.never_stale && !kept.no_cache)
+        let (why, word) = match plan(decision, &found, rules) {
+            Plan::Serve(entry, word) => {
+                let age = entry.kept.age(now);
+                return Look::Kept(Serve::new(entry, age, word));
             }
-            _ => false,
+            Plan::Meanwhile(entry) => {
+                let age = entry.kept.age(now);
+                let Ok(flight) = zone.take_off(&key, rules.lock_age) else {
+                    return Look::Kept(Serve::new(entry, age, "UPDATING"));
+                };
+                let (stored, flight) = (Some(Arc::clone(&entry)), Some(flight));
+                let fetch = fetch(stored, flight, true, Forwarded::Stale, "EXPIRED", seen);
+                if !(rules.in_background && is_get) {
+                    // Whoever comes first waits for it; the others do not.
+                    return Look::Fetch(fetch);
+                }
+                return Look::Kept(Serve {
+                    refresh: Some(fetch),
+                    ..Serve::new(entry, age, "STALE")
+                });
+            }
+            Plan::NotCached => return Look::NotCached,
+            Plan::Fetch(why, word) => (why, word),
         };
-        if let Some(entry) = found.entry.as_ref().filter(|_| meanwhile) {
-            let entry = Arc::clone(entry);
-            let age = entry.kept.age(now);
-            let Ok(flight) = zone.take_off(&key, rules.lock_age) else {
-                return Look::Kept(Serve::new(entry, age, "UPDATING"));
-            };
-            let stored = Some(Arc::clone(&entry));
-            let fetch = fetch(
-                stored,
-                Some(flight),
-                true,
-                Forwarded::Stale,
-                "EXPIRED",
-                seen,
-            );
-            if !(rules.in_background && is_get) {
-                // Whoever comes first waits for it; the others do not.
-                return Look::Fetch(fetch);
-            }
-            return Look::Kept(Serve {
-                refresh: Some(fetch),
-                ..Serve::new(entry, age, "STALE")
-            });
-        }
         let worth = found.uses >= rules.min_uses;
-        let (why, word) = match (decision, found.entry.clone()) {
-            (Decision::Reuse { age }, Some(entry)) => {
-                return Look::Kept(Serve::new(entry, age, "HIT"));
-            }
-            (Decision::ReuseStale { age, .. }, Some(entry)) => {
-                return Look::Kept(Serve::new(entry, age, "STALE"));
-            }
-            (Decision::NotCached, _) => return Look::NotCached,
-            (Decision::Forward(Why::Miss), _) if found.varies => (Forwarded::VaryMiss, "MISS"),
-            (Decision::Forward(why), _) => (Forwarded::from(why), "MISS"),
-            (Decision::Validate(why), _) => (Forwarded::from(why), "EXPIRED"),
-            (Decision::Reuse { .. } | Decision::ReuseStale { .. }, None) => {
-                (Forwarded::UriMiss, "MISS")
-            }
-        };
         if is_far_in(&request, rules.range_offset) {
             return Look::Past(Some(word));
         }
@@ -183,6 +160,47 @@ pub(crate) async fn look(
         if wait.await.is_err() && Instant::now() >= patience {
             // Somebody else is slow: this one goes on alone, and leaves keeping to the other.
             return Look::Fetch(fetch(stored, None, false, why, word, seen));
+        }
+    }
+}
+
+/// What is done for a request, by what is there.
+#[derive(Debug)]
+pub(super) enum Plan {
+    /// It gets this; nginx's word for it.
+    Serve(Arc<Entry>, &'static str),
+    /// It is stale: one request refreshes it, and the others get it meanwhile.
+    Meanwhile(Arc<Entry>),
+    NotCached,
+    /// The upstream is asked; why, and nginx's word for it.
+    Fetch(Forwarded, &'static str),
+}
+
+/// Joins the policy's decision with what is there and with the configuration. Pure.
+pub(super) fn plan(decision: Decision, found: &Found, rules: &CacheRules) -> Plan {
+    let usable = |entry: &&Arc<Entry>| {
+        rules.stale.while_updating && !entry.kept.never_stale && !entry.kept.no_cache
+    };
+    match (decision, &found.entry) {
+        (Decision::Reuse { .. }, Some(entry)) => Plan::Serve(Arc::clone(entry), "HIT"),
+        (Decision::ReuseStale { refresh: true, .. }, Some(entry)) => {
+            Plan::Meanwhile(Arc::clone(entry))
+        }
+        (Decision::ReuseStale { refresh: false, .. }, Some(entry)) => {
+            Plan::Serve(Arc::clone(entry), "STALE")
+        }
+        (Decision::Validate(Why::Stale), entry) => match entry.as_ref().filter(usable) {
+            Some(entry) => Plan::Meanwhile(Arc::clone(entry)),
+            None => Plan::Fetch(Forwarded::Stale, "EXPIRED"),
+        },
+        (Decision::Validate(why), _) => Plan::Fetch(Forwarded::from(why), "EXPIRED"),
+        (Decision::NotCached, _) => Plan::NotCached,
+        (Decision::Forward(Why::Miss), _) if found.varies => {
+            Plan::Fetch(Forwarded::VaryMiss, "MISS")
+        }
+        (Decision::Forward(why), _) => Plan::Fetch(Forwarded::from(why), "MISS"),
+        (Decision::Reuse { .. } | Decision::ReuseStale { .. }, None) => {
+            Plan::Fetch(Forwarded::UriMiss, "MISS")
         }
     }
 }

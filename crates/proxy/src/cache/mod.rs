@@ -14,6 +14,8 @@ pub(crate) mod fill;
 mod flight;
 pub(crate) mod look;
 pub(crate) mod purge;
+#[cfg(test)]
+mod simulation;
 pub(crate) mod unsafe_methods;
 pub(crate) mod zone;
 
