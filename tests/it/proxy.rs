@@ -1,5 +1,6 @@
 //! trine-proxy alone: under the LISTEN_FDS and NOTIFY_SOCKET protocol, draining, upgrades, refusals.
 
+mod asking;
 mod bodies;
 mod cache;
 mod clients;

@@ -12,6 +12,7 @@ use tokio::net::{TcpStream, UnixStream};
 use trine_sys::file::sendfile;
 use trine_sys::net;
 
+use crate::conn::subrequest::{Inner, skip_file};
 use crate::http2::Http2Stream;
 use crate::tls::{Dialled, Tls};
 
@@ -27,6 +28,8 @@ pub(crate) enum Stream {
     /// A client that takes everything and never says a word, for requests of the proxy's own: both ends of a pair of
     /// sockets, between which nothing is ever sent.
     Nobody(Box<(UnixStream, UnixStream)>),
+    /// A request of the proxy's own, for a client's.
+    Inner(Box<Inner>),
 }
 
 /// What a look at a connection nobody reads from shows.
@@ -50,6 +53,10 @@ macro_rules! either {
                 let $stream = &pair.0;
                 $call
             }
+            Stream::Inner(inner) => {
+                let $beneath = inner.client();
+                $pass
+            }
             Stream::Tls(tls) => {
                 let $beneath = tls.socket();
                 $pass
@@ -72,6 +79,7 @@ impl Stream {
             Self::Tls(tls) => return tls.poll_readable(cx),
             Self::Dialled(tls) => return tls.poll_readable(cx),
             Self::Http2(stream) => return stream.poll_readable(cx),
+            Self::Inner(_) => return Poll::Pending,
             Self::Tcp(_) | Self::Unix(_) | Self::Nobody(_) => {}
         }
         either!(self, stream => stream.poll_read_ready(cx), socket => socket.poll_readable(cx))
@@ -96,6 +104,7 @@ impl Stream {
             Self::Tls(tls) => return tls.poll_read(cx, buf),
             Self::Dialled(tls) => return tls.poll_read(cx, buf),
             Self::Http2(stream) => return stream.poll_read(cx, buf),
+            Self::Inner(_) => return Poll::Pending,
             Self::Tcp(_) | Self::Unix(_) | Self::Nobody(_) => {}
         }
         loop {
@@ -146,6 +155,7 @@ impl Stream {
             Self::Tls(tls) => return tls.poll_write(cx, slices),
             Self::Dialled(tls) => return tls.poll_write(cx, slices),
             Self::Http2(stream) => return stream.poll_write(cx, slices),
+            Self::Inner(inner) => return Poll::Ready(Ok(inner.take(slices))),
             Self::Nobody(_) => {
                 return Poll::Ready(Ok(slices.iter().map(|slice| slice.len()).sum()));
             }
@@ -178,6 +188,7 @@ impl Stream {
         match self {
             Self::Tls(tls) => return tls.poll_sendfile(cx, file, offset, count),
             Self::Http2(stream) => return stream.poll_sendfile(cx, file, offset, count),
+            Self::Inner(_) => return Poll::Ready(skip_file(offset, count)),
             // Files go to clients only.
             Self::Dialled(_) | Self::Nobody(_) => {
                 return Poll::Ready(Err(io::ErrorKind::Unsupported.into()));
@@ -238,7 +249,7 @@ impl Stream {
         match self {
             Self::Tls(tls) => tls.close_notify(&mut cx),
             Self::Dialled(tls) => tls.close_notify(&mut cx),
-            Self::Tcp(_) | Self::Unix(_) | Self::Http2(_) | Self::Nobody(_) => {}
+            Self::Tcp(_) | Self::Unix(_) | Self::Http2(_) | Self::Nobody(_) | Self::Inner(_) => {}
         }
     }
 
@@ -247,6 +258,7 @@ impl Stream {
         match self {
             Self::Tls(tls) => Some(tls),
             Self::Http2(stream) => stream.parent().stream.tls(),
+            Self::Inner(inner) => inner.client().tls(),
             Self::Tcp(_) | Self::Unix(_) | Self::Dialled(_) | Self::Nobody(_) => None,
         }
     }
@@ -255,9 +267,12 @@ impl Stream {
     pub(crate) fn http2(&self) -> Option<&Http2Stream> {
         match self {
             Self::Http2(stream) => Some(stream),
-            Self::Tcp(_) | Self::Unix(_) | Self::Tls(_) | Self::Dialled(_) | Self::Nobody(_) => {
-                None
-            }
+            Self::Tcp(_)
+            | Self::Unix(_)
+            | Self::Tls(_)
+            | Self::Dialled(_)
+            | Self::Nobody(_)
+            | Self::Inner(_) => None,
         }
     }
 

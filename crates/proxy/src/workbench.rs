@@ -238,6 +238,13 @@ impl Input {
         true
     }
 
+    /// Makes it long enough for positions up to `end`.
+    pub(crate) fn reserve(&mut self, end: usize) {
+        if self.bytes.len() < end {
+            self.bytes.resize(end, 0);
+        }
+    }
+
     /// Puts unread bytes of another buffer behind what is unread here.
     pub(crate) fn append(&mut self, bytes: &[u8]) {
         self.compact();

@@ -32,6 +32,8 @@ const CASES: &[(&str, &str)] = &[
     ("tables", include_str!("differential/tables.txt")),
     ("handing", include_str!("differential/handing.txt")),
     ("serving", include_str!("differential/serving.txt")),
+    ("asking", include_str!("differential/asking.txt")),
+    ("replacing", include_str!("differential/replacing.txt")),
     ("compression", include_str!("differential/compression.txt")),
     ("gateways", include_str!("differential/gateways.txt")),
 ];

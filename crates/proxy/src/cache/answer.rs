@@ -81,6 +81,9 @@ pub(crate) async fn send(
         bench.answer = Input::new(front.len());
     }
     bench.answer.append(&front);
+    if record.visit.is_own {
+        record.answer_head = Some(front.as_slice().into());
+    }
     let parsed = bench
         .answer_head
         .parse(bench.answer.unread(), &ANSWER_LIMITS);

@@ -6,7 +6,7 @@
 mod choose;
 mod encode;
 
-pub(crate) use choose::{Answer, Choice, accepts, choose, takes_gzip};
+pub(crate) use choose::{Answer, Choice, accepts, choose, is_listed, takes_gzip};
 pub(crate) use encode::nanos_per_byte;
 pub(crate) use encode::{Encoder, Inflater, Shelf, Then};
 

@@ -16,6 +16,7 @@ use super::record::Record;
 use super::reply::Reply;
 use super::serve::{Step, arrive, error_page};
 use super::stage::Stage;
+use super::subrequest::Outcome;
 use crate::access_log::Writers;
 use crate::config::{
     Config, Content, HostPattern, Location, Matcher, ProxyPass, RequestFields, Rules, Server,
@@ -287,6 +288,14 @@ impl Telling<'_> {
                 );
                 None
             }
+            Pause::Ask(_) => {
+                self.say(
+                    "access",
+                    "another location is asked first; what follows is for its consent",
+                );
+                Some(After::Answered(Outcome::consent()))
+            }
+            Pause::Mirror => Some(After::Mirrored),
             Pause::Turn(_) => Some(After::Turn),
             Pause::Refuse(_) => Some(After::Reply(Reply::status(401))),
         }

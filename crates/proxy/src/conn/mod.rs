@@ -16,6 +16,7 @@ pub(crate) mod reply;
 mod script;
 pub(crate) mod serve;
 mod stage;
+pub(crate) mod subrequest;
 pub(crate) mod told;
 mod wait;
 
@@ -41,6 +42,7 @@ use crate::upstream::pool::add;
 use crate::workbench::Workbench;
 use lane::Lane;
 use record::Record;
+use subrequest::Inner;
 pub(crate) use wait::Interrupted;
 
 /// How long, when the daemon drains, a new connection may still bring its first request.
@@ -50,7 +52,8 @@ const FRESH_GRACE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct Conn {
     pub(crate) engine: Rc<Engine>,
-    pub(crate) stream: Stream,
+    /// Requests of our own share it.
+    pub(crate) stream: Rc<Stream>,
     pub(crate) place: Place,
     pub(crate) peer: Peer,
     /// The peer's address as it is written in fields and logs.
@@ -124,7 +127,7 @@ impl Conn {
         let number = engine.figures.connections.get() + 1;
         Self {
             engine,
-            stream,
+            stream: stream.into(),
             place,
             peer,
             peer_text,
@@ -153,7 +156,7 @@ impl Conn {
         let place = engine.deadlines.place_of_part(parent.door);
         Self {
             engine,
-            stream: Stream::Http2(Box::new(stream)),
+            stream: Stream::Http2(Box::new(stream)).into(),
             place,
             peer: parent.peer,
             peer_text: parent.peer_text.clone(),
@@ -181,10 +184,20 @@ impl Conn {
     /// Descriptors are short.
     pub(crate) fn for_nobody(like: &Self) -> std::io::Result<Self> {
         let pair = tokio::net::UnixStream::pair()?;
+        Ok(Self::like(like, Stream::Nobody(Box::new(pair))))
+    }
+
+    /// For a request of the proxy's own, for one on this connection.
+    pub(crate) fn for_own(client: &Self) -> Self {
+        let inner = Inner::new(Rc::clone(&client.stream));
+        Self::like(client, Stream::Inner(Box::new(inner)))
+    }
+
+    fn like(like: &Self, stream: Stream) -> Self {
         let engine = Rc::clone(&like.engine);
         let place = engine.deadlines.place_of_part(like.door);
-        Ok(Self {
-            stream: Stream::Nobody(Box::new(pair)),
+        Self {
+            stream: stream.into(),
             place,
             peer: like.peer,
             peer_text: like.peer_text.clone(),
@@ -204,7 +217,12 @@ impl Conn {
             sends: Lane::default(),
             takes: Lane::default(),
             engine,
-        })
+        }
+    }
+
+    /// The configuration that its last request is served by.
+    pub(crate) fn generation(&self) -> Rc<Generation> {
+        Rc::clone(&self.generation.borrow())
     }
 
     /// Serves the request of a stream of HTTP/2. Returns the server that it was for.
@@ -243,14 +261,9 @@ impl Conn {
                 return Box::pin(http2::run(self, early)).await;
             }
             self.engine.store.give_back(bench);
-            if ending == Some(Ending::Close)
-                && let Stream::Tls(tls) = self.stream
-            {
+            if ending == Some(Ending::Close) && matches!(&*self.stream, Stream::Tls(_)) {
                 // A client that speaks HTTP where TLS is spoken is told so.
-                (self.stream, self.is_undressed) = match tls.plain() {
-                    Ok(socket) => (socket, true),
-                    Err(tls) => (Stream::Tls(tls), false),
-                };
+                (self.stream, self.is_undressed) = undressed(self.stream);
                 if self.is_undressed {
                     continue;
                 }
@@ -260,6 +273,10 @@ impl Conn {
                 Some(Ending::Keep) => {
                     served = true;
                     continue;
+                }
+                // What is mirrored still may have it: the client is not to wait for that.
+                Some(Ending::Close) if Rc::strong_count(&self.stream) > 1 => {
+                    self.stream.shutdown_write();
                 }
                 Some(Ending::Close) => self.stream.farewell(),
                 Some(Ending::Linger) => Box::pin(self.linger()).await,
@@ -546,5 +563,17 @@ impl Conn {
             *self.generation.borrow_mut() = newest;
         }
         Rc::clone(&self.generation.borrow())
+    }
+}
+
+/// What is beneath TLS if the client speaks none, and whether it does not.
+fn undressed(stream: Rc<Stream>) -> (Rc<Stream>, bool) {
+    match Rc::try_unwrap(stream) {
+        Ok(Stream::Tls(tls)) => match tls.plain() {
+            Ok(socket) => (socket.into(), true),
+            Err(tls) => (Stream::Tls(tls).into(), false),
+        },
+        Ok(other) => (other.into(), false),
+        Err(shared) => (shared, false),
     }
 }

@@ -8,6 +8,7 @@ use super::record::Record;
 use super::reply::Reply;
 use super::serve::Step;
 use super::stage::Stage;
+use super::subrequest::{self, Ask, Outcome};
 use super::{Conn, Interrupted};
 use crate::access::{self, Admission, Check, password};
 
@@ -18,6 +19,10 @@ pub(super) enum Pause {
     Check(Check),
     /// Others come first (`limit_req`).
     Turn(Duration),
+    /// Another location is asked (`auth_request`).
+    Ask(Box<Ask>),
+    /// The request goes elsewhere as well; `serve` does it.
+    Mirror,
     /// The client is told only then that it may not ask (`auth_delay`).
     Refuse(Duration),
 }
@@ -26,6 +31,8 @@ pub(super) enum Pause {
 pub(super) enum After {
     Judged(Admission),
     Turn,
+    Answered(Outcome),
+    Mirrored,
     Reply(Reply),
 }
 
@@ -38,6 +45,11 @@ impl Pause {
                 Err(Interrupted::Late | Interrupted::Gone(_)) => None,
             },
             Self::Turn(delay) => stays(conn, delay).await.then_some(After::Turn),
+            Self::Ask(ask) => match conn.within(None, true, subrequest::run(conn, ask)).await {
+                Ok(outcome) => Some(After::Answered(outcome)),
+                Err(Interrupted::Late | Interrupted::Gone(_)) => None,
+            },
+            Self::Mirror => Some(After::Mirrored),
             Self::Refuse(delay) => {
                 let stays = stays(conn, delay).await;
                 stays.then(|| After::Reply(Reply::status(401)))
@@ -51,6 +63,11 @@ impl After {
         match self {
             Self::Turn => stage.turn(record),
             Self::Judged(admission) => stage.judged(admission, record),
+            Self::Answered(outcome) => stage.answered(outcome, record),
+            Self::Mirrored => {
+                record.visit.mirrored = true;
+                stage.admitted(record)
+            }
             Self::Reply(reply) => Step::Reply(reply),
         }
     }

@@ -61,6 +61,12 @@ pub(crate) struct Visit {
     pub(crate) accel: Option<Box<Accel>>,
     /// The realm of a password that was asked for: what is answered tells of it, error pages too.
     pub(crate) challenge: Option<Vec<u8>>,
+    /// Another's refusal, which stands if nobody else lets the request pass (`satisfy any`).
+    pub(crate) refused: Option<u16>,
+    /// It is a request of our own (`subrequest`).
+    pub(crate) is_own: bool,
+    /// It went where its location mirrors it.
+    pub(crate) mirrored: bool,
     /// The status that led to an error page, which the page's answer gets unless `=` says otherwise.
     pub(crate) error: Option<u16>,
 }
@@ -128,6 +134,8 @@ pub(crate) struct Record {
     /// Time spent waiting for a server to have a connection to spare.
     pub(crate) queued: Duration,
     pub(crate) visit: Visit,
+    /// The head that an upstream sent, of a request of our own.
+    pub(crate) answer_head: Option<Box<[u8]>>,
     pub(crate) limited: Limited,
     id: std::cell::OnceCell<[u8; 32]>,
 }
@@ -157,6 +165,7 @@ impl Record {
             earlier: Vec::new(),
             queued: Duration::ZERO,
             visit: Visit::default(),
+            answer_head: None,
             limited: Limited::default(),
             id: std::cell::OnceCell::new(),
         }
@@ -203,6 +212,11 @@ impl Record {
     pub(crate) fn id(&self, engine: &Engine) -> &str {
         let id = self.id.get_or_init(|| engine.ids.next());
         std::str::from_utf8(id).unwrap_or_default()
+    }
+
+    /// Has the id of the client's request.
+    pub(crate) fn share_id(&mut self, id: [u8; 32]) {
+        self.id = id.into();
     }
 
     /// The same as bytes.

@@ -12,11 +12,12 @@ use trine_cache::status::Status;
 use trine_http1::{Request, TargetForm};
 
 use super::answer::answer;
-use super::pause::Pause;
+use super::pause::{After, Pause};
 use super::record::{AS_IT_COMES, Record};
 use super::reply::Reply;
 use super::script::{Flow, Script};
 use super::stage::{Stage, clean};
+use super::subrequest::mirror;
 use super::told::{Told, tell};
 use super::{Conn, Ending};
 use crate::cache::answer::{NOT_CACHED, send, tell as note};
@@ -59,9 +60,21 @@ pub(super) enum Step<'g> {
 /// Serves the request on the bench.
 pub(super) async fn serve(conn: &Conn, bench: &mut Workbench, record: &mut Record) -> Ending {
     let generation = conn.renew();
-    let config = &*generation.config;
     let request = bench.head.on(bench.input.all());
-    let mut step = arrive(conn, &generation, &request, record);
+    let step = arrive(conn, &generation, &request, record);
+    go_on(conn, bench, record, &generation, step).await
+}
+
+/// Does what is next, until there is an answer.
+pub(super) async fn go_on<'g>(
+    conn: &Conn,
+    bench: &mut Workbench,
+    record: &mut Record,
+    generation: &'g Rc<Generation>,
+    first: Step<'g>,
+) -> Ending {
+    let config = &*generation.config;
+    let mut step = first;
     loop {
         let request = bench.head.on(bench.input.all());
         let rules = config.rules(record.visit.rules);
@@ -80,10 +93,24 @@ pub(super) async fn serve(conn: &Conn, bench: &mut Workbench, record: &mut Recor
                 }
                 step = Stage {
                     conn,
-                    generation: &generation,
+                    generation,
                     request,
                 }
                 .look(record);
+                continue;
+            }
+            Step::Pause(Pause::Mirror) => {
+                let sent = Box::pin(mirror(conn, bench, record, generation, rules)).await;
+                if let Err(fault) = sent {
+                    record.status = fault.status();
+                    return Ending::Close;
+                }
+                let stage = Stage {
+                    conn,
+                    generation,
+                    request: bench.head.on(bench.input.all()),
+                };
+                step = After::Mirrored.go_on(&stage, record);
                 continue;
             }
             Step::Pause(pause) => {
@@ -93,7 +120,7 @@ pub(super) async fn serve(conn: &Conn, bench: &mut Workbench, record: &mut Recor
                 };
                 let stage = Stage {
                     conn,
-                    generation: &generation,
+                    generation,
                     request,
                 };
                 step = after.go_on(&stage, record);
@@ -104,10 +131,10 @@ pub(super) async fn serve(conn: &Conn, bench: &mut Workbench, record: &mut Recor
                 return Ending::Close;
             }
             Step::File(entry, plan) => {
-                return files::serve(conn, bench, record, &generation, &entry, &plan).await;
+                return files::serve(conn, bench, record, generation, &entry, &plan).await;
             }
             Step::Upstream(pass, group) if pass.cache.is_some() => {
-                let sent = Box::pin(cached(conn, bench, &generation, &group, pass, record));
+                let sent = Box::pin(cached(conn, bench, generation, &group, pass, record));
                 match sent.await {
                     Ok(ending) => return ending,
                     Err(reply) => reply,
@@ -115,14 +142,7 @@ pub(super) async fn serve(conn: &Conn, bench: &mut Workbench, record: &mut Recor
             }
             Step::Upstream(pass, group) => {
                 let sent = Box::pin(forward(
-                    conn,
-                    bench,
-                    &generation,
-                    &group,
-                    pass,
-                    rules,
-                    record,
-                    None,
+                    conn, bench, generation, &group, pass, rules, record, None,
                 ));
                 match sent.await {
                     Ok(ending) => return ending,
@@ -155,7 +175,7 @@ pub(super) async fn serve(conn: &Conn, bench: &mut Workbench, record: &mut Recor
                     status: told(status.status),
                     ..status
                 };
-                return Box::pin(answer(conn, bench, record, &generation, &status)).await;
+                return Box::pin(answer(conn, bench, record, generation, &status)).await;
             }
         }
     }

@@ -77,6 +77,7 @@ impl<'g> Stage<'_, 'g> {
     /// The location's rules are in force, or those that it has for other methods.
     fn enter(&self, location: &Location, record: &mut Record) {
         record.visit.rules = location.rules;
+        record.visit.mirrored = false;
         let rules = self.generation.config.rules(location.rules);
         if let Some(except) = &rules.limit_except {
             let method = if record.visit.as_get {
@@ -157,8 +158,11 @@ impl<'g> Stage<'_, 'g> {
         let config = &*self.generation.config;
         // A condition may have brought others into force.
         let rules = config.rules(record.visit.rules);
-        if rules.access.is_empty() && rules.auth.is_none() {
+        if record.visit.is_own {
             return self.admitted(record);
+        }
+        if rules.access.is_empty() && rules.auth.is_none() {
+            return self.authorised(record);
         }
         let scene = Scene::new(self.conn, config, Some(self.request), record);
         let admission = self.conn.engine.guard.admit(rules, &scene);
@@ -170,12 +174,20 @@ impl<'g> Stage<'_, 'g> {
         match admission {
             Admission::Granted => {
                 record.visit.challenge = None;
-                self.admitted(record)
+                let rules = self.generation.config.rules(record.visit.rules);
+                if rules.satisfy_any {
+                    return self.admitted(record);
+                }
+                self.authorised(record)
             }
             Admission::Check(check) => Step::Pause(Pause::Check(check)),
             Admission::Refused(status, realm) => {
                 record.visit.challenge = realm;
                 let rules = self.generation.config.rules(record.visit.rules);
+                if rules.satisfy_any && rules.auth_request.is_some() && status < 500 {
+                    record.visit.refused = Some(status);
+                    return self.authorised(record);
+                }
                 if status == 401 && !rules.auth_delay.is_zero() {
                     return Step::Pause(Pause::Refuse(rules.auth_delay));
                 }
@@ -185,9 +197,12 @@ impl<'g> Stage<'_, 'g> {
     }
 
     /// Nobody objects: where the content comes from.
-    fn admitted(&self, record: &mut Record) -> Step<'g> {
+    pub(super) fn admitted(&self, record: &mut Record) -> Step<'g> {
         let config = &*self.generation.config;
         let rules = config.rules(record.visit.rules);
+        if rules.mirror.is_some() && !record.visit.mirrored && !record.visit.is_own {
+            return Step::Pause(Pause::Mirror);
+        }
         if let Some(tries) = &rules.try_files {
             match self.try_files(tries, rules, record) {
                 Some(step) => return step,

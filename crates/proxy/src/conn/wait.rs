@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use super::{Conn, frame};
 use crate::limit::pace::Pace;
-use crate::stream::Glance;
+use crate::stream::{Glance, Stream};
 use crate::template::{self, Scene};
 use crate::upstream::fault::Fault;
 use crate::workbench::Workbench;
@@ -180,6 +180,10 @@ impl Conn {
     pub(crate) fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<Option<io::Error>> {
         if let Some(stream) = self.stream.http2() {
             return stream.poll_gone(cx);
+        }
+        if matches!(&*self.stream, Stream::Inner(_)) {
+            // Whoever waits for it looks after the client.
+            return Poll::Pending;
         }
         if let Some(tls) = self.stream.tls() {
             if !self.watching.get() {

@@ -90,7 +90,9 @@ pub(crate) async fn send(
         filter::PLAIN
     };
     if change.changes() && !matches!(plan, Plan::NotModified) {
-        return Box::pin(job.changed(out, &change, status, &added, record)).await;
+        let replace = change.replace(&scene);
+        let change = (&change, replace);
+        return Box::pin(job.changed(out, change, status, &added, record)).await;
     }
     change.write(out);
     added.splice(0..0, out.drain(..));

@@ -12,6 +12,7 @@ use std::task::{Context, Poll};
 use smallvec::SmallVec;
 use tokio::sync::Semaphore;
 
+use super::replace::Replace;
 use crate::compress::{Encoder, Inflater, Shelf, Then};
 
 /// How long a body may keep the core's other connections waiting, over all its pieces, in nanoseconds.
@@ -40,6 +41,7 @@ impl Default for Presses {
 #[derive(Debug)]
 pub(super) enum Stage {
     Unpack(Inflater),
+    Replace(Replace),
     Encode(Encoder),
 }
 
@@ -189,6 +191,10 @@ impl Stage {
     fn put(&mut self, bytes: &[u8], then: Then, out: &mut Vec<u8>) -> io::Result<()> {
         match self {
             Self::Unpack(inflater) => inflater.put(bytes, then, out),
+            Self::Replace(replace) => {
+                replace.put(bytes, then, out);
+                Ok(())
+            }
             Self::Encode(encoder) => encoder.put(bytes, then, out),
         }
     }

@@ -1,12 +1,15 @@
-//! What is done to bodies of answers on their way to the client: unpacked, compressed.
+//! What is done to bodies of answers on their way to the client: unpacked, strings in them
+//! replaced, compressed.
 //!
 //! `plan` is what the head has to tell of it, `chain` does it, with threads for work that would hold up the core's other
 //! connections, `send` sends what is there already. Not here: whether an answer is compressed (`compress`).
 
 mod chain;
 mod plan;
+mod replace;
 mod send;
 
 pub(crate) use chain::{Chain, Presses};
 pub(crate) use plan::{PLAIN, Plan, Shown};
+pub(crate) use replace::Replace;
 pub(crate) use send::{Broken, From, send};

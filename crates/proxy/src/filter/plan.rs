@@ -7,14 +7,17 @@ use std::io;
 use trine_http1::{Request, write_header};
 
 use super::chain::{Chain, Presses, Stage};
+use super::replace::Replace;
 use crate::compress::{self, Answer, Choice, Encoder, Inflater};
-use crate::config::{CompressionRules, Rules};
+use crate::config::{CompressionRules, ReplaceRules, Rules};
+use crate::template::Scene;
 
 /// What becomes of it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Plan<'a> {
     /// It is gzip, and the client cannot read that.
     unpacks: bool,
+    replaces: Option<&'a ReplaceRules>,
     choice: Choice<'a>,
     /// Caches have to know that it depends on what the client accepts.
     varies: bool,
@@ -32,6 +35,7 @@ pub(crate) enum Shown {
 /// Nothing is done.
 pub(crate) const PLAIN: Plan<'static> = Plan {
     unpacks: false,
+    replaces: None,
     choice: Choice::Plain,
     varies: false,
 };
@@ -39,10 +43,14 @@ pub(crate) const PLAIN: Plan<'static> = Plan {
 impl<'a> Plan<'a> {
     /// For an answer that has a body, or would have one if the request were not HEAD.
     pub(crate) fn new(rules: &'a Rules, request: &Request<'_>, answer: &Answer<'_>) -> Self {
-        match &rules.compression {
+        let plan = match &rules.compression {
             None => PLAIN,
             Some(compression) => Self::compression(compression, request, answer),
-        }
+        };
+        let replaces = rules.replace.as_deref().filter(|replace| {
+            answer.length != Some(0) && compress::is_listed(&replace.types, answer.content_type)
+        });
+        Self { replaces, ..plan }
     }
 
     fn compression(
@@ -65,6 +73,7 @@ impl<'a> Plan<'a> {
         };
         Self {
             unpacks,
+            replaces: None,
             choice,
             varies: rules.vary && (is_gzip || choice != Choice::Plain),
         }
@@ -72,7 +81,7 @@ impl<'a> Plan<'a> {
 
     /// Whether the body that goes out is another than the one that came.
     pub(crate) fn changes(&self) -> bool {
-        self.unpacks || matches!(self.choice, Choice::Encode(_))
+        self.unpacks || self.replaces.is_some() || matches!(self.choice, Choice::Encode(_))
     }
 
     /// How a field of the answer is shown. Its length is not known any more, nor can parts of it be had.
@@ -81,7 +90,10 @@ impl<'a> Plan<'a> {
             return Shown::AsItIs;
         }
         let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
-        if is("etag") {
+        let is_another = self.replaces.is_some_and(|replace| !replace.keeps_modified);
+        if is_another && (is("etag") || is("last-modified")) {
+            Shown::Not
+        } else if is("etag") {
             Shown::Weak
         } else if is("accept-ranges") || self.unpacks && is("content-encoding") {
             Shown::Not
@@ -103,9 +115,19 @@ impl<'a> Plan<'a> {
     /// What tells a body that was made by this plan from those made by others; `None` if the request matters too.
     pub(crate) fn mark(&self) -> Option<(compress::Coding, u32)> {
         match self.choice {
-            Choice::Encode(rules) if !self.unpacks => Some((rules.coding, rules.level)),
+            Choice::Encode(rules) if !self.unpacks && self.replaces.is_none() => {
+                Some((rules.coding, rules.level))
+            }
             _ => None,
         }
+    }
+
+    /// The strings that are replaced in this answer.
+    pub(crate) fn replace(&self, scene: &Scene<'_>) -> Option<Replace> {
+        let rules = self.replaces?;
+        let pairs = rules.pairs.iter();
+        let pairs = pairs.map(|(from, to)| (from.value(scene), to.value(scene)));
+        Replace::new(pairs, rules.once)
     }
 
     /// What does it to a body of `length` bytes, if that is known. `None`: nothing is to be done.
@@ -116,6 +138,7 @@ impl<'a> Plan<'a> {
         &self,
         length: Option<u64>,
         presses: &Presses,
+        replace: Option<Replace>,
     ) -> io::Result<Option<Chain>> {
         if !self.changes() {
             return Ok(None);
@@ -124,8 +147,11 @@ impl<'a> Plan<'a> {
         if self.unpacks {
             chain.add(Stage::Unpack(Inflater::new()), 4);
         }
+        if let Some(replace) = replace {
+            chain.add(Stage::Replace(replace), 2);
+        }
         if let Choice::Encode(rules) = self.choice {
-            let length = length.filter(|_| !self.unpacks);
+            let length = length.filter(|_| !self.unpacks && self.replaces.is_none());
             let encoder = Encoder::new(rules, length, &presses.shelf)?;
             chain.add(
                 Stage::Encode(encoder),

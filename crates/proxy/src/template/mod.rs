@@ -4,6 +4,7 @@
 
 mod attempts;
 pub(crate) mod geo;
+mod link;
 mod map;
 mod named;
 pub(crate) mod split;

@@ -71,6 +71,8 @@ pub(super) enum Variable {
     LimitRate,
     /// Always empty here: what it tells of does not happen.
     Empty,
+    SecureLink,
+    SecureLinkExpires,
     Https,
     TlsProtocol,
     TlsCipher,
@@ -156,6 +158,8 @@ const NAMED: &[(&str, Variable)] = &[
     ),
     ("upstream_cache_status", Variable::UpstreamCacheStatus),
     ("request_completion", Variable::Completion),
+    ("secure_link", Variable::SecureLink),
+    ("secure_link_expires", Variable::SecureLinkExpires),
     ("https", Variable::Https),
     ("ssl_server_name", Variable::TlsServerName),
     ("ssl_client_verify", Variable::TlsClientVerify),

@@ -8,8 +8,8 @@ use std::time::{Instant, UNIX_EPOCH};
 use trine_http1::{BodyLength, Request, Response};
 use trine_sys::net::{self, SockAddr};
 
-use super::attempts;
 use super::named::Variable;
+use super::{attempts, link};
 use crate::config::{Config, Content, Files, Folder};
 use crate::conn::Conn;
 use crate::conn::record::Record;
@@ -371,6 +371,16 @@ impl Variable {
                 return put(out, status.map(|status| status.name().as_bytes()));
             }
             Self::LimitRate => push_number(out, given_rate(scene).unwrap_or(0)),
+            Self::SecureLink | Self::SecureLinkExpires => {
+                let Some(rule) = &config.rules(record.visit.rules).secure_link else {
+                    return false;
+                };
+                let value = match self {
+                    Self::SecureLink => link::value(rule, scene),
+                    _ => link::expires(rule, scene),
+                };
+                return put(out, value.as_deref());
+            }
             Self::Empty => return false,
             Self::Group(number) => {
                 let group = usize::from(*number);

@@ -207,7 +207,7 @@ pub(crate) fn write_head(
     let chain = if matches!(framing, Framing::NoBody(_)) {
         None
     } else {
-        plan.chain(told, &conn.engine.presses)
+        plan.chain(told, &conn.engine.presses, plan.replace(&scene))
             .map_err(Fault::Filter)?
     };
     Ok((framing, closing, chain))

@@ -271,6 +271,11 @@ impl Job<'_> {
         record.first_byte = Some(Instant::now());
         let status = exchange.head().status();
         record.upstream_status = status;
+        if record.visit.is_own {
+            let answer = &exchange.bench.answer;
+            let head = answer.all().get(exchange.head_at..answer.start());
+            record.answer_head = head.map(Into::into);
+        }
         if self.pass.next.has_status(status)
             && retries.again(Lost::Status(status), false, record.started.elapsed())
         {

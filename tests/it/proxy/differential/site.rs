@@ -267,7 +267,8 @@ fn converse(mut stream: UnixStream, who: &str) -> std::io::Result<()> {
         if let Some(location) = asked("location=") {
             let _ = write!(reply, "Location: {location}\r\n");
         }
-        for field in [asked("field="), asked("more=")].iter().flatten() {
+        let fields = [asked("field="), asked("more=")];
+        for field in fields.iter().flatten().filter(|field| !field.is_empty()) {
             let (name, value) = field.split_once(':').unwrap_or((field, ""));
             let value = value.replace('+', " ");
             let _ = write!(reply, "{name}: {value}\r\n");

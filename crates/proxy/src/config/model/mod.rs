@@ -11,10 +11,12 @@ mod gateway;
 mod health;
 mod limits;
 mod net;
+mod replace;
 mod rules;
 mod script;
 mod shaping;
 mod spool;
+mod subrequest;
 mod upstream;
 
 use std::path::{Path, PathBuf};
@@ -42,8 +44,10 @@ pub(crate) use rules::{
     RequestFields, Return, ReturnBody, Rules, TryFiles, TryLast, Who,
 };
 
+pub(crate) use replace::ReplaceRules;
 pub(crate) use shaping::{CookieFlags, CookieName, CookieRule, CookieRules, SameSite, Shaping};
 pub(crate) use spool::{BodyFile, BodyRules, Buffers, Quota, Room, SpoolFolder};
+pub(crate) use subrequest::{AuthRequest, Mirror, SecureLink};
 pub(crate) use upstream::{
     DialRules, KeepAlive, Method, NEXT_STATUSES, NextUpstream, PassTls, Queue, Upstream,
     UpstreamServer,

@@ -11,8 +11,10 @@ use super::compression::CompressionRules;
 use super::files::Files;
 use super::limits::{ConnectionLimits, RateLimit, RequestLimits};
 use super::net::{Network, Trusted};
+use super::replace::ReplaceRules;
 use super::shaping::Shaping;
 use super::spool::{BodyRules, Buffers};
+use super::subrequest::{AuthRequest, Mirror, SecureLink};
 use super::{Gateway, LogFormat, NextUpstream, Op, PassTls, RealIp, ScriptName, Timeouts};
 use crate::pattern::Pattern;
 use crate::template::Template;
@@ -33,6 +35,10 @@ pub(crate) struct Rules {
     pub(crate) auth_delay: Duration,
     /// Other rules hold for other methods.
     pub(crate) limit_except: Option<LimitExcept>,
+    /// Another location has to agree.
+    pub(crate) auth_request: Option<Arc<AuthRequest>>,
+    pub(crate) mirror: Option<Arc<Mirror>>,
+    pub(crate) secure_link: Option<Arc<SecureLink>>,
     pub(crate) limit_requests: Option<Arc<RequestLimits>>,
     pub(crate) limit_connections: Option<Arc<ConnectionLimits>>,
     pub(crate) rate: Option<Arc<RateLimit>>,
@@ -53,6 +59,8 @@ pub(crate) struct Rules {
     pub(crate) expires: Option<Expires>,
     /// Answers are compressed on their way, or unpacked.
     pub(crate) compression: Option<Arc<CompressionRules>>,
+    /// Strings in answers are replaced on their way.
+    pub(crate) replace: Option<Arc<ReplaceRules>>,
     pub(crate) logs: Vec<LogUse>,
     /// A missing file is worth a line in the error log.
     pub(crate) log_not_found: bool,
@@ -315,6 +323,9 @@ impl Rules {
             auth: None,
             auth_delay: Duration::ZERO,
             limit_except: None,
+            auth_request: None,
+            mirror: None,
+            secure_link: None,
             limit_requests: None,
             limit_connections: None,
             rate: None,
@@ -329,6 +340,7 @@ impl Rules {
             headers: Vec::new(),
             expires: None,
             compression: None,
+            replace: None,
             logs: Vec::new(),
             log_not_found: true,
             redirects: RedirectStyle {
@@ -343,7 +355,7 @@ impl Rules {
 
     /// Whether bodies of answers may be changed on their way.
     pub(crate) fn filters(&self) -> bool {
-        self.compression.is_some()
+        self.compression.is_some() || self.replace.is_some()
     }
 
     /// The page for a status, if there is one.

@@ -131,9 +131,9 @@ fn mistakes_in_nginx_words() {
 fn all_at_once_with_the_way_out() {
     check(
         "ssi on;\nserver {\n listen 80 quic;\n slice 1m;\n}",
-        "n.conf:3: \"ssi\" is not supported; not supported; remove it, or serve this location with nginx behind this proxy\n\
+        "n.conf:3: \"ssi\" is not supported; put the parts together in the application, or serve this location with nginx behind this proxy\n\
          n.conf:5: \"quic\" is not supported; remove it: HTTP/1.1 and HTTP/2 are served\n\
-         n.conf:6: \"slice\" is not supported; not supported; remove it, or serve this location with nginx behind this proxy",
+         n.conf:6: \"slice\" is not supported; remove it: the cache fetches a file whole, once for all who wait, and answers ranges from it",
     );
 }
 

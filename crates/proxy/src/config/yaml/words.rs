@@ -98,6 +98,7 @@ const EACH: &[&str] = &[
     "scgi_ignore_headers",
     "sub_filter",
     "auth_request_set",
+    "mirror",
 ];
 const PAIRS: &[&str] = &["add_header", "add_trailer", "proxy_set_header"];
 

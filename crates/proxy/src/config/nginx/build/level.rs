@@ -17,7 +17,9 @@ use super::guard::GuardLevel;
 use super::heads::HeadLevel;
 use super::limits::LimitLevel;
 use super::proxy::ProxyLevel;
+use super::replace::ReplaceLevel;
 use super::spool::BodyLevel;
+use super::subrequest::SubLevel;
 use super::tls::TlsLevel;
 use super::{Builder, arg, is_on};
 use crate::config::model::{
@@ -50,8 +52,10 @@ pub(super) struct Level {
     pub(super) merge_headers: bool,
     pub(super) expires: Option<Expires>,
     pub(super) compression: CompressionLevel,
+    pub(super) replace: ReplaceLevel,
     pub(super) files: FileLevel,
     pub(super) guard: GuardLevel,
+    pub(super) sub: SubLevel,
     pub(super) limits: LimitLevel,
     pub(super) logs: Vec<LogUse>,
     pub(super) log_not_found: bool,
@@ -93,8 +97,10 @@ impl Level {
             merge_headers: false,
             expires: None,
             compression: CompressionLevel::new(),
+            replace: ReplaceLevel::new(),
             files: FileLevel::new(),
             guard: GuardLevel::default(),
+            sub: SubLevel::new(),
             limits: LimitLevel::new(),
             logs: Vec::new(),
             log_not_found: true,
@@ -186,8 +192,10 @@ impl Builder<'_> {
             self.apply_one(level, &mut own, directive);
         }
         self.apply_compression(&mut level.compression, block);
+        self.apply_replace(&mut level.replace, block);
         self.apply_files(&mut level.files, block);
         self.apply_guard(&mut level.guard, block);
+        self.apply_sub(&mut level.sub, block);
         self.apply_limits(&mut level.limits, block);
         self.apply_timeouts(&mut level.timeouts, block);
         self.apply_heads(&mut level.heads, block);

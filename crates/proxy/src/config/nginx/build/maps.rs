@@ -34,7 +34,7 @@ impl Builder<'_> {
 
     fn collect_groups(&mut self, block: &[Directive]) {
         for directive in block {
-            if directive.name.text == "set" {
+            if matches!(directive.name.text.as_str(), "set" | "auth_request_set") {
                 let name = arg(directive, 0).trim_start_matches('$');
                 let slot = self.names.set.len();
                 self.names

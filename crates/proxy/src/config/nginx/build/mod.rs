@@ -20,10 +20,12 @@ mod location;
 mod maps;
 mod patience;
 mod proxy;
+mod replace;
 mod script;
 mod server;
 mod shaping;
 mod spool;
+mod subrequest;
 mod tls;
 mod upstream;
 

@@ -3,7 +3,7 @@
 //! Not here: what they do (see `config::nginx::build`).
 
 use super::context::{LIMIT_EXCEPT, LOCATION, SERVER};
-use super::{ANY, Args, FLAG, HSL, HSLI, Known, MORE, NOT_HERE, ONE, ONE_OR_TWO, refused, works};
+use super::{ANY, Args, FLAG, HSL, HSLI, Known, MORE, ONE, ONE_OR_TWO, refused, works};
 
 pub(super) const ROWS: &[Known] = &[
     works("add_header", HSLI, Args::Words(2, 3)),
@@ -14,18 +14,8 @@ pub(super) const ROWS: &[Known] = &[
     works("deny", HSL | LIMIT_EXCEPT, ONE),
     works("auth_basic", HSL | LIMIT_EXCEPT, ONE),
     works("auth_basic_user_file", HSL | LIMIT_EXCEPT, ONE),
-    refused(
-        "auth_request",
-        HSL,
-        ONE,
-        "not there yet; authenticate in the application",
-    ),
-    refused(
-        "auth_request_set",
-        HSL,
-        Args::Words(2, 2),
-        "not there yet; authenticate in the application",
-    ),
+    works("auth_request", HSL, ONE),
+    works("auth_request_set", HSL, Args::Words(2, 2)),
     works("set_real_ip_from", HSL, ONE),
     works("real_ip_header", HSL, ONE),
     works("real_ip_recursive", HSL, FLAG),
@@ -35,8 +25,9 @@ pub(super) const ROWS: &[Known] = &[
         MORE,
         "check the Referer in the application",
     ),
-    refused("secure_link", HSL, ONE, NOT_HERE),
-    refused("secure_link_md5", HSL, ONE, NOT_HERE),
+    works("secure_link", HSL, ONE),
+    works("secure_link_md5", HSL, ONE),
+    works("secure_link_secret", LOCATION, ONE),
     works("satisfy", HSL, ONE),
     works("limit_except", LOCATION, Args::Block(1, ANY)),
     works("auth_delay", HSL, ONE),

@@ -8,6 +8,9 @@ use super::{
     refused, works,
 };
 
+const ADDITION: &str =
+    "add a fixed text with `sub_filter`, what is made anew in the application's templates";
+
 pub(super) const ROWS: &[Known] = &[
     accepted("output_buffers", HSL, Args::Words(2, 2), MEMORY),
     accepted("postpone_output", HSL, ONE, MEMORY),
@@ -61,19 +64,41 @@ pub(super) const ROWS: &[Known] = &[
     refused("dav_methods", HSL, MORE, NOT_HERE),
     refused("mp4", LOCATION, Args::Words(0, 0), NOT_HERE),
     refused("flv", LOCATION, Args::Words(0, 0), NOT_HERE),
-    refused("empty_gif", LOCATION, Args::Words(0, 0), NOT_HERE),
-    refused("ssi", HSLI, FLAG, NOT_HERE),
-    refused("image_filter", LOCATION, MORE, NOT_HERE),
+    refused(
+        "empty_gif",
+        LOCATION,
+        Args::Words(0, 0),
+        "write `return 204;`, or serve a file of one pixel",
+    ),
+    refused(
+        "ssi",
+        HSLI,
+        FLAG,
+        "put the parts together in the application, or serve this location with nginx behind this proxy",
+    ),
+    refused(
+        "image_filter",
+        LOCATION,
+        MORE,
+        "scale images when they are uploaded, or serve this location with nginx behind this proxy",
+    ),
     refused("memcached_pass", LOCATION | IF, ONE, NOT_HERE),
     refused("grpc_pass", LOCATION | IF, ONE, NOT_HERE),
     refused("perl", LOCATION | LIMIT_EXCEPT, ONE, NOT_HERE),
     refused("userid", HSL, ONE, NOT_HERE),
-    refused("mirror", HSL, ONE, NOT_HERE),
-    refused("slice", HSL, ONE, NOT_HERE),
-    refused("sub_filter", HSL, Args::Words(2, 2), NOT_HERE),
-    refused("sub_filter_once", HSL, FLAG, NOT_HERE),
-    refused("sub_filter_types", HSL, MORE, NOT_HERE),
-    refused("addition_types", HSL, MORE, NOT_HERE),
-    refused("add_before_body", HSL, ONE, NOT_HERE),
-    refused("add_after_body", HSL, ONE, NOT_HERE),
+    works("mirror", HSL, ONE),
+    works("mirror_request_body", HSL, FLAG),
+    refused(
+        "slice",
+        HSL,
+        ONE,
+        "remove it: the cache fetches a file whole, once for all who wait, and answers ranges from it",
+    ),
+    works("sub_filter", HSL, Args::Words(2, 2)),
+    works("sub_filter_once", HSL, FLAG),
+    works("sub_filter_types", HSL, MORE),
+    works("sub_filter_last_modified", HSL, FLAG),
+    refused("addition_types", HSL, MORE, ADDITION),
+    refused("add_before_body", HSL, ONE, ADDITION),
+    refused("add_after_body", HSL, ONE, ADDITION),
 ];

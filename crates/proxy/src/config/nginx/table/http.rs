@@ -43,7 +43,7 @@ pub(super) const ROWS: &[Known] = &[
     works("port_in_redirect", HSL, FLAG),
     works("server_name_in_redirect", HSL, FLAG),
     works("log_not_found", HSL, FLAG),
-    accepted("log_subrequest", HSL, FLAG, "there are no subrequests"),
+    accepted("log_subrequest", HSL, FLAG, "they are not logged"),
     accepted(
         "ignore_invalid_headers",
         HS,
