@@ -150,7 +150,7 @@ fn bytes(request: &Request<'_>, method: &str, body: Option<&[u8]>) -> Vec<u8> {
     write_request_line(&mut out, method, request.target(), request.version());
     for (name, value) in request.headers() {
         let is = |other: &&str| name.eq_ignore_ascii_case(other.as_bytes());
-        if !NOT_ITS_OWN.iter().any(|other| is(other)) {
+        if !NOT_ITS_OWN.iter().any(is) {
             write_header(&mut out, name, value);
         }
     }

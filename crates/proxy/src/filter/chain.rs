@@ -40,7 +40,7 @@ impl Default for Presses {
 /// One thing that is done.
 #[derive(Debug)]
 pub(super) enum Stage {
-    Unpack(Inflater),
+    Unpack(Box<Inflater>),
     Replace(Replace),
     Encode(Encoder),
 }

@@ -145,7 +145,7 @@ impl<'a> Plan<'a> {
         }
         let mut chain = Chain::default();
         if self.unpacks {
-            chain.add(Stage::Unpack(Inflater::new()), 4);
+            chain.add(Stage::Unpack(Box::new(Inflater::new())), 4);
         }
         if let Some(replace) = replace {
             chain.add(Stage::Replace(replace), 2);

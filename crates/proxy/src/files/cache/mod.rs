@@ -108,11 +108,14 @@ pub(crate) struct Entry {
     /// All of a small file, once it has been read.
     body: RefCell<Option<Rc<[u8]>>>,
     /// The same compressed in a way, once somebody wanted that.
-    squeezed: RefCell<Option<((Coding, u32), Rc<[u8]>)>>,
+    squeezed: RefCell<Option<Squeezed>>,
     identity: Identity,
     checked: Cell<Instant>,
     used: Cell<u64>,
 }
+
+/// Content, and how it is compressed: by what and at which level.
+type Squeezed = ((Coding, u32), Rc<[u8]>);
 
 /// What changes when the file or its content does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
