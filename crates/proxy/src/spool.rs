@@ -78,10 +78,16 @@ impl Spool {
         self.memory.len() as u64 + self.in_file + self.tail.len() as u64
     }
 
-    /// Whether there is room for another piece.
-    pub(crate) fn has_room(&self) -> bool {
+    /// Whether there is room for another piece, in a file too if it `spills`.
+    pub(crate) fn has_room(&self, spills: bool) -> bool {
         let in_memory = self.in_file == 0 && self.memory.len() < self.room.memory;
-        !self.full && (in_memory || self.in_file < self.room.file)
+        !self.full && (in_memory || (spills && self.in_file < self.room.file))
+    }
+
+    /// Takes a piece into memory, even if that is a little more than there is room for. For as long as nothing else is done
+    /// with pieces.
+    pub(crate) fn append_to_memory(&mut self, bytes: &[u8]) {
+        self.memory.extend_from_slice(bytes);
     }
 
     /// Takes a piece, all of it in any case.
@@ -347,7 +353,7 @@ mod tests {
         let mut spool = Spool::new(room(folder.path(), 10, 20), None, BodyFile::Never);
         spool.append(b"0123456").unwrap();
         assert_eq!(spool.in_memory(), Some(&b"0123456"[..]));
-        assert!(spool.has_room());
+        assert!(spool.has_room(true));
         spool.append(b"789abcdef").unwrap();
         assert_eq!(spool.in_memory(), None);
         assert_eq!(all(&spool), b"0123456789abcdef");
@@ -355,10 +361,10 @@ mod tests {
         assert!(matches!(full, Full::Room), "{full}");
         assert_eq!(all(&spool), b"0123456789abcdefghijklmnopqrstuvwxyz");
         assert_eq!(spool.len(), 36);
-        assert!(!spool.has_room());
+        assert!(!spool.has_room(true));
         spool.reset();
         assert_eq!((spool.len(), all(&spool)), (0, vec![]));
-        assert!(spool.has_room());
+        assert!(spool.has_room(true));
         spool.append(&[b'x'; 25]).unwrap();
         assert_eq!(all(&spool), [b'x'; 25]);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);

@@ -30,8 +30,9 @@ pub(crate) struct Workbench {
     pub(crate) answer_head: ResponseHead,
     /// From the client, once its body does not fit behind its head.
     pub(crate) bulk: Input,
-    /// A piece of a body that waited.
+    /// A piece of a request's body that waited, and one of an answer's.
     pub(crate) page: Input,
+    pub(crate) sending: Input,
 }
 
 impl Workbench {
@@ -45,6 +46,7 @@ impl Workbench {
             answer_head: ResponseHead::default(),
             bulk: Input::new(0),
             page: Input::new(0),
+            sending: Input::new(0),
         }
     }
 
@@ -90,6 +92,7 @@ impl Store {
     pub(crate) fn give_back(&self, mut bench: Box<Workbench>) {
         self.give_back_bulk(std::mem::replace(&mut bench.bulk, Input::new(0)));
         self.give_back_bulk(std::mem::replace(&mut bench.page, Input::new(0)));
+        self.give_back_bulk(std::mem::replace(&mut bench.sending, Input::new(0)));
         let mut benches = self.benches.borrow_mut();
         if benches.len() < KEEP_COUNT && bench.answer.capacity() > 0 {
             bench.tidy();

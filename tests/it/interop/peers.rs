@@ -1,6 +1,6 @@
 //! nginx before trine-wsgi, gunicorn behind trine-proxy, and both under trine-supervisor on held sockets.
 
-use e2e::client::Request;
+use e2e::client::{self, Client, Request};
 use e2e::control::Control;
 use e2e::daemon::{self, Launch};
 use e2e::folder::Folder;
@@ -194,4 +194,49 @@ fn trine_wsgi_and_trine_proxy_are_found_by_name_under_the_supervisor() {
     check_rooms(address);
     assert!(!site::path_with_binaries().is_empty());
     supervisor.stop();
+}
+
+/// One worker that does one thing at a time, and a client that takes 20 MB as slowly as it can.
+#[test]
+fn a_slow_reader_leaves_the_only_worker_of_gunicorn_to_others() {
+    const LENGTH: usize = 20_000_000;
+    let Some(venv) = tools::venv() else { return };
+    let folder = Folder::new();
+    folder.write(
+        "large.py",
+        format!(
+            "def app(environ, start_response):\n    length = {LENGTH} if environ['PATH_INFO'] == '/large' else 2\n    \
+             start_response('200 OK', [('Content-Length', str(length))])\n    return [b'x' * length]\n"
+        ),
+    );
+    let address = port::free();
+    folder.write(
+        "proxy.yaml",
+        format!("servers:\n  - listen: ['{address}']\n    locations:\n      - {{ path: /, proxy: 'unix:app.sock' }}\n"),
+    );
+    let proxy = Launch::trine("trine-proxy")
+        .args(["-c", "proxy.yaml"])
+        .notify()
+        .start(&folder)
+        .wait_ready();
+    let bind = format!("unix:{}", folder.join("app.sock").display());
+    let gunicorn = Launch::program(venv.join("bin/gunicorn"))
+        .args(["-w", "1", "-k", "sync", "-b", &bind, "--chdir"])
+        .arg(folder.path())
+        .arg("large:app")
+        .notify()
+        .start(&folder)
+        .wait_ready();
+    let mut slow = Client::connect(address);
+    slow.write(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n")
+        .unwrap();
+    let begin = slow.read_exact(1000).unwrap();
+    // The worker answers the next one while the first client has read a thousand bytes.
+    assert_eq!(client::get(address, "/small").body, b"xx");
+    let text = String::from_utf8_lossy(&begin).into_owned();
+    let head = text.find("\r\n\r\n").expect("a whole head") + 4;
+    let rest = slow.read_exact(LENGTH - (begin.len() - head)).unwrap();
+    assert!(rest.iter().all(|&byte| byte == b'x'));
+    gunicorn.stop();
+    proxy.stop();
 }

@@ -7,6 +7,7 @@ use std::ops::Range;
 use std::task::{Context, Poll, ready};
 
 use crate::stream::Stream;
+use crate::workbench::Input;
 
 /// Content up to this size is copied behind the front: cheaper than handing the kernel two pieces.
 const COPY_BYTES: usize = 4096;
@@ -43,6 +44,12 @@ impl Frame {
             tail,
             sent: 0,
         };
+    }
+
+    /// What is left to be sent of `from` is in `to` from now on, which is empty.
+    pub(crate) fn move_data(&mut self, from: &[u8], to: &mut Input) {
+        to.append(&from[self.data.clone()]);
+        self.data = 0..self.data.len();
     }
 
     fn len(&self) -> usize {

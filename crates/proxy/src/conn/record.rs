@@ -107,6 +107,8 @@ pub(crate) struct Record {
     pub(crate) upstream: Option<Rc<Peer>>,
     pub(crate) connected: Option<Instant>,
     pub(crate) first_byte: Option<Instant>,
+    /// When all of its answer had come, if that was before all of it went out.
+    pub(crate) received: Option<Instant>,
     /// The head could not be read, so there is no request to tell of.
     pub(crate) headless: bool,
     /// Some of the body has been taken, so the connection cannot go on after another answer.
@@ -150,6 +152,7 @@ impl Record {
             upstream: None,
             connected: None,
             first_byte: None,
+            received: None,
             headless: false,
             body_spent: false,
             body_text: None,

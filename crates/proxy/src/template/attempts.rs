@@ -55,7 +55,10 @@ pub(super) fn write(out: &mut Vec<u8>, told: Told, record: &Record) -> bool {
             Told::Status => status(out, record.upstream_status),
             Told::ConnectTime => seconds(out, record.connected.map(since)),
             Told::HeaderTime => seconds(out, record.first_byte.map(since)),
-            Told::ResponseTime => seconds(out, Some(begun.elapsed())),
+            Told::ResponseTime => {
+                let end = record.received.unwrap_or_else(Instant::now);
+                seconds(out, Some(since(end)));
+            }
             Told::Queued => {}
         }
         // Alone, what is not there is an empty variable.

@@ -1,7 +1,7 @@
 //! What an upstream orders by `X-Accel-…` fields: another answer in place of its own, and how fast it goes out.
 //!
-//! Pure. Not here: carrying it out (`conn::serve`). `X-Accel-Buffering` needs nothing, since answers are passed on as
-//! they come, and `X-Accel-Expires` is the cache's.
+//! Pure. Not here: carrying it out (`conn::serve`). `X-Accel-Buffering` is a matter of `ahead`, `X-Accel-Expires` of the
+//! cache.
 
 use trine_http1::{Response, write_header};
 

@@ -5,6 +5,7 @@
 
 use std::future::poll_fn;
 use std::ops::Range;
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
@@ -12,19 +13,21 @@ use trine_http1::ResponseHead;
 
 use super::codec::{ANSWER_LIMITS, Codec};
 use super::fault::Fault;
-use super::pool::Link;
+use super::pool::{Link, Peer};
 use crate::cache::Fetch;
 use crate::config::ProxyPass;
 use crate::conn::Conn;
 use crate::conn::body::{ClientBody, Intake};
 use crate::conn::frame::Frame;
+use crate::stream::Stream;
 use crate::turn;
 use crate::workbench::{Input, Workbench};
 
 /// A request under way, with the workbench it is done at.
 pub(crate) struct Exchange<'a> {
     pub(crate) conn: &'a Conn,
-    pub(crate) link: &'a Link,
+    pub(crate) link: Lent,
+    pub(crate) peer: Rc<Peer>,
     pub(crate) pass: &'a ProxyPass,
     pub(crate) body: &'a mut ClientBody,
     pub(crate) bench: &'a mut Workbench,
@@ -35,6 +38,32 @@ pub(crate) struct Exchange<'a> {
     pub(crate) clock: Clock,
     /// Where the head of the answer begins in its buffer.
     pub(crate) head_at: usize,
+}
+
+/// The connection, until the server has done its part.
+#[derive(Debug)]
+pub(crate) struct Lent(Option<Link>);
+
+impl Lent {
+    pub(crate) fn new(link: Link) -> Self {
+        Self(Some(link))
+    }
+
+    pub(crate) fn stream(&self) -> &Stream {
+        self.0
+            .as_ref()
+            .expect("it is taken only when nothing more is read from it or written to it")
+            .stream()
+    }
+
+    fn reused(&self) -> bool {
+        self.0.as_ref().is_some_and(|link| link.reused)
+    }
+
+    /// For others from now on.
+    pub(crate) fn take(&mut self) -> Option<Link> {
+        self.0.take()
+    }
 }
 
 /// How far the request has been sent.
@@ -140,6 +169,15 @@ impl Clock {
     pub(crate) fn moved(&mut self) {
         self.moved = true;
     }
+
+    /// What moves until [`restore`](Self::restore) does not count.
+    pub(crate) fn quiet(&self) -> bool {
+        self.moved
+    }
+
+    pub(crate) fn restore(&mut self, moved: bool) {
+        self.moved = moved;
+    }
 }
 
 impl Exchange<'_> {
@@ -200,7 +238,7 @@ impl Exchange<'_> {
                         self.upload.touched = true;
                         self.clock.moved();
                     }
-                    Err(error) if !self.upload.touched && self.link.reused => {
+                    Err(error) if !self.upload.touched && self.link.reused() => {
                         return Poll::Ready(Err(Fault::Unsent(error)));
                     }
                     // It may have answered before it stopped reading, or without reading at all.

@@ -33,6 +33,8 @@ pub(crate) enum Fault {
     Keep(#[source] Full),
     #[error("the request's body cannot be read from its temporary file")]
     Spool(#[source] io::Error),
+    #[error("its answer cannot be read from its temporary file")]
+    SpoolAnswer(#[source] io::Error),
     #[error("the request's body is larger than {limit} bytes")]
     BodyTooLarge { limit: u64 },
     #[error("the request took longer than {0:?} in all")]
@@ -115,7 +117,7 @@ impl Fault {
             | Self::TakesTooSlowly(_) => 408,
             Self::Body(error) => error.status(),
             Self::BodyTooLarge { .. } => 413,
-            Self::Keep(_) | Self::Spool(_) => 500,
+            Self::Keep(_) | Self::Spool(_) | Self::SpoolAnswer(_) => 500,
             Self::Intercepted(status) | Self::Unwanted(status) => *status,
             Self::Variables(_) => 431,
             Self::Busy(_) | Self::Overloaded => 503,
@@ -151,7 +153,7 @@ impl Fault {
             | Self::Body(_)
             | Self::BodyTooLarge { .. }
             | Self::Variables(_) => Blame::Client,
-            Self::Keep(_) | Self::Spool(_) => Blame::Own,
+            Self::Keep(_) | Self::Spool(_) | Self::SpoolAnswer(_) => Blame::Own,
             Self::Total(_) => Blame::Limits,
             Self::Intercepted(_) | Self::Handed => Blame::Nobody,
             Self::Connect(_)

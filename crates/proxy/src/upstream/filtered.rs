@@ -62,7 +62,12 @@ impl Relay {
         };
         filtered.then = then;
         let presses = &exchange.conn.engine.presses;
-        let bytes = &exchange.bench.answer.all()[piece];
+        let buffer = if self.reading.is_ahead() {
+            &exchange.bench.sending
+        } else {
+            &exchange.bench.answer
+        };
+        let bytes = &buffer.all()[piece];
         filtered
             .chain
             .begin(presses, bytes, then, &mut filtered.made)

@@ -8,20 +8,21 @@ use std::time::Instant;
 use trine_http1::{BodyLength, Version};
 
 use super::accel;
+use super::ahead::Reading;
 use super::codec::{Codec, Stderr};
 use super::connect::{self, Found, Search};
 use super::dress::Dress;
-use super::exchange::{Clock, Exchange, Upload, clear_answer};
+use super::exchange::{Clock, Exchange, Lent, Upload, clear_answer};
 use super::fault::{Blame, Fault};
 use super::interim;
-use super::pool::{Link, add};
+use super::pool::add;
 use super::provide::{Provided, provide};
 use super::relay::Relay;
 use super::retry::{Lost, Retries};
 use super::{Group, Trip};
 use crate::cache::fill::{Verdict, seconds};
 use crate::cache::{self, Fetch};
-use crate::config::{ProxyPass, Rules};
+use crate::config::{ProxyPass, Rules, nginx};
 use crate::conn::body::ClientBody;
 use crate::conn::record::Record;
 use crate::conn::reply::{self, Closing};
@@ -149,7 +150,8 @@ impl Job<'_> {
             } else {
                 record.connected = Some(Instant::now());
             }
-            record.upstream = Some(link.peer().clone());
+            let (peer, reused) = (link.peer().clone(), link.reused);
+            record.upstream = Some(peer.clone());
             if !asked_for_body {
                 asked_for_body = true;
                 self.conn.send(reply::CONTINUE).await?;
@@ -165,7 +167,8 @@ impl Job<'_> {
             let upload = Upload::new(&mut bench.request, &bench.input, held, &codec);
             let mut exchange = Exchange {
                 conn: self.conn,
-                link: &link,
+                link: Lent::new(link),
+                peer: peer.clone(),
                 pass: self.pass,
                 body: &mut *body,
                 bench: &mut *bench,
@@ -178,16 +181,13 @@ impl Job<'_> {
             let first = exchange.answer().await;
             self.tell_stderr(&mut exchange, record);
             let done = match first {
-                Ok(()) => {
-                    self.answered(&mut exchange, &link, &mut retries, record)
-                        .await
-                }
+                Ok(()) => self.answered(&mut exchange, &mut retries, record).await,
                 Err(fault) => Err(fault),
             };
             let fault = match done {
                 Ok((ending, reusable)) => {
                     self.group.answered(index);
-                    if reusable {
+                    if reusable && let Some(link) = exchange.link.take() {
                         link.give_back(record.first_byte.unwrap_or(record.started));
                     }
                     return Ok(ending);
@@ -204,19 +204,19 @@ impl Job<'_> {
                         self.group.answered(index);
                     }
                     if fault.blame() == Blame::Upstream {
-                        add(&link.peer().figures.failures, 1);
+                        add(&peer.figures.failures, 1);
                     }
                     return Err(fault);
                 }
             };
             // Closed while it was idle: nobody's failure. Nor is an answer that only sends on.
-            let idle = matches!(lost, Lost::Unsent | Lost::Unanswered) && link.reused;
+            let idle = matches!(lost, Lost::Unsent | Lost::Unanswered) && reused;
             if !idle && !matches!(lost, Lost::Status(403 | 404)) {
                 self.group.failed(index);
             }
             record.attempt_failed(fault.status(), lost != Lost::Unsent);
             let decided = matches!(lost, Lost::Status(_));
-            if !decided && !retries.again(lost, link.reused, record.started.elapsed()) {
+            if !decided && !retries.again(lost, reused, record.started.elapsed()) {
                 return Err(fault);
             }
             if lost != Lost::Unsent && self.group.peers.len() > 1 {
@@ -224,7 +224,7 @@ impl Job<'_> {
             }
             // What may have been seen once is not entrusted to another old connection.
             fresh |= lost == Lost::Unanswered;
-            tracing::debug!(upstream = %link.peer().name, reused = link.reused, "trying again: {fault}");
+            tracing::debug!(upstream = %peer.name, reused, "trying again: {fault}");
             failed = (!decided).then_some(fault);
         }
     }
@@ -251,7 +251,6 @@ impl Job<'_> {
     async fn answered(
         &self,
         exchange: &mut Exchange<'_>,
-        link: &Link,
         retries: &mut Retries<'_>,
         record: &mut Record,
     ) -> Result<(Ending, bool), Fault> {
@@ -308,7 +307,7 @@ impl Job<'_> {
             record.limited.rate = Some(rate);
         }
         if status == 101 {
-            let ending = Box::pin(self.switch(exchange, link, record)).await?;
+            let ending = Box::pin(self.switch(exchange, record)).await?;
             return Ok((ending, false));
         }
         let request = exchange.bench.head.on(exchange.bench.input.all());
@@ -323,6 +322,15 @@ impl Job<'_> {
             Closing::Close
         };
         let reusable = exchange.codec.keeps(&exchange.head());
+        let quota = &self.generation.config.servers[record.visit.server].quota;
+        let mut reading = Reading::new(self.pass, &exchange.head(), quota.clone());
+        reading.keeps = reusable;
+        if let Some(rate) = &self.pass.buffers.rate {
+            let request = exchange.bench.head.on(exchange.bench.input.all());
+            let rate = rate.value(&self.scene(&request, record));
+            let rate = std::str::from_utf8(&rate).ok().and_then(nginx::size);
+            reading.set_rate(rate.unwrap_or(0));
+        }
         let dress = Dress {
             pass: self.pass,
             rules: self.rules,
@@ -330,11 +338,12 @@ impl Job<'_> {
             status: record.status_for(status),
             record,
         };
-        let (mut relay, closing) = Relay::new(exchange, closing, &dress)?;
+        let (mut relay, closing) = Relay::new(exchange, closing, &dress, reading)?;
         record.status = record.status_for(status);
         let done = relay.run(exchange, |exchange| self.tell_stderr(exchange, record));
         let done = done.await;
         record.body_bytes = relay.body_bytes;
+        record.received = relay.reading.received;
         if done.is_ok() && reusable {
             exchange.settle().await;
         }
@@ -358,7 +367,7 @@ impl Job<'_> {
         };
         let request = exchange.bench.head.on(exchange.bench.input.all());
         let told = Told {
-            upstream: Some(self.pass.shown_url(&exchange.link.peer().name, b"")),
+            upstream: Some(self.pass.shown_url(&exchange.peer.name, b"")),
             ..Told::of(self.conn, &self.generation.config, Some(request), record)
         };
         let text = String::from_utf8_lossy(&text);

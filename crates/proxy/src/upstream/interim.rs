@@ -7,7 +7,7 @@ use trine_http1::{Version, write_header, write_status_line};
 use super::exchange::Exchange;
 use super::fault::Fault;
 use super::forward::Job;
-use super::pool::{Link, add};
+use super::pool::add;
 use super::{head, tunnel};
 use crate::conn::record::Record;
 use crate::conn::{Conn, Ending};
@@ -19,7 +19,6 @@ impl Job<'_> {
     pub(super) async fn switch(
         &self,
         exchange: &mut Exchange<'_>,
-        link: &Link,
         record: &mut Record,
     ) -> Result<Ending, Fault> {
         let conn = self.conn;
@@ -44,7 +43,7 @@ impl Job<'_> {
         add(tunnels, 1);
         let (bytes, end) = tunnel::run(
             conn,
-            link.stream(),
+            exchange.link.stream(),
             &early_up,
             &early_down,
             self.pass.read_timeout,
@@ -52,7 +51,7 @@ impl Job<'_> {
         .await;
         tunnels.set(tunnels.get().saturating_sub(1));
         record.body_bytes = bytes;
-        tracing::debug!(upstream = %link.peer().name, bytes, "the tunnel ended: {end}");
+        tracing::debug!(upstream = %exchange.peer.name, bytes, "the tunnel ended: {end}");
         Ok(Ending::Close)
     }
 }

@@ -7,6 +7,7 @@
 //! in order. Not here: choosing the upstream (see `route`).
 
 pub(crate) mod accel;
+mod ahead;
 mod balance;
 mod codec;
 pub(crate) mod connect;

@@ -9,6 +9,7 @@ use std::task::{Context, Poll, ready};
 
 use trine_http1::{BodyDecoder, CHUNK_END, write_chunk_head};
 
+use super::ahead::Reading;
 use super::dress::{Dress, Framing, write_head};
 use super::exchange::{Exchange, Wait};
 use super::fault::Fault;
@@ -36,6 +37,7 @@ pub(crate) struct Relay {
     pub(super) complete: bool,
     /// Content bytes made for the client so far.
     pub(crate) body_bytes: u64,
+    pub(super) reading: Reading,
     /// The buffer for heads, while a large one is in its place.
     small: Option<Box<Input>>,
 }
@@ -47,6 +49,7 @@ impl Relay {
         exchange: &mut Exchange<'_>,
         closing: Closing,
         dress: &Dress<'_>,
+        reading: Reading,
     ) -> Result<(Self, Closing), Fault> {
         let silent = exchange.fetch.as_ref().is_some_and(|fetch| fetch.converts);
         let (length, told) = {
@@ -71,6 +74,7 @@ impl Relay {
             filtered: chain.map(Filtered::new),
             complete: false,
             body_bytes: 0,
+            reading,
             small: None,
         };
         // What has already come goes out together with the head.
@@ -105,10 +109,20 @@ impl Relay {
                 let Poll::Ready(most) = conn.poll_pace(cx) else {
                     break Wait::Nothing;
                 };
-                let Workbench { out, answer, .. } = &mut *exchange.bench;
+                let Workbench {
+                    out,
+                    answer,
+                    sending,
+                    ..
+                } = &mut *exchange.bench;
+                let buffer = if self.reading.is_ahead() {
+                    sending
+                } else {
+                    answer
+                };
                 match self
                     .frame
-                    .poll_write(cx, &conn.stream, out, answer.all(), most)
+                    .poll_write(cx, &conn.stream, out, buffer.all(), most)
                 {
                     Poll::Ready(Ok(count)) => {
                         conn.paced(count);
@@ -136,6 +150,9 @@ impl Relay {
                     Poll::Pending => break Wait::Nothing,
                 }
             }
+            if self.load_ahead(exchange)? {
+                continue;
+            }
             match self.poll_piece(cx, exchange) {
                 Poll::Ready(Ok(piece)) => self.load(exchange, piece.unwrap_or(0..0), false)?,
                 Poll::Ready(Err(fault)) => return Poll::Ready(Err(fault)),
@@ -144,6 +161,9 @@ impl Relay {
                 Poll::Pending => break Wait::UpstreamRead,
             }
         };
+        if !self.frame.is_sent() {
+            self.read_ahead(cx, exchange)?;
+        }
         match exchange.poll_upload(cx) {
             Poll::Ready(Err(fault)) => return Poll::Ready(Err(fault)),
             Poll::Ready(Ok(())) if wait == Wait::UpstreamRead => {
@@ -159,8 +179,13 @@ impl Relay {
         exchange.poll_late(cx, wait).map(Err)
     }
 
+    /// All of it has come.
+    pub(super) fn is_received(&self) -> bool {
+        self.decoder.is_done()
+    }
+
     /// More of the body; `None` at its end.
-    fn poll_piece(
+    pub(super) fn poll_piece(
         &mut self,
         cx: &mut Context<'_>,
         exchange: &mut Exchange<'_>,
@@ -184,7 +209,13 @@ impl Relay {
                 self.small = Some(Box::new(std::mem::replace(answer, bulk)));
             }
             answer.clear();
-            match ready!(exchange.link.stream().poll_read(cx, answer.space())) {
+            let most = match &mut self.reading.pace {
+                None => usize::MAX,
+                Some(pace) => ready!(pace.poll(cx)),
+            };
+            let space = answer.space();
+            let most = most.min(space.len());
+            match ready!(exchange.link.stream().poll_read(cx, &mut space[..most])) {
                 Ok(0) if exchange.codec.is_over() == Some(false) => {
                     return Poll::Ready(Err(Fault::CutBody(None)));
                 }
@@ -196,6 +227,9 @@ impl Relay {
                     answer.filled(count);
                     exchange.codec.received(answer, count)?;
                     exchange.clock.moved();
+                    if let Some(pace) = &mut self.reading.pace {
+                        pace.sent(count as u64);
+                    }
                 }
                 Err(error) => return Poll::Ready(Err(Fault::CutBody(Some(error)))),
             }
@@ -255,6 +289,17 @@ impl Relay {
                 fetch.complete();
             }
         }
+        self.make(exchange, piece, is_last, start)
+    }
+
+    /// The same for a piece of what is being sent, wherever that lies.
+    pub(super) fn make(
+        &mut self,
+        exchange: &mut Exchange<'_>,
+        piece: Range<usize>,
+        is_last: bool,
+        start: bool,
+    ) -> Result<(), Fault> {
         if self.filtered.is_some() {
             let then = if is_last { Then::End } else { Then::More };
             return self.filter(exchange, piece, then);
@@ -263,7 +308,17 @@ impl Relay {
             exchange.bench.out.clear();
         }
         self.complete = is_last;
-        let Workbench { out, answer, .. } = &mut *exchange.bench;
+        let Workbench {
+            out,
+            answer,
+            sending,
+            ..
+        } = &mut *exchange.bench;
+        let buffer = if self.reading.is_ahead() {
+            sending
+        } else {
+            answer
+        };
         if self.silent {
             self.frame.load(out, b"", 0..0, b"");
             return Ok(());
@@ -278,7 +333,7 @@ impl Relay {
         if self.chunked && !piece.is_empty() {
             write_chunk_head(out, piece.len());
         }
-        self.frame.load(out, answer.all(), piece, tail);
+        self.frame.load(out, buffer.all(), piece, tail);
         Ok(())
     }
 

@@ -91,7 +91,7 @@ fn a_body_that_is_kept_goes_to_the_next_server() {
 fn an_error_page_that_is_another_application_gets_the_body_too() {
     let daemon = start(
         "",
-        "location / { proxy_pass http://unix:@dir@/nobody; error_page 502 503 504 = @spare; }
+        "location / { proxy_connect_timeout 100ms; proxy_pass http://unix:@dir@/nobody; error_page 502 503 504 = @spare; }
          location @spare { proxy_pass http://unix:@dir@/app.sock; }",
     );
     let app = Upstream::at(&daemon.path("app.sock"));
@@ -268,4 +268,141 @@ fn a_quota_for_the_files_of_a_server() {
         assert_eq!(client.reply().text(), "ok");
     }
     proxy.wait_log("the server's temporary files hold 1048576 bytes, which is as many as they may");
+}
+
+/// An answer of so many bytes by this field of its own, which the client does not read yet.
+fn unread(
+    daemon: &crate::harness::Daemon,
+    app: &Upstream,
+    path: &str,
+    head: &str,
+    body: &[u8],
+) -> (Client, std::thread::JoinHandle<crate::harness::Link>) {
+    let mut client = Client::connect(&front(daemon));
+    client.get(path);
+    let mut link = app.accept();
+    link.read_head();
+    let answer = [format!("HTTP/1.1 200 OK\r\n{head}\r\n").as_bytes(), body].concat();
+    let writer = std::thread::spawn(move || {
+        link.write(answer);
+        link
+    });
+    (client, writer)
+}
+
+const ANSWERS: &str = "proxy_temp_path @dir@/answers; proxy_max_temp_file_size 100m;";
+
+#[test]
+fn a_slow_reader_holds_no_server() {
+    let daemon = start(
+        ANSWERS,
+        "location / { proxy_pass http://unix:@dir@/app.sock; }",
+    );
+    let app = Upstream::at(&daemon.path("app.sock"));
+    let body = pattern(8_000_000);
+    let mut chunks = Vec::new();
+    for piece in body.chunks(70_001) {
+        chunks.extend(format!("{:x}\r\n", piece.len()).into_bytes());
+        chunks.extend_from_slice(piece);
+        chunks.extend_from_slice(b"\r\n");
+    }
+    chunks.extend_from_slice(b"0\r\n\r\n");
+    for (head, bytes) in [
+        ("Content-Length: 8000000\r\n", &body),
+        ("Transfer-Encoding: chunked\r\n", &chunks),
+    ] {
+        let (mut slow, writer) = unread(&daemon, &app, "/slow", head, bytes);
+        // All of it is taken although the client has not read a byte, and the connection serves the next one.
+        let mut link = writer.join().unwrap();
+        let mut quick = Client::connect(&front(&daemon));
+        quick.get("/quick");
+        assert!(link.answer("quick").starts_with("GET /quick "));
+        assert_eq!(quick.reply().text(), "quick");
+        assert!(slow.reply().body == body);
+        slow.get("/next");
+        link.answer("next");
+        assert_eq!(slow.reply().text(), "next");
+        drop(link);
+    }
+    assert_eq!(fs::read_dir(daemon.path("answers")).unwrap().count(), 0);
+}
+
+#[test]
+fn answers_that_wait_at_their_server() {
+    let daemon = start(
+        ANSWERS,
+        "location / { proxy_pass http://unix:@dir@/app.sock; }
+         location /off { proxy_buffering off; proxy_pass http://unix:@dir@/app.sock; }
+         location /small { proxy_max_temp_file_size 0; proxy_pass http://unix:@dir@/app.sock; }
+         location /bound { proxy_max_temp_file_size 64k; proxy_pass http://unix:@dir@/app.sock; }
+         location /deaf { proxy_ignore_headers X-Accel-Buffering; proxy_buffering off;
+             proxy_pass http://unix:@dir@/app.sock; }",
+    );
+    let app = Upstream::at(&daemon.path("app.sock"));
+    let body = pattern(8_000_000);
+    for (path, field) in [
+        ("/off", ""),
+        ("/small", ""),
+        ("/bound", ""),
+        ("/said", "X-Accel-Buffering: no\r\n"),
+        ("/deaf", "X-Accel-Buffering: yes\r\n"),
+        (
+            "/news",
+            "Content-Type: text/event-stream; charset=utf-8\r\n",
+        ),
+    ] {
+        let head = format!("Content-Length: 8000000\r\n{field}");
+        let (mut slow, writer) = unread(&daemon, &app, path, &head, &body);
+        let mut quick = Client::connect(&front(&daemon));
+        quick.get("/quick");
+        // The first connection is still busy.
+        let mut other = app.accept();
+        other.answer("quick");
+        assert_eq!(quick.reply().text(), "quick");
+        assert!(!writer.is_finished(), "{path}");
+        let reply = slow.reply();
+        assert!(reply.body == body, "{path}");
+        assert_eq!(reply.field("X-Accel-Buffering"), None);
+        // Neither is kept for the next round.
+        drop((writer.join().unwrap(), other));
+    }
+    let head = "Content-Length: 8000000\r\nX-Accel-Buffering: yes\r\n";
+    let (mut slow, writer) = unread(&daemon, &app, "/off", head, &body);
+    writer.join().unwrap();
+    assert!(slow.reply().body == body);
+}
+
+#[test]
+fn a_disk_that_takes_no_answers_costs_none() {
+    let daemon = start(
+        ANSWERS,
+        "location / { proxy_pass http://unix:@dir@/app.sock; }",
+    );
+    let app = Upstream::at(&daemon.path("app.sock"));
+    fs::remove_dir(daemon.path("answers")).unwrap();
+    let body = pattern(8_000_000);
+    let (mut slow, writer) = unread(&daemon, &app, "/", "Content-Length: 8000000\r\n", &body);
+    daemon
+        .wait_log("an answer waits for its client at its server: cannot write a temporary file in");
+    assert!(slow.reply().body == body);
+    writer.join().unwrap();
+}
+
+#[test]
+fn answers_are_read_no_faster_than_it_is_said() {
+    let daemon = start(
+        "",
+        "location / { proxy_limit_rate $arg_rate; proxy_pass http://unix:@dir@/app.sock; }",
+    );
+    let app = Upstream::at(&daemon.path("app.sock"));
+    let body = pattern(300_000);
+    let begun = std::time::Instant::now();
+    let head = "Content-Length: 300000\r\n";
+    let (mut client, writer) = unread(&daemon, &app, "/?rate=100k", head, &body);
+    assert!(client.reply().body == body);
+    // The first second's worth comes at once.
+    assert!(begun.elapsed() > std::time::Duration::from_millis(1500));
+    drop(writer.join().unwrap());
+    let (mut client, _writer) = unread(&daemon, &app, "/?rate=0", head, &body);
+    assert!(client.reply().body == body);
 }

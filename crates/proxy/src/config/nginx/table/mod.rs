@@ -125,6 +125,8 @@ const FLAG: Args = Args::Flag;
 
 const TUNING: &str = "sizes itself";
 const MEMORY: &str = "buffers grow as needed within fixed limits";
+const HEADS: &str = "heads of answers may have 64 KiB, whatever it says";
+const AT_ONCE: &str = "what has come goes on at once, in pieces of up to 64 KiB";
 const NOT_HERE: &str =
     "not supported; remove it, or serve this location with nginx behind this proxy";
 

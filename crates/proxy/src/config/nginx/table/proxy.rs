@@ -4,8 +4,8 @@
 
 use super::context::{IF, LIMIT_EXCEPT, LOCATION};
 use super::{
-    Args, FLAG, HSL, Known, MEMORY, MORE, NOT_HERE, ONE, ONE_OR_TWO, TUNING, accepted, refused,
-    works,
+    AT_ONCE, Args, FLAG, HEADS, HSL, Known, MORE, NOT_HERE, ONE, ONE_OR_TWO, TUNING, accepted,
+    refused, works,
 };
 
 pub(super) const ROWS: &[Known] = &[
@@ -20,33 +20,13 @@ pub(super) const ROWS: &[Known] = &[
     works("proxy_ignore_headers", HSL, MORE),
     works("proxy_redirect", HSL, ONE_OR_TWO),
     works("proxy_intercept_errors", HSL, FLAG),
-    accepted(
-        "proxy_buffering",
-        HSL,
-        FLAG,
-        "answers are passed on as they come",
-    ),
-    accepted("proxy_buffer_size", HSL, ONE, MEMORY),
-    accepted("proxy_buffers", HSL, Args::Words(2, 2), MEMORY),
-    accepted("proxy_busy_buffers_size", HSL, ONE, MEMORY),
-    accepted(
-        "proxy_max_temp_file_size",
-        HSL,
-        ONE,
-        "nothing is spilled to disk",
-    ),
-    accepted(
-        "proxy_temp_file_write_size",
-        HSL,
-        ONE,
-        "nothing is spilled to disk",
-    ),
-    accepted(
-        "proxy_temp_path",
-        HSL,
-        Args::Words(1, 4),
-        "nothing is spilled to disk",
-    ),
+    works("proxy_buffering", HSL, FLAG),
+    accepted("proxy_buffer_size", HSL, ONE, HEADS),
+    works("proxy_buffers", HSL, Args::Words(2, 2)),
+    accepted("proxy_busy_buffers_size", HSL, ONE, AT_ONCE),
+    works("proxy_max_temp_file_size", HSL, ONE),
+    accepted("proxy_temp_file_write_size", HSL, ONE, AT_ONCE),
+    works("proxy_temp_path", HSL, Args::Words(1, 4)),
     works("proxy_request_buffering", HSL, FLAG),
     works("proxy_next_upstream", HSL, MORE),
     works("proxy_next_upstream_tries", HSL, ONE),
@@ -67,7 +47,7 @@ pub(super) const ROWS: &[Known] = &[
     works("proxy_pass_request_headers", HSL, FLAG),
     works("proxy_pass_request_body", HSL, FLAG),
     refused("proxy_bind", HSL, ONE_OR_TWO, NOT_HERE),
-    refused("proxy_limit_rate", HSL, ONE, NOT_HERE),
+    works("proxy_limit_rate", HSL, ONE),
     refused("proxy_store", HSL, ONE, NOT_HERE),
     works("proxy_ssl_verify", HSL, FLAG),
     works("proxy_ssl_server_name", HSL, FLAG),
