@@ -3,6 +3,7 @@
 
 mod behind;
 mod certbot;
+mod cgi;
 mod gateway;
 mod peers;
 mod servers;

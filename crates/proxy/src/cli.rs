@@ -99,6 +99,8 @@ pub(crate) enum Command {
         #[arg(long, value_name = "ADDRESS", default_value = "192.0.2.1")]
         from: std::net::IpAddr,
     },
+    /// Run CGI scripts for a web server that speaks FastCGI, such as this one
+    CgiHelper(crate::cgi_helper::Options),
     /// Name the traps that the configuration is in, with file, line and the way out; ends with 1 if there are any
     Lint {
         /// Leave this one out; several times if need be

@@ -52,6 +52,15 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// A folder of scripts is not there.
+    #[error("cannot find the folder of scripts {}", path.display())]
+    Scripts {
+        /// The folder.
+        path: PathBuf,
+        /// The kernel's answer.
+        #[source]
+        source: io::Error,
+    },
     /// A folder for temporary files cannot be made, or not given to who serves.
     #[error("cannot set up {} for temporary files", path.display())]
     SpoolFolder {
@@ -61,6 +70,11 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// The CGI helper has nothing to listen on.
+    #[error(
+        "there is nothing to listen on; give --listen, or hand a socket down by LISTEN_FDS or as standard input"
+    )]
+    NoListener,
     /// Certificates or keys cannot be used.
     #[error("cannot set up TLS")]
     Tls(#[source] crate::tls::TlsError),
@@ -104,7 +118,8 @@ impl Error {
 impl ExitStatus for Error {
     fn exit(&self) -> Exit {
         match self {
-            Self::Config(_) | Self::Tls(_) => Exit::Config,
+            Self::Config(_) | Self::Tls(_) | Self::Scripts { .. } => Exit::Config,
+            Self::NoListener => Exit::Usage,
             Self::Service(error) => error.exit(),
             Self::AccessLog { source, .. }
             | Self::CacheFolder { source, .. }

@@ -19,7 +19,8 @@ use crate::config::{self, Config, Loaded};
 use crate::conn::explain::{self, Question};
 use crate::error::Error;
 use crate::headers::forwarded::Peer;
-use crate::{NGINX_VERSION, generate, tls};
+use crate::{NGINX_VERSION, cgi_helper, generate, tls};
+use trine_service::logging::{self, LogSettings};
 
 /// nginx's modules as its `configure` names them, each with a directive of theirs: certbot and scripts look for them.
 const MODULES: &[(&str, &str)] = &[
@@ -81,6 +82,14 @@ pub(crate) fn without_serving(cli: &Cli) -> Option<Result<(), Error>> {
             from,
         } => explain(cli, url, method, headers, *from),
         Command::Lint { skip } => lint(cli, skip),
+        Command::CgiHelper(options) => {
+            let mut settings = LogSettings::new("cgi-helper");
+            settings.format = cli.log_format.unwrap_or(settings.format);
+            settings.level = cli.log_level.unwrap_or(settings.level);
+            logging::init(&settings)
+                .map_err(Error::Service)
+                .and_then(|_log| cgi_helper::run(options))
+        }
     })
 }
 

@@ -8,6 +8,7 @@
 mod access;
 mod access_log;
 mod cache;
+mod cgi_helper;
 mod cli;
 mod compress;
 mod conditional;

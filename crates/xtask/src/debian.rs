@@ -6,7 +6,7 @@ use std::process::Command;
 use crate::step;
 use crate::workspace::find_program;
 
-/// A program, and the Debian package that brings it.
+/// A program, and the Debian package that brings it; several if more is needed beside it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Tool {
     pub(crate) program: &'static str,
@@ -21,7 +21,10 @@ pub(crate) fn provide(tools: &[Tool], may_install: bool) -> Vec<Tool> {
     if missing.is_empty() {
         return missing;
     }
-    let packages: Vec<&str> = missing.iter().map(|tool| tool.package).collect();
+    let packages: Vec<&str> = missing
+        .iter()
+        .flat_map(|tool| tool.package.split(' '))
+        .collect();
     if may_install && can_install() && !install(&packages) {
         eprintln!("xtask: apt-get could not install {}", packages.join(" "));
     }

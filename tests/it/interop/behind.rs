@@ -14,7 +14,7 @@ use super::{check_rooms, gateway};
 
 /// trine-proxy with this server, on an address of its own.
 #[track_caller]
-fn proxy(folder: &Folder, http: &str, server: &str) -> (Daemon, SocketAddr) {
+pub(super) fn proxy(folder: &Folder, http: &str, server: &str) -> (Daemon, SocketAddr) {
     let front = port::free();
     let dir = folder.path().display();
     let params = tools::repository().join("deploy/params");

@@ -182,6 +182,14 @@ pub fn bind(
     })
 }
 
+/// A listening socket that came some other way than by LISTEN_FDS.
+///
+/// # Errors
+/// It has no address, or cannot be made non-blocking.
+pub fn adopt(fd: OwnedFd) -> std::io::Result<Listener> {
+    listener(fd, Origin::Inherited, None)
+}
+
 fn listener(fd: OwnedFd, origin: Origin, file: Option<SocketFile>) -> std::io::Result<Listener> {
     fdpass::set_nonblocking(&fd, true)?;
     let addr = net::local_addr(&fd)?;

@@ -16,7 +16,7 @@ use crate::step::{self, Steps};
 use crate::test::tally::Tally;
 use crate::workspace::{cargo, in_ci, root, target};
 
-const TOOLS: [Tool; 11] = [
+const TOOLS: [Tool; 12] = [
     Tool {
         program: "chromium",
         package: "chromium",
@@ -31,6 +31,11 @@ const TOOLS: [Tool; 11] = [
         program: "faketime",
         package: "faketime",
         for_what: "the test that plays RFC 9111 through the proxy",
+    },
+    Tool {
+        program: "fcgiwrap",
+        package: "fcgiwrap libfcgi-perl",
+        for_what: "the tests of CGI, and of FastCGI with Perl",
     },
     Tool {
         program: "nghttp",

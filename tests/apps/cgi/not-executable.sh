@@ -1,0 +1,2 @@
+#!/bin/sh
+not to be run
