@@ -56,8 +56,17 @@ pub(crate) async fn send(
         }
     }
     let length = part.end - part.start;
-    let fields = entry.head.get(entry.status_line().len() + 2..);
-    front.extend_from_slice(fields.unwrap_or_default());
+    if status == 304 {
+        // Without a body nothing tells what the body is (RFC 9110, 15.4.5).
+        for (name, value) in entry.fields() {
+            if !name.eq_ignore_ascii_case(b"content-type") {
+                write_header(&mut front, name, value);
+            }
+        }
+    } else {
+        let fields = entry.head.get(entry.status_line().len() + 2..);
+        front.extend_from_slice(fields.unwrap_or_default());
+    }
     write_number(&mut front, b"Age", age);
     match status {
         206 => {
