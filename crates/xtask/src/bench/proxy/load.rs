@@ -10,7 +10,7 @@ use anyhow::{Context as _, bail};
 
 use super::super::load::{self, Counted, WRK_SAYS};
 use super::super::server::{Field, LOAD_CPU};
-use super::scenarios::{Kind, Scenario};
+use super::scenarios::{CACHED_FILES, Kind, Scenario, Serves};
 
 /// Clients of `openssl s_time`, which has one connection at a time.
 const RESUMING: usize = 4;
@@ -27,14 +27,14 @@ pub(super) fn run(
     let mut command = field.pinned(LOAD_CPU);
     match scenario.kind {
         Kind::KeepAlive { connections } | Kind::Close { connections } => {
-            wrk(&mut command, field, connections, seconds)?;
+            wrk(scenario, &mut command, field, connections, seconds)?;
             if let Kind::Close { .. } = scenario.kind {
                 command.args(["-H", "Connection: close"]);
             }
             load::count(command.arg(url), load::of_wrk)
         }
         Kind::Latency { .. } | Kind::Idle { .. } => {
-            wrk(&mut command, field, 64, seconds)?;
+            wrk(scenario, &mut command, field, 64, seconds)?;
             load::count(command.arg(url), load::of_wrk)
         }
         Kind::Http2 {
@@ -58,8 +58,30 @@ fn url(scenario: &Scenario, server: SocketAddr) -> String {
     format!("{scheme}://{server}{}", scenario.serves.target())
 }
 
-fn wrk(command: &mut Command, field: &Field, connections: u16, seconds: u64) -> anyhow::Result<()> {
-    let script = field.write("wrk.lua", WRK_SAYS)?;
+/// Goes through all answers that are kept, so that the next one is never the last.
+fn walk() -> String {
+    format!(
+        "local at = 0
+request = function()
+  at = (at + 7919) % {CACHED_FILES}
+  return wrk.format(nil, '/' .. at)
+end
+"
+    )
+}
+
+fn wrk(
+    scenario: &Scenario,
+    command: &mut Command,
+    field: &Field,
+    connections: u16,
+    seconds: u64,
+) -> anyhow::Result<()> {
+    let script = match scenario.serves {
+        Serves::CachedOnDisk => format!("{WRK_SAYS}{}", walk()),
+        _ => WRK_SAYS.to_owned(),
+    };
+    let script = field.write("wrk.lua", &script)?;
     command.args(["wrk", "-t1", "--latency", "--timeout", "10s"]);
     command.args([format!("-c{connections}"), format!("-d{seconds}s")]);
     command.arg("-s").arg(script);

@@ -15,8 +15,6 @@ use super::load;
 use super::peers::{self, Peer};
 use super::scenarios::{Kind, Scenario};
 
-/// How long a server is warmed up.
-const WARM_UP: Duration = Duration::from_secs(1);
 /// How long memory is left to settle.
 const SETTLE: Duration = Duration::from_millis(500);
 
@@ -46,7 +44,7 @@ pub(super) fn one(
         }
         Kind::Latency { percent } => {
             let top = top.context("nginx is needed for its top rate; see --setup")?;
-            load::run(scenario, field, addr, WARM_UP)?;
+            load::run(scenario, field, addr, scenario.serves.warm_up())?;
             let rate = top * f64::from(percent) / 100.0;
             load::p99_at(scenario, field, addr, rate, time).map(Sample::Cost)
         }
@@ -65,7 +63,7 @@ pub(super) fn top(
     }
     let _behind = peers::upstream(scenario, field)?;
     let (_server, addr) = Peer::Nginx.start(scenario, field)?;
-    load::run(scenario, field, addr, WARM_UP)?;
+    load::run(scenario, field, addr, scenario.serves.warm_up())?;
     let Counted {
         requests, seconds, ..
     } = load::run(scenario, field, addr, time)?;
@@ -79,7 +77,7 @@ fn under_load(
     addr: SocketAddr,
     time: Duration,
 ) -> anyhow::Result<Sample> {
-    load::run(scenario, field, addr, WARM_UP)?;
+    load::run(scenario, field, addr, scenario.serves.warm_up())?;
     let (server_before, load_before) = (server.cpu(), children_cpu());
     let counted = load::run(scenario, field, addr, time)?;
     let (server_after, load_after) = (server.cpu(), children_cpu());

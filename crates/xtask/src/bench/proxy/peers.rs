@@ -108,7 +108,7 @@ impl Peer {
 
 /// What stands behind all proxies: an nginx that answers out of its configuration, on the load generator's core.
 pub(super) fn upstream(scenario: &Scenario, field: &Field) -> anyhow::Result<Option<Server>> {
-    if scenario.serves != Serves::Upstream {
+    if let Serves::File(_) = scenario.serves {
         return Ok(None);
     }
     let socket = field.path("up.sock");
@@ -116,7 +116,7 @@ pub(super) fn upstream(scenario: &Scenario, field: &Field) -> anyhow::Result<Opt
     let _not_there = std::fs::remove_file(&socket);
     let body = String::from_utf8_lossy(&scenario.serves.body()).into_owned();
     let server = format!(
-        "listen unix:{} backlog=1024;\nlocation / {{ default_type text/plain; return 200 '{body}'; }}",
+        "listen unix:{} backlog=1024;\nlocation / {{ default_type text/plain; add_header Cache-Control max-age=3600; return 200 '{body}'; }}",
         socket.display()
     );
     let conf = field.write(
@@ -229,6 +229,21 @@ fn nginx(
             );
             server += ";\nlocation / { proxy_pass http://up; proxy_http_version 1.1; proxy_set_header Connection ''; }";
         }
+        Serves::Cached | Serves::CachedOnDisk => {
+            // nginx keeps keys in memory and answers in files, the proxy both in both.
+            let memory = match (scenario.serves, peer) {
+                (Serves::CachedOnDisk, Peer::Trine) => "256k",
+                _ => "64m",
+            };
+            let _infallible = write!(
+                http,
+                "\nproxy_cache_path {} levels=1:2 keys_zone=z:{memory} max_size=4g inactive=1h use_temp_path=off;
+                 upstream up {{ server unix:{}; keepalive 64; keepalive_requests 1000000; }}",
+                show(&format!("kept-{}", peer.name())),
+                show("up.sock")
+            );
+            server += ";\nlocation / { proxy_cache z; proxy_pass http://up; proxy_http_version 1.1; proxy_set_header Connection ''; }";
+        }
         Serves::File(_) => {
             let _infallible = write!(server, ";\nroot {};", show("www"));
         }
@@ -248,6 +263,14 @@ fn haproxy(scenario: &Scenario, field: &Field, listen: &str) -> String {
             show(&field.path("both.pem"))
         )
     });
+    let (cache, uses) = if scenario.serves == Serves::Cached {
+        (
+            "cache kept\n    total-max-size 64\n    max-object-size 100000\n    max-age 3600\n",
+            "    http-request cache-use kept\n    http-response cache-store kept\n",
+        )
+    } else {
+        ("", "")
+    };
     format!(
         "global
     nbthread 1
@@ -260,9 +283,9 @@ defaults
     timeout server 60s
     option forwardfor
     http-reuse always
-frontend front
+{cache}frontend front
     bind {listen} backlog 1024{ssl}
-    default_backend up
+{uses}    default_backend up
 backend up
     server up unix@{}
 ",
