@@ -147,7 +147,7 @@ pub(super) fn p99_at(
     command.arg(format!("--log-file={}", log.display()));
     let counted = load::count(command.arg(url(scenario, server)), load::of_h2load)?;
     let asked = rate * counted.seconds;
-    if (counted.requests as f64) < asked * 0.9 {
+    if (counted.requests as f64) < asked * 0.5 {
         bail!("{} answers to {asked:.0} requests", counted.requests);
     }
     // "start, status, microseconds" in each line
