@@ -5,6 +5,7 @@ mod bodies;
 mod cache;
 mod clients;
 mod differential;
+mod guide;
 mod life;
 
 use std::net::SocketAddr;
