@@ -37,6 +37,7 @@ const CASES: &[(&str, &str)] = &[
     ("caching", include_str!("differential/caching.txt")),
     ("compression", include_str!("differential/compression.txt")),
     ("gateways", include_str!("differential/gateways.txt")),
+    ("bodies", include_str!("differential/bodies.txt")),
 ];
 const REVIEWED: &str = include_str!("differential/differences.txt");
 const FEWEST_CASES: usize = 349;

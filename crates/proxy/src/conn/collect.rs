@@ -88,7 +88,8 @@ impl Conn {
             let kept = spool.append(&bench.input.all()[held]);
             kept.map_err(Fault::Keep)?;
             record.body_file = spool.path().map(Into::into);
-            return Ok(body.put_in_front(spool));
+            body.put_in_front(spool);
+            return Ok(());
         }
         let mut moved = true;
         let read = poll_fn(|cx| {
@@ -132,7 +133,8 @@ impl Conn {
         if config.tells_body && body.is_read() {
             record.body_text = spool.in_memory().map(<[u8]>::to_vec);
         }
-        Ok(body.put_in_front(spool))
+        body.put_in_front(spool);
+        Ok(())
     }
 
     /// Sees to it that a body comes in time. `moved`: some of it just came.

@@ -140,6 +140,8 @@ pub(crate) struct Record {
     pub(crate) answer_head: Option<Box<[u8]>>,
     pub(crate) limited: Limited,
     id: std::cell::OnceCell<[u8; 32]>,
+    /// The field of the trace that began here.
+    pub(crate) trace: std::cell::OnceCell<Vec<u8>>,
 }
 
 impl Record {
@@ -171,6 +173,7 @@ impl Record {
             answer_head: None,
             limited: Limited::default(),
             id: std::cell::OnceCell::new(),
+            trace: std::cell::OnceCell::new(),
         }
     }
 

@@ -20,7 +20,31 @@ impl Kinds {
         }
     }
 
+    /// The type of an upstream's answer, if it is a text's that does not say which character set it has. The upstream may
+    /// name one for us, or forbid it.
+    pub(crate) fn of_upstream(&self, kind: &[u8], named: Option<&[u8]>) -> Option<Vec<u8>> {
+        let has = |part: &[u8]| {
+            let part = part.trim_ascii_start();
+            part.get(..8)
+                .is_some_and(|name| name.eq_ignore_ascii_case(b"charset="))
+        };
+        let mut parts = kind.split(|&byte| byte == b';');
+        let plain = std::str::from_utf8(parts.next()?.trim_ascii()).ok()?;
+        let charset = match (named, &self.charset) {
+            (Some(b"off"), _) => return None,
+            (Some(named), _) => named,
+            (None, Charset::Named(charset)) if self.for_upstreams => charset.as_bytes(),
+            (None, _) => return None,
+        };
+        let fits = self.is_text(&plain.to_ascii_lowercase()) && !parts.any(has);
+        fits.then(|| [kind, b"; charset=", charset].concat())
+    }
+
     fn is_text(&self, kind: &str) -> bool {
+        if let Some(texts) = &self.texts {
+            let is = |text: &String| text == "*" || text.eq_ignore_ascii_case(kind);
+            return kind == "text/html" || texts.iter().any(is);
+        }
         if self.by_ending.is_some() {
             // nginx's default for `charset_types`.
             return matches!(

@@ -19,6 +19,7 @@ use crate::limit::pace::Rate;
 use crate::pattern::Captures;
 use crate::route::host::name_of;
 use crate::tls::Verdict;
+use crate::upstream::trace;
 
 /// What a request's variables are taken from.
 #[derive(Clone, Copy)]
@@ -211,6 +212,11 @@ impl Variable {
             }
             Self::RequestLength => push_number(out, record.request_bytes),
             Self::RequestId => out.extend_from_slice(&record.any_id(&conn.engine)),
+            Self::TraceId => {
+                let given = || trace::given(&request?);
+                let field = record.trace.get().map(Vec::as_slice).or_else(given);
+                return put(out, field.map(trace::trace_id));
+            }
             Self::RequestBody => return put(out, record.body_text.as_deref()),
             Self::RequestBodyFile => {
                 let file = record.body_file.as_deref();

@@ -119,7 +119,11 @@ impl Search<'_> {
     ) -> Result<Found, Fault> {
         let work = self.rounds(first, trip, retries, record, fresh);
         let limit = self.limit.map(|(limit, _)| limit);
-        match self.conn.within(limit, true, work).await {
+        match self
+            .conn
+            .within(limit, !self.pass.shaping.ignores_abort, work)
+            .await
+        {
             Ok(done) => done,
             Err(Interrupted::Late) => Err(Fault::Total(
                 self.limit.map(|(_, given)| given).unwrap_or_default(),

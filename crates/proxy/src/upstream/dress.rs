@@ -70,6 +70,12 @@ impl Dress<'_> {
     fn field(&self, out: &mut Vec<u8>, name: &[u8], value: &[u8], scene: &Scene<'_>) {
         let rewritten = if name.eq_ignore_ascii_case(b"set-cookie") {
             cookies::rewrite(&self.pass.shaping.cookies, value, scene)
+        } else if name.eq_ignore_ascii_case(b"content-type") {
+            let named = scene
+                .answer
+                .filter(|_| self.pass.shaping.obeys("x-accel-charset"))
+                .and_then(|answer| answer.get("x-accel-charset"));
+            self.rules.kinds.of_upstream(value, named)
         } else if self.pass.redirects.is_empty() {
             None
         } else if name.eq_ignore_ascii_case(b"location") {

@@ -197,7 +197,9 @@ impl Exchange<'_> {
             return Poll::Ready(done);
         }
         let wait = if self.upload.is_over() {
-            if let Poll::Ready(source) = self.conn.poll_gone(cx) {
+            if !self.pass.shaping.ignores_abort
+                && let Poll::Ready(source) = self.conn.poll_gone(cx)
+            {
                 return Poll::Ready(Err(Fault::ClientGone {
                     while_: "its request was answered",
                     source,

@@ -28,6 +28,7 @@ pub(crate) mod request;
 mod retry;
 #[cfg(test)]
 mod simulation;
+pub(crate) mod trace;
 mod tunnel;
 
 use std::cell::{Cell, RefCell};

@@ -166,7 +166,9 @@ impl Relay {
         }
         match exchange.poll_upload(cx) {
             Poll::Ready(Err(fault)) => return Poll::Ready(Err(fault)),
-            Poll::Ready(Ok(())) if wait == Wait::UpstreamRead => {
+            Poll::Ready(Ok(()))
+                if wait == Wait::UpstreamRead && !exchange.pass.shaping.ignores_abort =>
+            {
                 if let Poll::Ready(source) = exchange.conn.poll_gone(cx) {
                     return Poll::Ready(Err(Fault::ClientGone {
                         while_: "it got its answer",

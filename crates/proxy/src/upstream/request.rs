@@ -17,6 +17,7 @@ use super::forward::Job;
 use super::head::{self, Facts};
 use super::params::{self, Variables};
 use super::retry::Retries;
+use super::trace;
 use super::{Trip, address_key};
 use crate::cache::Fetch;
 use crate::config::{Gateway, Method, Protocol, ProxyPass, Rebase, RequestFields};
@@ -140,6 +141,11 @@ impl Job<'_> {
                 };
                 head::write_set(out, method, &target, &request, &order, &scene);
             }
+        }
+        if pass.shaping.traces && trace::given(&request).is_none() {
+            let engine = &conn.engine;
+            let begin = || trace::begun(&record.any_id(engine), &engine.ids.next());
+            trace::put(out, record.trace.get_or_init(begin));
         }
     }
 

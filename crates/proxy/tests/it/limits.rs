@@ -391,4 +391,18 @@ fn when_descriptors_are_short_idle_connections_go_first() {
     link.answer("served");
     assert_eq!(last.reply().text(), "served");
     clients[0].expect_closed();
+    // Nothing spins while the rest of them waits: of two seconds the daemon needs little.
+    let used = || {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", proxy.pid())).unwrap();
+        let fields = stat.rsplit_once(')').unwrap().1.split_whitespace();
+        let ticks = fields
+            .skip(11)
+            .take(2)
+            .map(|field| field.parse::<u64>().unwrap());
+        ticks.sum::<u64>() * 10
+    };
+    let before = used();
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    let millis = used() - before;
+    assert!(millis < 1000, "{millis} ms of CPU time in two seconds");
 }

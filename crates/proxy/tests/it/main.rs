@@ -37,3 +37,4 @@ mod starting;
 mod tls;
 mod upgrades;
 mod upstream_tls;
+mod words;

@@ -67,7 +67,11 @@ impl ProxyPass {
     /// Whom and what it asks, as nginx's logs have it.
     pub(crate) fn shown_url(&self, server: &str, target: &[u8]) -> String {
         let colon = if server.starts_with("unix:") { ":" } else { "" };
-        let scheme = self.protocol.scheme();
+        let secure = self.tls.as_ref().is_some_and(|tls| tls.always);
+        let scheme = match self.protocol {
+            Protocol::Http1 if secure => "https",
+            protocol => protocol.scheme(),
+        };
         let target = match self.protocol {
             Protocol::Http1 => target,
             // Where the path is one variable among others.

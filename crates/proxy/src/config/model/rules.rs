@@ -216,6 +216,10 @@ pub(crate) struct Kinds {
     pub(crate) by_ending: Option<HashMap<String, String>>,
     pub(crate) default: String,
     pub(crate) charset: Charset,
+    /// The types that get it beside `text/html`; `None`: those that are usual.
+    pub(crate) texts: Option<Vec<String>>,
+    /// Answers of upstreams get it too.
+    pub(crate) for_upstreams: bool,
     /// Tells these types from others, so that ready-made heads are not mixed up.
     pub(crate) fingerprint: u64,
 }
@@ -370,17 +374,19 @@ impl Kinds {
     /// The types that everybody knows, texts as UTF-8.
     pub(crate) fn built_in() -> Self {
         let charset = Charset::Named("utf-8".to_owned());
-        Self::new(None, "application/octet-stream".to_owned(), charset)
+        Self::new(None, "application/octet-stream".to_owned(), charset, None)
     }
 
     pub(crate) fn new(
         by_ending: Option<HashMap<String, String>>,
         default: String,
         charset: Charset,
+        texts: Option<Vec<String>>,
     ) -> Self {
         let mut hasher = DefaultHasher::new();
         default.hash(&mut hasher);
         charset.hash(&mut hasher);
+        texts.hash(&mut hasher);
         if let Some(table) = &by_ending {
             let mut rows: Vec<_> = table.iter().collect();
             rows.sort();
@@ -390,6 +396,8 @@ impl Kinds {
             by_ending,
             default,
             charset,
+            texts,
+            for_upstreams: false,
             fingerprint: hasher.finish(),
         }
     }

@@ -17,6 +17,10 @@ pub(crate) struct Shaping {
     pub(crate) body: Option<Template>,
     /// The client's fields go on.
     pub(crate) passes_fields: bool,
+    /// A client that leaves does not end what its server does for it.
+    pub(crate) ignores_abort: bool,
+    /// Requests without a trace begin one.
+    pub(crate) traces: bool,
     /// The client's body goes on.
     pub(crate) passes_body: bool,
 }
@@ -97,6 +101,8 @@ impl Default for Shaping {
             cookies: CookieRules::default(),
             method: None,
             body: None,
+            ignores_abort: false,
+            traces: false,
             passes_fields: true,
             passes_body: true,
         }

@@ -30,6 +30,7 @@ pub(crate) const BETTER: &[(&str, &str)] = &[
     ("real_ip_field", "real_ip_header"),
     ("password_realm", "auth_basic"),
     ("password_file", "auth_basic_user_file"),
+    ("trace_context", "otel_trace_context"),
     ("stop_timeout", "worker_shutdown_timeout"),
     ("listing", "autoindex"),
     ("maps", "map"),

@@ -63,6 +63,8 @@ pub(super) struct Level {
     pub(super) types: Option<HashMap<String, String>>,
     pub(super) default_type: String,
     pub(super) charset: Charset,
+    charset_given: bool,
+    charset_types: Option<Vec<String>>,
     pub(super) timeouts: Timeouts,
     pub(super) heads: HeadLevel,
     pub(super) underscores: bool,
@@ -112,6 +114,8 @@ impl Level {
             types: Some(types.into_iter().collect()),
             default_type: "text/plain".to_owned(),
             charset: Charset::None,
+            charset_given: false,
+            charset_types: None,
             timeouts: Timeouts {
                 header: minute,
                 body: minute,
@@ -162,11 +166,16 @@ impl Level {
     }
 
     pub(super) fn kinds(&self) -> Arc<Kinds> {
-        Arc::new(Kinds::new(
+        let kinds = Kinds::new(
             self.types.clone(),
             self.default_type.clone(),
             self.charset.clone(),
-        ))
+            self.charset_types.clone(),
+        );
+        Arc::new(Kinds {
+            for_upstreams: self.charset_given,
+            ..kinds
+        })
     }
 
     /// What is handed down about one protocol.
@@ -266,7 +275,16 @@ impl Builder<'_> {
             "server_name_in_redirect" => level.redirects.server_name = is_on(directive),
             "default_type" => level.default_type = first.to_owned(),
             "types" => level.types = Some(self.types(directive)),
+            "charset_types" => {
+                let types = directive.args.iter().map(|word| word.text.clone());
+                level.charset_types = Some(types.collect());
+            }
+            "charset" if first.contains('$') => {
+                let message = format!("\"{first}\": variables are not supported here");
+                self.wrong(directive, message, "name the character set");
+            }
             "charset" => {
+                level.charset_given = true;
                 level.charset = if first == "off" {
                     Charset::None
                 } else {

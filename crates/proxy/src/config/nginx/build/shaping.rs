@@ -31,6 +31,16 @@ impl Builder<'_> {
         for directive in block {
             let first = arg(directive, 0);
             let is_off = first == "off" && directive.args.len() == 1;
+            if directive.name.text == "otel_trace_context" {
+                level.traces = first == "propagate";
+                if !matches!(first, "propagate" | "ignore") {
+                    let help = "write propagate (a trace is passed on, or begun) or ignore";
+                    // It is read once for each protocol.
+                    if family == Family::Proxy {
+                        self.wrong(directive, format!("\"{first}\" is not supported"), help);
+                    }
+                }
+            }
             match family.rest_of(directive) {
                 "cookie_domain" | "cookie_path" => {
                     let is_domain = family.rest_of(directive) == "cookie_domain";
@@ -66,6 +76,7 @@ impl Builder<'_> {
                 }
                 "method" => level.method = Some(self.template(directive, first)),
                 "set_body" => level.body = Some(self.template(directive, first)),
+                "ignore_client_abort" => level.ignores_abort = is_on(directive),
                 "pass_request_headers" => level.passes_fields = is_on(directive),
                 "pass_request_body" => level.passes_body = is_on(directive),
                 _ => {}

@@ -42,17 +42,12 @@ pub(super) const ROWS: &[Known] = &[
     works("autoindex_format", HSL, ONE),
     works("autoindex_localtime", HSL, FLAG),
     works("charset", HSLI, ONE),
-    accepted(
-        "charset_types",
-        HSL,
-        MORE,
-        "text types and application/javascript",
-    ),
-    accepted(
+    works("charset_types", HSL, MORE),
+    refused(
         "override_charset",
         HSLI,
         FLAG,
-        "the application's word stands",
+        "texts are not converted; let the application say what it sends",
     ),
     refused(
         "source_charset",

@@ -10,6 +10,7 @@ use super::{
 
 pub(super) const ROWS: &[Known] = &[
     works("proxy_pass", LOCATION | IF | LIMIT_EXCEPT, ONE),
+    works("otel_trace_context", HSL, ONE),
     works("proxy_set_header", HSL, Args::Words(2, 2)),
     works("proxy_http_version", HSL, ONE),
     works("proxy_connect_timeout", HSL, ONE),
@@ -33,12 +34,7 @@ pub(super) const ROWS: &[Known] = &[
     works("proxy_next_upstream_timeout", HSL, ONE),
     accepted("proxy_socket_keepalive", HSL, FLAG, TUNING),
     accepted("proxy_send_lowat", HSL, ONE, TUNING),
-    refused(
-        "proxy_ignore_client_abort",
-        HSL,
-        FLAG,
-        "a request whose client went away is cancelled",
-    ),
+    works("proxy_ignore_client_abort", HSL, FLAG),
     works("proxy_cookie_domain", HSL, ONE_OR_TWO),
     works("proxy_cookie_path", HSL, ONE_OR_TWO),
     works("proxy_cookie_flags", HSL, MORE),
