@@ -21,7 +21,7 @@ pub(crate) mod told;
 mod wait;
 
 use std::cell::Cell;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::Poll;
@@ -246,43 +246,49 @@ impl Conn {
     }
 
     /// Serves requests until either side has had enough.
-    pub(crate) async fn run(mut self) {
-        let figures = &self.engine.figures;
-        add(&figures.connections, 1);
-        self.engine.deadlines.tally.accepted.up();
-        let mut served = false;
-        while self.idle(served).await {
-            let mut bench = self.engine.store.bench();
-            // Boxed, so that an idle connection's task does not have room for all that a request may need.
-            let ending = Box::pin(self.busy(&mut bench)).await;
-            if ending == Some(Ending::Http2) {
-                let early = bench.input.unread().to_vec();
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "an async fn has room for its arguments twice, and this one's future is what an idle connection costs"
+    )]
+    pub(crate) fn run(mut self) -> impl Future<Output = ()> {
+        async move {
+            let figures = &self.engine.figures;
+            add(&figures.connections, 1);
+            self.engine.deadlines.tally.accepted.up();
+            let mut served = false;
+            while self.idle(served).await {
+                let mut bench = self.engine.store.bench();
+                // Boxed, so that an idle connection's task does not have room for all that a request may need.
+                let ending = Box::pin(self.busy(&mut bench)).await;
+                if ending == Some(Ending::Http2) {
+                    let early = bench.input.unread().to_vec();
+                    self.engine.store.give_back(bench);
+                    return Box::pin(http2::run(self, early)).await;
+                }
                 self.engine.store.give_back(bench);
-                return Box::pin(http2::run(self, early)).await;
-            }
-            self.engine.store.give_back(bench);
-            if ending == Some(Ending::Close) && matches!(&*self.stream, Stream::Tls(_)) {
-                // A client that speaks HTTP where TLS is spoken is told so.
-                (self.stream, self.is_undressed) = undressed(self.stream);
-                if self.is_undressed {
-                    continue;
+                if ending == Some(Ending::Close) && matches!(&*self.stream, Stream::Tls(_)) {
+                    // A client that speaks HTTP where TLS is spoken is told so.
+                    (self.stream, self.is_undressed) = undressed(self.stream);
+                    if self.is_undressed {
+                        continue;
+                    }
                 }
-            }
-            match ending {
-                None => continue,
-                Some(Ending::Keep) => {
-                    served = true;
-                    continue;
+                match ending {
+                    None => continue,
+                    Some(Ending::Keep) => {
+                        served = true;
+                        continue;
+                    }
+                    // What is mirrored still may have it: the client is not to wait for that.
+                    Some(Ending::Close) if Rc::strong_count(&self.stream) > 1 => {
+                        self.stream.shutdown_write();
+                    }
+                    Some(Ending::Close) => self.stream.farewell(),
+                    Some(Ending::Linger) => Box::pin(self.linger()).await,
+                    Some(Ending::Reset | Ending::Http2) => self.stream.reset_when_closed(),
                 }
-                // What is mirrored still may have it: the client is not to wait for that.
-                Some(Ending::Close) if Rc::strong_count(&self.stream) > 1 => {
-                    self.stream.shutdown_write();
-                }
-                Some(Ending::Close) => self.stream.farewell(),
-                Some(Ending::Linger) => Box::pin(self.linger()).await,
-                Some(Ending::Reset | Ending::Http2) => self.stream.reset_when_closed(),
+                break;
             }
-            break;
         }
     }
 
@@ -321,7 +327,7 @@ impl Conn {
             Some(Call::Leave) if self.stream.has_bytes() => {
                 poll_fn(|cx| self.stream.poll_readable(cx)).await.is_ok()
             }
-            Some(Call::Leave) if !served => self.first_bytes_within(FRESH_GRACE).await,
+            Some(Call::Leave) if !served => Box::pin(self.first_bytes_within(FRESH_GRACE)).await,
             Some(Call::Leave) => {
                 let left = timeouts.keepalive_min.saturating_sub(begun.elapsed());
                 !left.is_zero() && self.first_bytes_within(left).await
