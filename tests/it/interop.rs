@@ -4,6 +4,7 @@
 mod behind;
 mod certbot;
 mod cgi;
+mod failover;
 mod gateway;
 mod peers;
 mod servers;

@@ -12,6 +12,18 @@ use crate::{tools, wait};
 /// php-fpm with so many processes on `listen`, a path or an address. `None`: the test is left out.
 #[track_caller]
 pub fn php_fpm(folder: &Folder, name: &str, listen: &str, processes: u32) -> Option<Daemon> {
+    php_fpm_on(folder, name, listen, processes, None)
+}
+
+/// The same in a network namespace.
+#[track_caller]
+pub fn php_fpm_on(
+    folder: &Folder,
+    name: &str,
+    listen: &str,
+    processes: u32,
+    namespace: Option<&str>,
+) -> Option<Daemon> {
     let program = tools::program_like("php-fpm", "php-fpm")?;
     let root = nix::unistd::geteuid().is_root();
     let user = if root {
@@ -27,10 +39,13 @@ pub fn php_fpm(folder: &Folder, name: &str, listen: &str, processes: u32) -> Opt
              pm.max_children = {processes}\n{user}catch_workers_output = no\n"
         ),
     );
-    let daemon = Launch::program(program)
-        .args(["-R", "-F", "-y"])
-        .arg(conf)
-        .start(folder);
+    let launch = match namespace {
+        None => Launch::program(program),
+        Some(namespace) => Launch::program("ip")
+            .args(["netns", "exec", namespace])
+            .arg(program),
+    };
+    let daemon = launch.args(["-R", "-F", "-y"]).arg(conf).start(folder);
     let log = folder.join(format!("{name}.log"));
     wait::until("php-fpm", || says(&log, "ready to handle connections"));
     Some(daemon)

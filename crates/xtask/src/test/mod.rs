@@ -16,7 +16,7 @@ use crate::step::{self, Steps};
 use crate::test::tally::Tally;
 use crate::workspace::{cargo, in_ci, root, target};
 
-const TOOLS: [Tool; 12] = [
+const TOOLS: [Tool; 13] = [
     Tool {
         program: "chromium",
         package: "chromium",
@@ -36,6 +36,11 @@ const TOOLS: [Tool; 12] = [
         program: "fcgiwrap",
         package: "fcgiwrap libfcgi-perl",
         for_what: "the tests of CGI, and of FastCGI with Perl",
+    },
+    Tool {
+        program: "ip",
+        package: "iproute2",
+        for_what: "the test of servers that are cut off from the net",
     },
     Tool {
         program: "nghttp",

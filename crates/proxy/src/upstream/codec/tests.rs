@@ -217,3 +217,43 @@ fn answers_of_scripts() {
     );
     check(script, b"HTTP/1.1 200 OK\r\n", "no head");
 }
+
+/// Damaged answers by seed: nothing panics, and what they come to does not depend on how they were cut.
+#[test]
+fn damaged_answers_come_to_the_same_however_they_are_cut() {
+    let mut good = stdout(&[
+        b"Content-Type: text/plain\r\nContent-",
+        b"Length: 5\r\n\r\nhel",
+        b"lo",
+    ]);
+    write_stream(&mut good, Kind::STDERR, REQUEST_ID, b"words");
+    let good = ended(good, ProtocolStatus::Complete);
+    for seed in 1..4000u64 {
+        let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let mut roll = |sides: usize| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            (state >> 11) as usize % sides
+        };
+        let mut bytes = good.clone();
+        for _ in 0..=roll(3) {
+            let at = roll(bytes.len());
+            match roll(3) {
+                0 => bytes[at] = roll(256) as u8,
+                1 => bytes[at] ^= 1 << roll(8),
+                _ => bytes.truncate(at + 1),
+            }
+        }
+        // A fault may come after more or less of a body has been told.
+        let told = |size: usize| {
+            let text = read(&mut records(), &bytes, size);
+            let failed = text.contains("its answer is") || text.contains("it closed");
+            if failed { "a fault".to_owned() } else { text }
+        };
+        let whole = told(bytes.len());
+        for size in [1, 3, 8, 11] {
+            assert_eq!(told(size), whole, "seed {seed}, in pieces of {size}");
+        }
+    }
+}
