@@ -1,9 +1,10 @@
 //! Traps in a configuration that is valid: what people write by mistake again and again, and the way out of each.
 //!
-//! `rules` has one function for each trap. Both languages are looked at as the tree of directives. Not here: what is not
+//! `rules` and `upstreams` have one function for each trap. Both languages are looked at as the tree of directives. Not here: what is not
 //! valid at all (`config`).
 
 mod rules;
+mod upstreams;
 
 use trine_config::Place;
 
@@ -117,6 +118,7 @@ fn block(here: &Block<'_>, found: &mut Found) {
             block(&inner, found);
         } else {
             rules::directive(here, directive, found);
+            upstreams::directive(here, directive, found);
         }
     }
 }

@@ -40,6 +40,18 @@ fn traps() {
         &["alias-traversal"],
     );
     server("location /static/ { alias /srv/static/; }", &[]);
+    server(
+        "location / { proxy_pass https://a; }",
+        &["upstream-unverified"],
+    );
+    server(
+        "location / { proxy_pass https://a; proxy_ssl_verify off; }",
+        &["upstream-unverified"],
+    );
+    server(
+        "proxy_ssl_verify on; location / { proxy_pass https://a; }",
+        &[],
+    );
     server("location /s/ { alias static/; }", &["relative-alias"]);
     server(
         "add_header X-A 1; location / { add_header X-B 2; }",
