@@ -36,6 +36,8 @@ pub(crate) enum Order {
     Certificates(Arc<[tls::Door]>),
     /// Go on with these access logs.
     Logs(Vec<Arc<Target>>),
+    /// Names of servers have other addresses.
+    Regroup(Arc<Fleet>),
     Look(oneshot::Sender<Snapshot>),
     /// Take no more connections, finish what is under way, end.
     Drain(Duration),
@@ -285,6 +287,7 @@ impl Desk {
             }
             Order::Certificates(doors) => self.engine.renew_tls(doors),
             Order::Logs(targets) => self.engine.logs.switch(&targets),
+            Order::Regroup(fleet) => self.engine.regroup(&fleet),
             Order::Look(reply) => _ = reply.send(self.snapshot()),
             Order::Drain(_) | Order::Stop => {}
         }

@@ -199,7 +199,9 @@ impl Daemon {
     pub(crate) fn watch_upstreams(&mut self) {
         let fleet = Arc::clone(&self.fleet);
         self.public.update(|state| state.fleet = Some(fleet));
-        self.monitor.follow(&self.config, &self.fleet, &self.public);
+        let cores = self.cores.iter().map(Core::orders).collect();
+        self.monitor
+            .follow(&self.config, &self.fleet, cores, &self.public);
     }
 
     fn desk(&self) -> Desk {

@@ -27,6 +27,7 @@ use crate::times::Times;
 use crate::tls::{self, Tls};
 use crate::upstream::Group;
 use crate::upstream::fleet::{Fleet, Squad};
+use crate::upstream::names::ask::Names;
 use crate::upstream::pool::{Peer, add};
 use crate::workbench::Store;
 
@@ -46,6 +47,7 @@ pub(crate) struct Engine {
     pub(crate) guard: Guard,
     pub(crate) time: WallClock,
     pub(crate) ids: Ids,
+    pub(crate) names: Names,
     pub(crate) logs: access_log::Writers,
     pub(crate) figures: Figures,
     /// The counters of all cores.
@@ -66,7 +68,7 @@ pub(crate) struct Engine {
 pub(crate) struct Generation {
     pub(crate) config: Arc<Config>,
     /// In the order of [`Config::upstreams`].
-    pub(crate) groups: Vec<Rc<Group>>,
+    groups: RefCell<Vec<Rc<Group>>>,
     pub(crate) fleet: Arc<Fleet>,
     /// Those that URLs with variables have named.
     named: RefCell<HashMap<String, Rc<Group>>>,
@@ -117,6 +119,11 @@ impl Figures {
 }
 
 impl Generation {
+    /// The servers of an upstream, by its index in [`Config::upstreams`].
+    pub(crate) fn group(&self, index: usize) -> Rc<Group> {
+        Rc::clone(&self.groups.borrow()[index])
+    }
+
     /// Whom a URL names that was made from variables, and the path and query in it, if there are any. A name that is no
     /// upstream's is looked up when a connection is made.
     ///
@@ -137,10 +144,12 @@ impl Generation {
         };
         let secure = crate::config::nginx::is_https(text);
         let uri = uri.map(|uri| uri.as_bytes().to_vec());
-        let known = self.groups.iter().find(|group| group.config.name == target);
+        let groups = self.groups.borrow();
+        let known = groups.iter().find(|group| group.config.name == target);
         if let Some(group) = known {
             return Ok((Rc::clone(group), uri));
         }
+        drop(groups);
         let key = if secure {
             format!("https://{target}")
         } else {
@@ -231,7 +240,7 @@ impl Engine {
     ) -> Rc<Self> {
         let empty = Generation {
             config: Arc::clone(&config),
-            groups: Vec::new(),
+            groups: RefCell::default(),
             fleet: Arc::clone(fleet),
             named: RefCell::default(),
             tls: Arc::clone(&tls).into(),
@@ -245,6 +254,7 @@ impl Engine {
             guard: Guard::new(),
             time: WallClock::new(),
             ids: Ids::new(),
+            names: Names::default(),
             logs,
             figures: Figures::default(),
             tally,
@@ -273,6 +283,28 @@ impl Engine {
         tls: Arc<[tls::Door]>,
         fleet: &Arc<Fleet>,
     ) {
+        let groups = self.groups(fleet, &[]);
+        *self.generation.borrow_mut() = Rc::new(Generation {
+            config,
+            groups: groups.into(),
+            fleet: Arc::clone(fleet),
+            named: RefCell::default(),
+            tls: tls.into(),
+            doors,
+        });
+    }
+
+    /// Names of servers have other addresses: requests to come go there. What is under way stays where it is.
+    pub(crate) fn regroup(&self, fleet: &Arc<Fleet>) {
+        let generation = self.generation();
+        if Arc::ptr_eq(&generation.fleet, fleet) {
+            let groups = self.groups(fleet, &generation.groups.borrow());
+            generation.groups.replace(groups);
+        }
+    }
+
+    /// The upstreams of a fleet, with the connections that are there. Those that have not changed stay as they are.
+    fn groups(&self, fleet: &Fleet, before: &[Rc<Group>]) -> Vec<Rc<Group>> {
         let mut peers = self.peers.borrow_mut();
         let mut keeps: HashMap<PeerAddr, KeepAlive> = HashMap::new();
         let squads = fleet.squads();
@@ -300,7 +332,13 @@ impl Engine {
                 .or_insert_with(|| Rc::new(Peer::new(addr)))
                 .set_keep(keep);
         }
-        let groups = squads.into_iter().map(|squad| {
+        let groups = squads.into_iter().enumerate().map(|(index, squad)| {
+            if let Some(same) = before
+                .get(index)
+                .filter(|one| Arc::ptr_eq(&one.squad, &squad))
+            {
+                return Rc::clone(same);
+            }
             let servers = squad
                 .upstream
                 .servers
@@ -310,15 +348,7 @@ impl Engine {
                 .collect();
             Rc::new(Group::new(servers, squad))
         });
-        let groups = groups.collect();
-        *self.generation.borrow_mut() = Rc::new(Generation {
-            config,
-            groups,
-            fleet: Arc::clone(fleet),
-            named: RefCell::default(),
-            tls: tls.into(),
-            doors,
-        });
+        groups.collect()
     }
 
     /// Goes on with other certificates.

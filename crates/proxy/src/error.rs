@@ -78,6 +78,15 @@ pub enum Error {
     /// Certificates or keys cannot be used.
     #[error("cannot set up TLS")]
     Tls(#[source] crate::tls::TlsError),
+    /// A name of a server has no address. The text is the name, a quote, and where it stands.
+    #[error("host not found in upstream \"{at}")]
+    Name {
+        /// The name as it was written, and FILE:LINE.
+        at: String,
+        /// What the system said.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The process in the background could not be made.
     #[error("cannot go into the background")]
     Background(#[source] io::Error),
@@ -118,7 +127,9 @@ impl Error {
 impl ExitStatus for Error {
     fn exit(&self) -> Exit {
         match self {
-            Self::Config(_) | Self::Tls(_) | Self::Scripts { .. } => Exit::Config,
+            Self::Config(_) | Self::Tls(_) | Self::Scripts { .. } | Self::Name { .. } => {
+                Exit::Config
+            }
             Self::NoListener => Exit::Usage,
             Self::Service(error) => error.exit(),
             Self::AccessLog { source, .. }

@@ -80,6 +80,7 @@ pub fn run(cli: &Cli) -> Result<(), Error> {
     }
     if cli.test || cli.dump {
         tls::check(&config).map_err(Error::Tls)?;
+        upstream::names::start::check(&config)?;
         if cli.reading().is_yaml() && !cli.quiet {
             println!("{}: the configuration is good", cli.path().display());
         }

@@ -22,6 +22,7 @@ use crate::spool;
 use crate::tally::Tally;
 use crate::tls;
 use crate::upstream::fleet::Fleet;
+use crate::upstream::names;
 
 /// A configuration that is ready to be put into effect.
 pub(crate) struct Prepared {
@@ -61,8 +62,10 @@ pub(crate) fn prepare(
     let changes = book
         .prepare(&config, cores, fresh, inherited)
         .map_err(Error::listen)?;
+    let names = fleet.map_or_else(Arc::default, |fleet| Arc::clone(&fleet.names));
+    names::start::look_up(&config, &names)?;
     Ok(Prepared {
-        fleet: Fleet::new(&config, fleet).map_err(Error::Tls)?,
+        fleet: Fleet::new(&config, &names, fleet).map_err(Error::Tls)?,
         config,
         logs,
         tls: tls.into(),

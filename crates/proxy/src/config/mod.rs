@@ -10,6 +10,7 @@ mod yaml;
 
 use std::path::{Path, PathBuf};
 
+pub(crate) use model::NameRules;
 pub(crate) use model::{
     Access, Asked, BasicAuth, CacheRules, Charset, Content, ErrorTarget, Expires, FileTest, Files,
     Flag, Folder, Gateway, Kinds, LogUse, Op, Protocol, ProxyPass, ProxyTarget, Rebase,

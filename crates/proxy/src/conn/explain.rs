@@ -55,7 +55,7 @@ pub(crate) fn explain(
     question: &Question,
 ) -> Result<String, String> {
     let door: Arc<[Option<usize>]> = vec![Some(question.listen)].into();
-    let fleet = Fleet::new(&config, None).map_err(|error| error.to_string())?;
+    let fleet = Fleet::new(&config, &Arc::default(), None).map_err(|error| error.to_string())?;
     let engine = Engine::new(
         config,
         door,
@@ -320,8 +320,11 @@ impl Telling<'_> {
     }
 
     fn upstream(&mut self, pass: &ProxyPass, group: &Group, config: &Config, record: &Record) {
-        let peers: Vec<_> = group
-            .config
+        // Names as they were written, whatever is known of them.
+        let known = config.upstreams.iter();
+        let written = known.into_iter().find(|one| one.name == group.config.name);
+        let peers: Vec<_> = written
+            .unwrap_or(&group.config)
             .servers
             .iter()
             .map(|server| server.addr.to_string())

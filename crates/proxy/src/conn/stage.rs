@@ -2,8 +2,6 @@
 //!
 //! Not here: carrying it out, and going round again (`serve`).
 
-use std::rc::Rc;
-
 use trine_http1::{BodyLength, Request};
 
 use super::Conn;
@@ -229,9 +227,7 @@ impl<'g> Stage<'_, 'g> {
                 }
             }
             Content::Proxy(pass) => match &pass.target {
-                ProxyTarget::Group(index) => {
-                    Step::Upstream(pass, Rc::clone(&self.generation.groups[*index]))
-                }
+                ProxyTarget::Group(index) => Step::Upstream(pass, self.generation.group(*index)),
                 ProxyTarget::Dynamic(_) => self.dynamic(pass, record),
             },
         }

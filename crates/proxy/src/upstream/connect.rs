@@ -6,13 +6,15 @@
 
 use std::cell::Cell;
 use std::future::poll_fn;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::{TcpSocket, TcpStream, UnixStream};
 
 use super::fault::Fault;
 use super::pool::{Link, add};
@@ -41,6 +43,8 @@ pub(crate) struct Search<'a> {
     /// When the whole request is too late, and how long it was given.
     pub(crate) limit: Option<(Instant, Duration)>,
     pub(crate) secure: Option<Secure>,
+    /// Where connections come from.
+    pub(crate) bind: Option<SocketAddr>,
     /// When the first server was chosen.
     pub(crate) begun: Instant,
 }
@@ -87,11 +91,16 @@ impl Search<'_> {
 
     /// What tells connections that are good for this request from others to the same address.
     fn tag(&self) -> u64 {
-        match &self.secure {
+        let tag = match &self.secure {
             Some(secure) => secure.tag,
             None if self.pass.protocol == Protocol::Http1 => 0,
             None => OTHER_PROTOCOL,
-        }
+        };
+        let Some(bind) = &self.bind else { return tag };
+        let mut hasher = DefaultHasher::new();
+        (tag, bind).hash(&mut hasher);
+        // Whether it has TLS stays to be seen.
+        (hasher.finish() & !1) | (tag & 1)
     }
 
     /// An idle connection of the server.
@@ -160,7 +169,9 @@ impl Search<'_> {
                     };
                     let patience = match &fault {
                         Fault::Busy(_) => timeout,
-                        Fault::Connect(error) if passes_soon(error) => timeout.min(REPLACEMENT),
+                        Fault::Connect(error) if pass.outgoing.patient && passes_soon(error) => {
+                            timeout.min(REPLACEMENT)
+                        }
                         _ => return Err(fault),
                     };
                     let waited = begun.elapsed();
@@ -219,7 +230,7 @@ impl Search<'_> {
 
     /// A new connection, with TLS if that is to be.
     async fn open(&self, addr: &PeerAddr) -> io::Result<Stream> {
-        let stream = open(addr).await?;
+        let stream = self.plain(addr).await?;
         let Some(secure) = &self.secure else {
             return Ok(stream);
         };
@@ -227,6 +238,22 @@ impl Search<'_> {
         let tls = Dialled::new(stream, config, secure.name.clone()).map_err(io::Error::other)?;
         poll_fn(|cx| tls.poll_handshake(cx)).await?;
         Ok(Stream::Dialled(Box::new(tls)))
+    }
+
+    /// The connection beneath.
+    async fn plain(&self, addr: &PeerAddr) -> io::Result<Stream> {
+        let (PeerAddr::Name(name, port), Some(rules)) = (addr, &self.pass.names) else {
+            return open(addr, self.bind, self.pass.outgoing.keepalive).await;
+        };
+        let mut failed = None;
+        for ip in self.conn.engine.names.addresses(rules, name).await? {
+            let addr = PeerAddr::Ip((ip, *port).into());
+            match open(&addr, self.bind, self.pass.outgoing.keepalive).await {
+                Ok(stream) => return Ok(stream),
+                Err(error) => failed = Some(error),
+            }
+        }
+        Err(failed.unwrap_or_else(|| io::ErrorKind::HostUnreachable.into()))
     }
 
     /// Waits until a server has a connection to spare.
@@ -276,15 +303,51 @@ fn passes_soon(error: &io::Error) -> bool {
     )
 }
 
-/// A connection to an address, without TLS.
-pub(super) async fn open(addr: &PeerAddr) -> io::Result<Stream> {
+/// A connection to an address, without TLS. `bind` is where it comes from; with `keepalive` the kernel asks from time to
+/// time whether the other side is still there.
+pub(super) async fn open(
+    addr: &PeerAddr,
+    bind: Option<SocketAddr>,
+    keepalive: bool,
+) -> io::Result<Stream> {
     let tcp = match addr {
         PeerAddr::Unix(path) => return UnixStream::connect(path).await.map(Stream::Unix),
-        PeerAddr::Ip(addr) => TcpStream::connect(addr).await?,
-        PeerAddr::Name(name, port) => TcpStream::connect((name.as_str(), *port)).await?,
+        PeerAddr::Ip(addr) => dial(*addr, bind, keepalive).await?,
+        PeerAddr::Name(name, port) => {
+            let mut failed = io::ErrorKind::HostUnreachable.into();
+            let mut made = None;
+            for addr in tokio::net::lookup_host((name.as_str(), *port)).await? {
+                match dial(addr, bind, keepalive).await {
+                    Ok(stream) => {
+                        made = Some(stream);
+                        break;
+                    }
+                    Err(error) => failed = error,
+                }
+            }
+            made.ok_or(failed)?
+        }
     };
     tcp.set_nodelay(true)?;
     Ok(Stream::Tcp(tcp))
+}
+
+async fn dial(
+    addr: SocketAddr,
+    bind: Option<SocketAddr>,
+    keepalive: bool,
+) -> io::Result<TcpStream> {
+    let socket = match addr {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    if keepalive {
+        socket.set_keepalive(true)?;
+    }
+    if let Some(bind) = bind {
+        socket.bind(bind)?;
+    }
+    socket.connect(addr).await
 }
 
 /// Counts a request on a link.

@@ -14,6 +14,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::Notify;
 
 use super::monitor::health::Health;
+use super::names::{Book, expand};
 use crate::config::{Config, PeerAddr, Upstream, UpstreamServer};
 use crate::tls::{Dial, TlsError};
 
@@ -21,6 +22,8 @@ use crate::tls::{Dial, TlsError};
 #[derive(Debug)]
 pub(crate) struct Fleet {
     squads: Vec<ArcSwap<Squad>>,
+    /// What is known of names.
+    pub(crate) names: Arc<Book>,
     /// In the order of [`Config::dials`].
     pub(crate) dials: Vec<Dial>,
 }
@@ -81,7 +84,11 @@ impl Fleet {
     ///
     /// # Errors
     /// A certificate, key or authority that cannot be used.
-    pub(crate) fn new(config: &Config, before: Option<&Self>) -> Result<Arc<Self>, TlsError> {
+    pub(crate) fn new(
+        config: &Config,
+        names: &Arc<Book>,
+        before: Option<&Self>,
+    ) -> Result<Arc<Self>, TlsError> {
         let squads = config.upstreams.iter().map(|upstream| {
             let known = before.and_then(|fleet| {
                 fleet
@@ -89,7 +96,7 @@ impl Fleet {
                     .into_iter()
                     .find(|squad| squad.upstream.name == upstream.name)
             });
-            ArcSwap::new(Squad::new(upstream, known.as_deref()))
+            ArcSwap::new(Squad::new(&expand(upstream, names), known.as_deref()))
         });
         let squads = squads.collect();
         let dials = config
@@ -97,7 +104,27 @@ impl Fleet {
             .iter()
             .map(Dial::new)
             .collect::<Result<_, _>>()?;
-        Ok(Arc::new(Self { squads, dials }))
+        Ok(Arc::new(Self {
+            squads,
+            names: Arc::clone(names),
+            dials,
+        }))
+    }
+
+    /// Names have other addresses now. Returns whether that changes an upstream's servers; what is known of those that
+    /// stay stays known.
+    pub(crate) fn renew(&self, index: usize, config: &Arc<Upstream>) -> Option<Arc<Squad>> {
+        let slot = self.squads.get(index)?;
+        let before = slot.load_full();
+        let upstream = expand(config, &self.names);
+        if upstream.servers == before.upstream.servers
+            && upstream.primaries == before.upstream.primaries
+        {
+            return None;
+        }
+        let squad = Squad::new(&upstream, Some(&before));
+        slot.store(Arc::clone(&squad));
+        Some(squad)
     }
 
     /// The servers of all upstreams as they are now.

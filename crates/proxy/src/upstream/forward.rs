@@ -130,6 +130,7 @@ impl Job<'_> {
             pass: self.pass,
             limit,
             secure: self.secure(bench, record),
+            bind: self.bind(bench, record),
             begun: record.started,
         };
         loop {

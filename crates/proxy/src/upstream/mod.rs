@@ -20,6 +20,7 @@ pub(crate) mod forward;
 pub(crate) mod head;
 mod interim;
 pub(crate) mod monitor;
+pub(crate) mod names;
 mod params;
 pub(crate) mod pool;
 mod provide;

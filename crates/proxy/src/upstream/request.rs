@@ -3,6 +3,7 @@
 //! Not here: the bytes of the head (see `head`), or sending them.
 
 use std::borrow::Cow;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use rustls::pki_types::ServerName;
@@ -59,6 +60,19 @@ impl Job<'_> {
             }
             _ => address_key(self.conn, record),
         })
+    }
+
+    /// Where connections come from.
+    pub(super) fn bind(&self, bench: &Workbench, record: &Record) -> Option<SocketAddr> {
+        let template = self.pass.outgoing.bind.as_ref()?;
+        let request = bench.head.on(bench.input.all());
+        let value = template.value(&self.scene(&request, record));
+        let text = String::from_utf8_lossy(&value);
+        let addr = crate::config::nginx::local_address(&text);
+        if addr.is_none() && !text.is_empty() {
+            tracing::error!("invalid local address {text:?}, connections come from any");
+        }
+        addr
     }
 
     /// TLS towards the servers, if the URL asks for it.

@@ -25,6 +25,7 @@ mod health;
 mod http2;
 mod http2_attacks;
 mod limits;
+mod names;
 mod nginx_conf;
 mod patience;
 mod proxy_protocol;

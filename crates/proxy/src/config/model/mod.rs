@@ -10,6 +10,7 @@ mod files;
 mod gateway;
 mod health;
 mod limits;
+mod names;
 mod net;
 mod replace;
 mod rules;
@@ -37,6 +38,7 @@ pub(crate) use health::{
     BodyTest, Expectation, FieldTest, HeaderTest, HealthCheck, Probe, StatusTest,
 };
 pub(crate) use limits::{ConnectionLimits, RateLimit, RequestLimits};
+pub(crate) use names::NameRules;
 pub(crate) use net::{HostPattern, Network, PeerAddr, Trusted};
 pub(crate) use rules::{
     Access, AddedHeader, BasicAuth, Charset, Content, ErrorPage, ErrorTarget, Expires, Kinds,
@@ -49,7 +51,7 @@ pub(crate) use shaping::{CookieFlags, CookieName, CookieRule, CookieRules, SameS
 pub(crate) use spool::{BodyFile, BodyRules, Buffers, Quota, Room, SpoolFolder};
 pub(crate) use subrequest::{AuthRequest, Mirror, SecureLink};
 pub(crate) use upstream::{
-    DialRules, KeepAlive, Method, NEXT_STATUSES, NextUpstream, PassTls, Queue, Upstream,
+    DialRules, KeepAlive, Method, NEXT_STATUSES, NextUpstream, Outgoing, PassTls, Queue, Upstream,
     UpstreamServer,
 };
 

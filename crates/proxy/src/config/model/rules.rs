@@ -15,7 +15,10 @@ use super::replace::ReplaceRules;
 use super::shaping::Shaping;
 use super::spool::{BodyRules, Buffers};
 use super::subrequest::{AuthRequest, Mirror, SecureLink};
-use super::{Gateway, LogFormat, NextUpstream, Op, PassTls, RealIp, ScriptName, Timeouts};
+use super::{
+    Gateway, LogFormat, NameRules, NextUpstream, Op, Outgoing, PassTls, RealIp, ScriptName,
+    Timeouts,
+};
 use crate::pattern::Pattern;
 use crate::template::Template;
 
@@ -235,6 +238,9 @@ pub(crate) enum Charset {
 #[derive(Debug)]
 pub(crate) struct ProxyPass {
     pub(crate) protocol: Protocol,
+    /// Who is asked for the addresses of servers that variables name; `None`: the system.
+    pub(crate) names: Option<Arc<NameRules>>,
+    pub(crate) outgoing: Outgoing,
     pub(crate) target: ProxyTarget,
     pub(crate) rebase: Rebase,
     /// What `$proxy_host` and `$proxy_port` are.

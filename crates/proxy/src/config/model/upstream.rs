@@ -3,9 +3,10 @@
 //! Not here: choosing (see `upstream::balance`), or what is known about the servers (see `upstream::fleet`).
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::{HealthCheck, PeerAddr};
+use super::{HealthCheck, NameRules, PeerAddr};
 use crate::template::Template;
 
 /// Servers that do the same work.
@@ -22,6 +23,8 @@ pub(crate) struct Upstream {
     pub(crate) queue: Option<Queue>,
     /// Its servers are asked whether they work.
     pub(crate) health: Option<HealthCheck>,
+    /// Who is asked for the addresses of names that are followed; `None`: the system.
+    pub(crate) names: Option<Arc<NameRules>>,
     /// It stands for an address in a URL, and this is the port of that URL's scheme.
     pub(crate) implicit: bool,
     pub(crate) port: u16,
@@ -43,6 +46,12 @@ pub(crate) struct UpstreamServer {
     pub(crate) down: bool,
     /// It gets no new work; who belongs to it by a sticky session still comes to it.
     pub(crate) drain: bool,
+    /// Its name is followed: asked for again and again, and not needed at the start.
+    pub(crate) resolve: bool,
+    /// The service whose SRV records say where it is.
+    pub(crate) service: Option<String>,
+    /// Where it stands: FILE:LINE.
+    pub(crate) at: String,
     /// How long a server that has recovered takes to get its full share.
     pub(crate) slow_start: Duration,
 }
@@ -115,6 +124,17 @@ pub(crate) struct PassTls {
     pub(crate) always: bool,
 }
 
+/// How connections to servers are made.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Outgoing {
+    /// The address of this machine that they come from.
+    pub(crate) bind: Option<Template>,
+    /// The kernel asks from time to time whether the other side is still there.
+    pub(crate) keepalive: bool,
+    /// A server that nobody listens for may be in the middle of a restart, and is waited for.
+    pub(crate) patient: bool,
+}
+
 /// When a request goes on to another server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct NextUpstream {
@@ -183,6 +203,9 @@ impl UpstreamServer {
             max_conns: 0,
             down: false,
             drain: false,
+            resolve: false,
+            service: None,
+            at: String::new(),
             slow_start: Duration::ZERO,
         }
     }
@@ -199,6 +222,7 @@ impl Upstream {
             keepalive,
             queue: None,
             health: None,
+            names: None,
             implicit: true,
             port: 80,
         }

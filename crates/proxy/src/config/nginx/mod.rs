@@ -15,7 +15,9 @@ use std::path::Path;
 use trine_config::Problems;
 
 use super::model::{Config, Timeouts};
-pub(crate) use build::{ERROR_LOG, PID_FILE, is_https, peer_address, split_kind, split_url};
+pub(crate) use build::{
+    ERROR_LOG, PID_FILE, is_https, local_address, peer_address, split_kind, split_url,
+};
 pub(crate) use units::{expires, size};
 
 /// What is read, and how.

@@ -296,10 +296,16 @@ impl Checker<'_> {
         for (index, text) in raw.servers.0.iter().enumerate() {
             let at = servers_at.index(index);
             let mut words: Vec<&str> = text.split_whitespace().collect();
-            let peer = words.first().and_then(|first| peer(first, &self.folder));
+            let by_service = words.iter().any(|word| word.starts_with("service="));
+            let peer = words.first().and_then(|first| {
+                // SRV records say the port.
+                let port = if by_service { ":80" } else { "" };
+                peer(&format!("{first}{port}"), &self.folder)
+            });
             let peer = peer.map(|peer| peer.to_string());
             match &peer {
                 _ if self.as_nginx => {}
+                Some(_) if by_service => {}
                 Some(peer) => words[0] = peer,
                 None => {
                     self.bad_peer(text, &at);

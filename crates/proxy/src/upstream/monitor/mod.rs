@@ -4,10 +4,12 @@
 //! with each reload it goes on with the new one. Not here: what a check's results come to (`health`), or one check
 //! (`probe`).
 
+mod follow;
 pub(crate) mod health;
 mod probe;
 
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -20,14 +22,18 @@ use trine_service::exit::chain;
 use trine_sys::privileges;
 
 use super::fleet::{Fleet, Squad};
-use crate::config::{Config, HealthCheck, Identity};
+use crate::config::{Config, HealthCheck, Identity, Upstream};
 use crate::control::Public;
+use crate::cores::Order;
 use health::{Change, Course, Health, step};
 use probe::probe;
 
 /// What is to be watched.
 struct Watched {
+    config: Arc<Config>,
     fleet: Arc<Fleet>,
+    /// Who is told of other addresses.
+    cores: Vec<mpsc::Sender<Order>>,
 }
 
 /// The thread, from outside. It ends when this is dropped.
@@ -38,12 +44,20 @@ pub(crate) struct Monitor {
 
 impl Monitor {
     /// Goes on with a configuration that has come into effect.
-    pub(crate) fn follow(&mut self, config: &Config, fleet: &Arc<Fleet>, public: &Arc<Public>) {
-        let idle = config.upstreams.iter().all(|one| one.health.is_none());
+    pub(crate) fn follow(
+        &mut self,
+        config: &Arc<Config>,
+        fleet: &Arc<Fleet>,
+        cores: Vec<mpsc::Sender<Order>>,
+        public: &Arc<Public>,
+    ) {
+        let idle = !config.upstreams.iter().any(|one| is_watched(one));
         if idle && self.inbox.is_none() {
             return;
         }
         let watched = Watched {
+            config: Arc::clone(config),
+            cores,
             fleet: Arc::clone(fleet),
         };
         let refused = match &self.inbox {
@@ -82,18 +96,59 @@ fn run(
     runtime.block_on(async move {
         // What is under way is dropped with the configuration that asked for it.
         let mut tasks = JoinSet::new();
-        while let Some(Watched { fleet }) = orders.recv().await {
+        while let Some(watched) = orders.recv().await {
             tasks.abort_all();
             tasks = JoinSet::new();
-            for squad in fleet.squads() {
-                if squad.upstream.health.is_some() {
-                    let (fleet, public) = (Arc::clone(&fleet), Arc::clone(public));
-                    tasks.spawn_local(check_all(squad, fleet, public));
+            let watched = Rc::new(watched);
+            for (index, upstream) in watched.config.upstreams.iter().enumerate() {
+                if is_watched(upstream) {
+                    let (watched, public) = (Rc::clone(&watched), Arc::clone(public));
+                    tasks.spawn_local(watch(index, watched, public));
                 }
             }
         }
     });
     Ok(())
+}
+
+/// Whether there is anything to do for an upstream.
+fn is_watched(upstream: &Upstream) -> bool {
+    upstream.health.is_some() || upstream.servers.iter().any(|server| server.resolve)
+}
+
+/// Follows the names of an upstream's servers and checks those that there are, for as long as it is polled.
+async fn watch(index: usize, watched: Rc<Watched>, public: Arc<Public>) {
+    let Watched {
+        config,
+        fleet,
+        cores,
+    } = &*watched;
+    let Some(upstream) = config.upstreams.get(index) else {
+        return;
+    };
+    let (changed, mut changes) = mpsc::channel(1);
+    let follow = follow::follow(index, upstream, fleet, cores, &public, changed);
+    let check = async {
+        loop {
+            let Some(squad) = fleet.squads().into_iter().nth(index) else {
+                return;
+            };
+            if upstream.health.is_none() {
+                return;
+            }
+            let checks = check_all(squad, Arc::clone(fleet), Arc::clone(&public));
+            // With other servers it begins anew; what is known of those that stay stays known.
+            tokio::select! {
+                () = checks => {
+                    if changes.recv().await.is_none() {
+                        return;
+                    }
+                }
+                Some(()) = changes.recv() => {}
+            }
+        }
+    };
+    tokio::join!(follow, check);
 }
 
 /// Checks the servers of an upstream for as long as it is polled.

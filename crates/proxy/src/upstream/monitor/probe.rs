@@ -61,7 +61,7 @@ pub(super) async fn probe(
 
 async fn attempt(addr: &PeerAddr, check: &HealthCheck, dials: &[Dial]) -> Result<(), Sick> {
     let addr = with_port(addr, check.port);
-    let mut stream = open(&addr).await.map_err(Sick::Connect)?;
+    let mut stream = open(&addr, None, false).await.map_err(Sick::Connect)?;
     if let Some((dial, name)) = &check.tls
         && let Some(dial) = dials.get(*dial)
     {

@@ -5,6 +5,7 @@
 mod app;
 mod client;
 mod daemon;
+mod dns;
 pub(crate) mod http2;
 mod upstream;
 
@@ -13,6 +14,7 @@ use std::time::Duration;
 pub(crate) use app::App;
 pub(crate) use client::{Client, Reply};
 pub(crate) use daemon::{Daemon, Proxy};
+pub(crate) use dns::{Data, Dns};
 pub(crate) use upstream::{Link, Upstream};
 
 /// No step of a test takes longer, not even on a busy machine.

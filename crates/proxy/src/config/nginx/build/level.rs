@@ -16,6 +16,7 @@ use super::files::FileLevel;
 use super::guard::GuardLevel;
 use super::heads::HeadLevel;
 use super::limits::LimitLevel;
+use super::names::NamesLevel;
 use super::proxy::ProxyLevel;
 use super::replace::ReplaceLevel;
 use super::spool::BodyLevel;
@@ -73,6 +74,7 @@ pub(super) struct Level {
     /// By protocol.
     pub(super) passes: [ProxyLevel; 4],
     pub(super) tls: TlsLevel,
+    pub(super) names: NamesLevel,
     pub(super) http2: Http2Rules,
 }
 
@@ -138,6 +140,7 @@ impl Level {
             real_ip: RealIp::nobody(),
             passes: Family::ALL.map(ProxyLevel::new),
             tls: TlsLevel::new(),
+            names: NamesLevel::default(),
             http2: Http2Rules::default(),
         }
     }
@@ -213,6 +216,7 @@ impl Builder<'_> {
             self.apply_proxy(pass, block);
         }
         self.apply_tls(&mut level.tls, block);
+        self.apply_names(&mut level.names, block);
         if let Some(pages) = own.error_pages {
             level.error_pages = pages;
         }

@@ -208,7 +208,7 @@ impl Builder<'_> {
                     let pass = self.proxy_pass(directive, matcher, level.pass(Family::Proxy));
                     let pass = pass.map(|pass| self.own_words(pass, block));
                     self.check_health(pass.as_ref(), block);
-                    content = pass.map(|pass| Content::Proxy(Box::new(pass)));
+                    content = pass.map(|pass| level.resolving(pass));
                 }
                 "fastcgi_pass" | "uwsgi_pass" | "scgi_pass" => {
                     let family = match directive.name.text.as_str() {
@@ -218,7 +218,7 @@ impl Builder<'_> {
                     };
                     let pass = self.gateway_pass(directive, family, level.pass(family));
                     self.check_health(pass.as_ref(), block);
-                    content = pass.map(|pass| Content::Proxy(Box::new(pass)));
+                    content = pass.map(|pass| level.resolving(pass));
                 }
                 _ => {}
             }

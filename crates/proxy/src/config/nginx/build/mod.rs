@@ -18,6 +18,8 @@ mod limits;
 mod listen;
 mod location;
 mod maps;
+mod names;
+mod outgoing;
 mod patience;
 mod proxy;
 mod replace;
@@ -38,6 +40,7 @@ use trine_config::{Place, Problems};
 use trine_sys::privileges;
 
 pub(crate) use location::split_kind;
+pub(crate) use outgoing::local_address;
 pub(crate) use proxy::{is_https, split_url};
 pub(crate) use upstream::peer_address;
 
@@ -81,6 +84,7 @@ pub(super) fn build(
         expectations: HashMap::new(),
         access_logs: Vec::new(),
         upstreams: Vec::new(),
+        followers: Vec::new(),
         dials: Vec::new(),
         spools: Vec::new(),
         rules: Vec::new(),
@@ -152,6 +156,8 @@ struct Builder<'p> {
     expectations: HashMap<String, Expectation>,
     access_logs: Vec<AccessLog>,
     upstreams: Vec<Upstream>,
+    /// Upstreams with names that are followed, and where the first of them stands.
+    followers: Vec<(String, Place)>,
     dials: Vec<DialRules>,
     spools: Vec<Arc<SpoolFolder>>,
     rules: Vec<Rules>,
@@ -349,6 +355,7 @@ impl Builder<'_> {
                 self.server(directive, &level);
             }
         }
+        self.give_resolvers(&level.names);
     }
 }
 

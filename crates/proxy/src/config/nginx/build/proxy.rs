@@ -13,10 +13,10 @@ use super::family::Family;
 use super::gateway::GatewayLevel;
 use super::spool::BufferLevel;
 use super::upstream::peer_address;
-use super::{Builder, arg, is_on};
+use super::{Builder, arg, is_on, place};
 use crate::config::model::{
-    KeepAlive, Matcher, NEXT_STATUSES, NextUpstream, Protocol, ProxyPass, ProxyTarget, Rebase,
-    RedirectRule, RequestFields, Shaping, Upstream,
+    KeepAlive, Matcher, NEXT_STATUSES, NextUpstream, Outgoing, PeerAddr, Protocol, ProxyPass,
+    ProxyTarget, Rebase, RedirectRule, RequestFields, Shaping, Upstream,
 };
 use crate::template::Template;
 
@@ -37,6 +37,7 @@ pub(super) struct ProxyLevel {
     buffers: BufferLevel,
     cache: CacheLevel,
     dial: DialLevel,
+    outgoing: Outgoing,
     pub(super) gateway: GatewayLevel,
 }
 
@@ -73,6 +74,7 @@ impl ProxyLevel {
             buffers: BufferLevel::new(),
             cache: CacheLevel::default(),
             dial: DialLevel::new(),
+            outgoing: Outgoing::default(),
             gateway: GatewayLevel::default(),
         }
     }
@@ -161,6 +163,9 @@ impl Builder<'_> {
                         "write default, off, or what is replaced and by what",
                     ),
                 },
+                "bind" | "socket_keepalive" => {
+                    self.apply_outgoing(&mut level.outgoing, family, directive);
+                }
                 "connect_timeout" => self.patience(directive, &mut level.connect_timeout),
                 "send_timeout" => self.patience(directive, &mut level.send_timeout),
                 "read_timeout" => self.patience(directive, &mut level.read_timeout),
@@ -328,6 +333,11 @@ impl Builder<'_> {
         }
         ProxyPass {
             protocol: Protocol::Http1,
+            names: None,
+            outgoing: Outgoing {
+                patient: self.is_house(),
+                ..level.outgoing.clone()
+            },
             target,
             rebase,
             host: String::new(),
@@ -389,10 +399,14 @@ impl Builder<'_> {
         if self.is_house() {
             keepalive.count = 64;
         }
-        self.upstreams.push(Upstream {
+        let mut upstream = Upstream {
             port,
             ..Upstream::single(target, peer, keepalive)
-        });
+        };
+        let server = &mut upstream.servers[0];
+        server.at = place(directive);
+        server.resolve = self.is_house() && matches!(server.addr, PeerAddr::Name(..));
+        self.upstreams.push(upstream);
         Some(self.upstreams.len() - 1)
     }
 

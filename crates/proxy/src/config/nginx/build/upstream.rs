@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use super::super::tree::Directive;
 use super::super::units;
-use super::{Builder, arg};
+use super::names::NamesLevel;
+use super::{Builder, arg, place};
 use crate::config::model::{KeepAlive, Method, PeerAddr, Queue, Upstream, UpstreamServer};
 
 /// `host`, `host:port`, `[::1]:port` or `unix:/path`.
@@ -46,11 +47,16 @@ impl Builder<'_> {
         let mut method = Method::RoundRobin;
         let mut queue = None;
         let mut health = None;
+        let mut names = NamesLevel::default();
+        self.apply_names(&mut names, directive.block.as_deref().unwrap_or_default());
         let (mut primaries, mut backups) = (Vec::new(), Vec::new());
         for inner in directive.block.as_deref().unwrap_or_default() {
             match inner.name.text.as_str() {
                 "server" => {
                     if let Some((server, backup)) = self.upstream_server(inner, &method) {
+                        if server.resolve {
+                            self.followers.push((name.clone(), inner.at.clone()));
+                        }
                         let list = if backup { &mut backups } else { &mut primaries };
                         list.push(server);
                     }
@@ -96,6 +102,7 @@ impl Builder<'_> {
             keepalive,
             queue,
             health,
+            names: names.rules(),
             implicit: false,
             port: 80,
         });
@@ -115,6 +122,8 @@ impl Builder<'_> {
         };
         let mut server = UpstreamServer {
             text: text.to_owned(),
+            at: place(directive),
+            resolve: self.is_house() && matches!(addr, PeerAddr::Name(..)),
             ..UpstreamServer::new(addr)
         };
         let mut backup = false;
@@ -139,8 +148,19 @@ impl Builder<'_> {
                     server.drain = true;
                     true
                 }
-                // A name is looked up whenever a connection is made.
-                ("resolve", _) if value.is_empty() => true,
+                ("resolve", _) if value.is_empty() => {
+                    server.resolve = matches!(server.addr, PeerAddr::Name(..));
+                    true
+                }
+                ("service", _) if !value.is_empty() => {
+                    let has_port = text.contains(':');
+                    if has_port || !matches!(server.addr, PeerAddr::Name(..)) {
+                        let message = format!("service upstream \"{text}\" may not have port");
+                        self.wrong(directive, message, "SRV records say which");
+                    }
+                    server.service = Some(value.to_owned());
+                    true
+                }
                 ("weight", Some(weight @ 1..=65535)) => {
                     server.weight = weight;
                     true
@@ -169,13 +189,16 @@ impl Builder<'_> {
             if !good {
                 let help = match key {
                     "weight" => "write a weight from 1 to 65535",
-                    "service" => "SRV records are not looked up; name the port",
                     "route" => "sticky sessions are not there yet; remove it",
                     _ => "",
                 };
                 let message = format!("invalid parameter \"{}\"", word.text);
                 self.wrong(directive, message, help);
             }
+        }
+        if server.service.is_some() && !server.resolve {
+            let message = format!("service upstream \"{text}\" requires \"resolve\" parameter");
+            self.wrong(directive, message, "add resolve");
         }
         Some((server, backup))
     }

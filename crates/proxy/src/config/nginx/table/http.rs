@@ -51,18 +51,8 @@ pub(super) const ROWS: &[Known] = &[
         "a request with an invalid field name is refused",
     ),
     works("underscores_in_headers", HS, FLAG),
-    accepted(
-        "resolver",
-        HSL | UPSTREAM,
-        MORE,
-        "the system's resolver is asked",
-    ),
-    accepted(
-        "resolver_timeout",
-        HSL | UPSTREAM,
-        ONE,
-        "the system's resolver is asked",
-    ),
+    works("resolver", HSL | UPSTREAM, MORE),
+    works("resolver_timeout", HSL | UPSTREAM, ONE),
     accepted("chunked_transfer_encoding", HSL, FLAG, "always on"),
     works("stub_status", SERVER | LOCATION, Args::Words(0, 1)),
 ];

@@ -1,0 +1,97 @@
+//! Following names: asks for the addresses of an upstream's servers again whenever the last answer has run out.
+//!
+//! A name that does not resolve any more keeps its last addresses, and is asked for again soon. Not here: asking (see
+//! `names::ask`), or what the servers are by the answers (see `names`).
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use tokio::sync::mpsc;
+use trine_service::exit::chain;
+
+use crate::config::Upstream;
+use crate::control::Public;
+use crate::cores::Order;
+use crate::upstream::fleet::Fleet;
+use crate::upstream::names::Question;
+use crate::upstream::names::ask::Asker;
+
+/// A name is not asked for more often, whatever its answers say.
+const SHORTEST: Duration = Duration::from_secs(1);
+
+/// A name that is followed.
+struct Followed {
+    question: Question,
+    due: Instant,
+    failing: bool,
+}
+
+/// Follows the names of an upstream for as long as it is polled. `changed` hears of other servers.
+pub(super) async fn follow(
+    index: usize,
+    upstream: &Arc<Upstream>,
+    fleet: &Arc<Fleet>,
+    cores: &[mpsc::Sender<Order>],
+    public: &Public,
+    changed: mpsc::Sender<()>,
+) {
+    let asker = match Asker::new(upstream.names.as_ref()) {
+        Ok(asker) => asker,
+        Err(error) => {
+            tracing::error!(upstream = %upstream.name, "names are not followed: {}", chain(&error));
+            return;
+        }
+    };
+    let mut all: Vec<Followed> = Vec::new();
+    for server in upstream.servers.iter().filter(|server| server.resolve) {
+        if let Some(question) = Question::about(server, upstream)
+            && !all.iter().any(|one| one.question == question)
+        {
+            all.push(Followed {
+                question,
+                due: Instant::now(),
+                failing: false,
+            });
+        }
+    }
+    while let Some(next) = all.iter_mut().min_by_key(|one| one.due) {
+        tokio::time::sleep_until(next.due.into()).await;
+        let name = &next.question.name;
+        match asker.ask(&next.question).await {
+            Ok(answer) => {
+                next.due = Instant::now() + answer.valid.max(SHORTEST);
+                if std::mem::take(&mut next.failing) {
+                    tracing::info!(upstream = %upstream.name, %name, "resolves again");
+                }
+                fleet.names.put(next.question.clone(), answer.addresses);
+            }
+            Err(error) => {
+                next.due = Instant::now() + SHORTEST;
+                if !std::mem::replace(&mut next.failing, true) {
+                    tracing::error!(
+                        upstream = %upstream.name, %name,
+                        "cannot be resolved, its last addresses go on: {}", chain(&error)
+                    );
+                }
+            }
+        }
+        let Some(squad) = fleet.renew(index, upstream) else {
+            continue;
+        };
+        let servers: Vec<_> = squad
+            .servers
+            .iter()
+            .map(|one| one.name().to_string())
+            .collect();
+        tracing::info!(upstream = %upstream.name, "servers are now {}", servers.join(", "));
+        let data = json!({ "upstream": upstream.name, "servers": servers });
+        public.events.push("upstream.servers", data);
+        for core in cores {
+            // One that is gone has no requests.
+            let _ = core.send(Order::Regroup(Arc::clone(fleet))).await;
+        }
+        // It begins anew before long if it has not begun yet.
+        let _ = changed.try_send(());
+    }
+}
