@@ -292,6 +292,62 @@ fn limits_environment_files_and_privileges_reach_the_program() {
 }
 
 #[test]
+fn capabilities_that_are_not_named_are_out_of_reach() {
+    if !nix::unistd::Uid::effective().is_root() {
+        eprintln!("left out: only root has capabilities to give up");
+        return;
+    }
+    let rig = Rig::start(
+        "  some:
+    command: [sh, -c, 'grep CapBnd /proc/self/status; exec sleep 1000']
+    startsecs: 0s
+    startretries: 0
+    capabilities: [chown, net_bind_service]
+    stdout_logfile: some.log
+  none:
+    command: [sh, -c, 'grep CapBnd /proc/self/status; exec sleep 1000']
+    startsecs: 0s
+    startretries: 0
+    capabilities: none
+    stdout_logfile: none.log
+",
+    );
+    for (name, want) in [("some", 0x401), ("none", 0)] {
+        rig.running_pid(name);
+        let log = format!("{name}.log");
+        rig.until("its words", || rig.read(&log).ends_with('\n').then_some(()));
+        assert_eq!(rig.read(&log), format!("CapBnd:\t{want:016x}\n"));
+    }
+    rig.stop();
+}
+
+#[test]
+fn restarts_wait_longer_each_time_up_to_the_cap() {
+    let rig = Rig::start(
+        "  quitter:
+    command: [sh, -c, 'date +%s%3N >> times; exit 3']
+    startsecs: 0s
+    autorestart: true
+    restart_delay: 100ms
+    restart_factor: 4
+    restart_delay_max: 1s
+    restart_jitter: false
+",
+    );
+    let times: Vec<u64> = rig.until("five runs", || {
+        let times = rig.read("times");
+        let whole: Vec<u64> = times.lines().filter_map(|line| line.parse().ok()).collect();
+        (whole.len() >= 5).then_some(whole)
+    });
+    let waits: Vec<u64> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    // Never sooner; how much later is the machine's affair.
+    for (wait, least) in waits.iter().zip([100, 400, 1000, 1000]) {
+        assert!(wait + 20 >= least, "{waits:?}");
+    }
+    rig.stop();
+}
+
+#[test]
 fn nothing_that_a_stopped_program_started_lives_on() {
     let rig = Rig::start(
         "  forker:
