@@ -1,6 +1,7 @@
 //! trine-supervisor alone, with small shell programs: life, logs, readiness, the death of its brain, refusals.
 
 mod brain;
+mod cgroups;
 mod container;
 mod logs;
 mod metrics;

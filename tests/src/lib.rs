@@ -12,6 +12,7 @@ pub mod control;
 pub mod daemon;
 pub mod folder;
 pub mod gateways;
+pub mod kernel;
 pub mod load;
 pub mod notify;
 pub mod port;

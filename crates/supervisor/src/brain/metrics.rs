@@ -39,7 +39,7 @@ pub fn text(supervisor: &Supervisor) -> String {
     }
     let mut causes = metrics.counter(
         "trine_program_restarts_by_cause",
-        "Restarts by what had happened: exit_CODE, the signal, or not_spawned.",
+        "Restarts by what had happened: exit_CODE, the signal, out_of_memory, or not_spawned.",
     );
     for process in processes() {
         let [group, name] = labels(process);

@@ -133,6 +133,8 @@ pub struct Process {
 }
 
 pub const KEY_PREFIX: &str = "process/";
+/// How a cause begins when the kernel has killed it for want of memory.
+pub const OUT_OF_MEMORY: &str = "out of memory";
 
 impl Process {
     #[must_use]
@@ -240,11 +242,17 @@ impl Process {
     pub fn restart_cause(&self) -> String {
         match (&self.record.spawn_error, self.record.life.last_exit) {
             (Some(_), _) => "not_spawned".to_owned(),
+            _ if self.ran_out_of_memory() => "out_of_memory".to_owned(),
             (None, Some(Exit::Signal { signal, .. })) => nix::sys::signal::Signal::try_from(signal)
                 .map_or_else(|_| format!("signal_{signal}"), |signal| signal.to_string()),
             (None, Some(Exit::Code(code))) => format!("exit_{code}"),
             (None, None) => "other".to_owned(),
         }
+    }
+
+    fn ran_out_of_memory(&self) -> bool {
+        let cause = self.record.cause.as_deref();
+        cause.is_some_and(|cause| cause.starts_with(OUT_OF_MEMORY))
     }
 
     #[must_use]

@@ -5,6 +5,7 @@
 use super::cgroup::{self, Cgroups};
 use super::check::Manner;
 use super::logs::tail::Tail;
+use super::process::OUT_OF_MEMORY;
 use super::shutdown::Closing;
 use super::start;
 use super::supervisor::Supervisor;
@@ -156,7 +157,7 @@ impl Supervisor {
             let limit = limits.get("memory.max").map_or(String::new(), |limit| {
                 format!(" (memory.max is {limit} bytes)")
             });
-            let cause = format!("out of memory: the kernel killed it{limit}");
+            let cause = format!("{OUT_OF_MEMORY}: the kernel killed it{limit}");
             tracing::warn!("{id} {cause}");
             process.record.cause = Some(cause);
         }

@@ -16,7 +16,7 @@ use crate::step::{self, Steps};
 use crate::test::tally::Tally;
 use crate::workspace::{cargo, in_ci, root, target};
 
-const TOOLS: [Tool; 13] = [
+const TOOLS: [Tool; 14] = [
     Tool {
         program: "chromium",
         package: "chromium",
@@ -41,6 +41,11 @@ const TOOLS: [Tool; 13] = [
         program: "ip",
         package: "iproute2",
         for_what: "the test of servers that are cut off from the net",
+    },
+    Tool {
+        program: "linux.uml",
+        package: "user-mode-linux",
+        for_what: "the tests of control groups, in a kernel of their own",
     },
     Tool {
         program: "nghttp",

@@ -56,10 +56,14 @@ pub(in crate::brain) fn description(process: &Process, now: jiff::Timestamp) -> 
             error => error,
         },
         Code::Stopped | Code::Exited => match (record.started, record.ended) {
-            (Some(_), Some(ended)) => ended
-                .to_zoned(jiff::tz::TimeZone::system())
-                .strftime("%b %d %I:%M %p")
-                .to_string(),
+            (Some(_), Some(ended)) => {
+                let local = ended.to_zoned(jiff::tz::TimeZone::system());
+                let time = local.strftime("%b %d %I:%M %p");
+                match &record.cause {
+                    None => time.to_string(),
+                    Some(cause) => format!("{time} ({cause})"),
+                }
+            }
             _ => "Not started".to_owned(),
         },
         Code::Starting | Code::Stopping => String::new(),
