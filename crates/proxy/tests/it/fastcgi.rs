@@ -356,3 +356,33 @@ fn scripts_and_what_follows_them() {
         assert_eq!(client.reply().status, 200);
     }
 }
+
+#[test]
+fn answers_are_kept_and_validated() {
+    let (daemon, app) = pair(
+        "fastcgi_cache_path @dir@/kept keys_zone=kept:1m;",
+        "fastcgi_cache kept; fastcgi_cache_key $request_uri;",
+    );
+    let mut client = get(&daemon, "/kept");
+    let mut link = app.accept();
+    read(&mut link);
+    let fields = "Cache-Control: max-age=600\r\nETag: \"one\"\r\n";
+    link.write([stdout(&format!("{fields}\r\nhello")), end(0)].concat());
+    assert_eq!(client.reply().text(), "hello");
+    client.send("GET /kept HTTP/1.1\r\nHost: site.test\r\n\r\n");
+    assert_eq!(client.reply().text(), "hello");
+    app.expect_untouched();
+    // One that is old at once is asked for again, by what it was told apart by.
+    client.send("GET /old HTTP/1.1\r\nHost: site.test\r\nIf-None-Match: \"theirs\"\r\n\r\n");
+    let mut link = app.accept();
+    read(&mut link);
+    let fields = "Cache-Control: max-age=600\r\nAge: 600\r\nETag: \"two\"\r\n";
+    link.write([stdout(&format!("{fields}\r\nold")), end(0)].concat());
+    assert_eq!(client.reply().text(), "old");
+    client.send("GET /old HTTP/1.1\r\nHost: site.test\r\n\r\n");
+    let mut link = app.accept();
+    assert_eq!(read(&mut link).param("HTTP_IF_NONE_MATCH"), Some("\"two\""));
+    link.write([stdout("Status: 304\r\nETag: \"two\"\r\n\r\n"), end(0)].concat());
+    let reply = client.reply();
+    assert_eq!((reply.status, reply.text()), (200, "old"));
+}
