@@ -7,6 +7,7 @@ pub mod channel;
 pub mod kept;
 mod leftovers;
 pub mod main;
+mod orders;
 pub mod process;
 pub mod slot;
 pub mod sockets;

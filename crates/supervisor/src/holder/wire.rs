@@ -1,5 +1,5 @@
 //! What brain and holder say to each other: length-prefixed frames of JSON, with descriptors counted in the head.
-//! Bytes in, values out. Not here: sockets (see `holder::channel`), or what an order does (see `holder::table`).
+//! Bytes in, values out. Not here: sockets (see `holder::channel`), or what an order does (see `holder::orders`).
 //!
 //! A frame from the brain is a list of orders that are carried out together or, if the brain dies before the whole
 //! frame is out, not at all. JSON, so that a newer brain and an older holder (or the reverse) understand each other
