@@ -9,8 +9,8 @@ mod value;
 mod write;
 
 pub use read::{ReadError, read_answer, read_call};
-pub use value::{Fault, MethodCall, Value};
-pub use write::{write_call, write_fault, write_response};
+pub use value::{Fault, MethodCall, Value, Written};
+pub use write::{ArrayWriter, StructWriter, write_call, write_fault, write_response};
 
 /// The most bytes that a call or an answer may have.
 pub const MAX_BYTES: usize = 64 << 20;

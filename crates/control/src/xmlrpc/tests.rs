@@ -38,6 +38,27 @@ fn everything_comes_back() {
 }
 
 #[test]
+fn what_is_written_at_once_is_what_values_become() {
+    let texts = ["plain", "a & <b>\r\n", "", "é\u{ffff}\u{1}x", "\u{f900}"];
+    let mut writer = ArrayWriter::with_capacity(0);
+    let mut values = Vec::new();
+    for (number, text) in (-2..).zip(texts) {
+        writer.add_struct(|out| {
+            out.text("text & name", text);
+            out.int("number", number);
+        });
+        values.push(Value::members([
+            ("text & name", Value::from(text)),
+            ("number", Value::Int(number)),
+        ]));
+    }
+    let (at_once, values) = (writer.finish(), Value::Array(values));
+    assert_eq!(write_response(&at_once), write_response(&values));
+    let nested = |value| write_response(&Value::Array(vec![value, Value::Int(1)]));
+    assert_eq!(nested(at_once), nested(values));
+}
+
+#[test]
 fn no_prefix_is_a_message() {
     for text in [
         write_call("m.n", &[sample()]),

@@ -21,7 +21,13 @@ pub enum Value {
     Array(Vec<Self>),
     /// `<struct>`; the members in the order in which they are written.
     Struct(Vec<(String, Self)>),
+    /// What an [`super::ArrayWriter`] has written; never read from a message.
+    Written(Written),
 }
+
+/// The XML of a value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Written(pub(super) String);
 
 impl Value {
     /// A struct of these members.

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use base64::Engine as _;
 
-use super::{Fault, Value};
+use super::{Fault, Value, Written};
 
 const HEAD: &str = "<?xml version='1.0'?>\n";
 
@@ -22,7 +22,13 @@ pub fn write_call(method: &str, params: &[Value]) -> String {
 /// The answer to a call that was done.
 #[must_use]
 pub fn write_response(value: &Value) -> String {
-    let mut out = format!("{HEAD}<methodResponse>\n");
+    let room = match value {
+        Value::Written(Written(text)) => text.len() + 256, // and what stands around it
+        _ => 256,
+    };
+    let mut out = String::with_capacity(room);
+    out.push_str(HEAD);
+    out.push_str("<methodResponse>\n");
     push_params(&mut out, std::slice::from_ref(value));
     out.push_str("</methodResponse>\n");
     out
@@ -55,20 +61,14 @@ fn push_params(out: &mut String, params: &[Value]) {
 
 fn push_value(out: &mut String, value: &Value) {
     match value {
-        Value::Int(number) => {
-            let _ = write!(out, "<value><int>{number}</int></value>");
-        }
+        Value::Int(number) => push_int(out, *number),
         Value::Bool(is) => {
             let _ = write!(out, "<value><boolean>{}</boolean></value>", u8::from(*is));
         }
         Value::Double(number) => {
             let _ = write!(out, "<value><double>{number:?}</double></value>");
         }
-        Value::Str(text) => {
-            out.push_str("<value><string>");
-            push_text(out, text);
-            out.push_str("</string></value>");
-        }
+        Value::Str(text) => push_string(out, text),
         Value::DateTime(text) => {
             out.push_str("<value><dateTime.iso8601>");
             push_text(out, text);
@@ -79,30 +79,112 @@ fn push_value(out: &mut String, value: &Value) {
             let _ = write!(out, "<value><base64>\n{text}\n</base64></value>");
         }
         Value::Array(values) => {
-            out.push_str("<value><array><data>\n");
+            out.push_str(ARRAY);
             for value in values {
                 push_value(out, value);
             }
-            out.push_str("</data></array></value>");
+            out.push_str(ARRAY_END);
         }
         Value::Struct(members) => {
-            out.push_str("<value><struct>\n");
+            out.push_str(STRUCT);
             for (name, value) in members {
-                out.push_str("<member>\n<name>");
-                push_text(out, name);
-                out.push_str("</name>\n");
-                push_value(out, value);
-                out.push_str("</member>\n");
+                push_member(out, name, |out| push_value(out, value));
             }
-            out.push_str("</struct></value>");
+            out.push_str(STRUCT_END);
         }
+        Value::Written(Written(text)) => out.push_str(text),
     }
     out.push('\n');
+}
+
+const ARRAY: &str = "<value><array><data>\n";
+const ARRAY_END: &str = "</data></array></value>";
+const STRUCT: &str = "<value><struct>\n";
+const STRUCT_END: &str = "</struct></value>";
+
+fn push_int(out: &mut String, number: i32) {
+    // Writing to a string never fails.
+    let _ = write!(out, "<value><int>{number}</int></value>");
+}
+
+fn push_string(out: &mut String, text: &str) {
+    out.push_str("<value><string>");
+    push_text(out, text);
+    out.push_str("</string></value>");
+}
+
+fn push_member(out: &mut String, name: &str, push: impl FnOnce(&mut String)) {
+    out.push_str("<member>\n<name>");
+    push_text(out, name);
+    out.push_str("</name>\n");
+    push(out);
+    out.push_str("</member>\n");
+}
+
+/// Writes an array of structs at once, for answers too large to be built as [`Value`]s first.
+#[derive(Debug)]
+pub struct ArrayWriter {
+    out: String,
+}
+
+/// One struct of an [`ArrayWriter`].
+#[derive(Debug)]
+pub struct StructWriter<'a> {
+    out: &'a mut String,
+}
+
+impl ArrayWriter {
+    /// `bytes`: about how long it will get.
+    #[must_use]
+    pub fn with_capacity(bytes: usize) -> Self {
+        let mut out = String::with_capacity(bytes);
+        out.push_str(ARRAY);
+        Self { out }
+    }
+
+    /// Adds a struct.
+    pub fn add_struct(&mut self, put: impl FnOnce(&mut StructWriter<'_>)) {
+        self.out.push_str(STRUCT);
+        put(&mut StructWriter { out: &mut self.out });
+        self.out.push_str(STRUCT_END);
+        self.out.push('\n');
+    }
+
+    /// The whole array.
+    #[must_use]
+    pub fn finish(mut self) -> Value {
+        self.out.push_str(ARRAY_END);
+        Value::Written(Written(self.out))
+    }
+}
+
+impl StructWriter<'_> {
+    /// Adds a string.
+    pub fn text(&mut self, name: &str, text: &str) {
+        push_member(self.out, name, |out| {
+            push_string(out, text);
+            out.push('\n');
+        });
+    }
+
+    /// Adds a number.
+    pub fn int(&mut self, name: &str, number: i32) {
+        push_member(self.out, name, |out| {
+            push_int(out, number);
+            out.push('\n');
+        });
+    }
 }
 
 /// XML 1.0 has no place for most control characters, and a carriage return would become a newline on the way; both
 /// make clients stumble over a log, so the first are replaced and the second is written as a reference.
 fn push_text(out: &mut String, text: &str) {
+    // 0xef: where U+FFFE and U+FFFF begin.
+    let is_plain = |byte: u8| byte >= 0x20 && !matches!(byte, b'&' | b'<' | b'>' | 0xef);
+    if text.bytes().all(is_plain) {
+        out.push_str(text);
+        return;
+    }
     for c in text.chars() {
         match c {
             '&' => out.push_str("&amp;"),

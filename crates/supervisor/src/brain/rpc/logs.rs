@@ -48,8 +48,11 @@ impl Rpc {
     }
 
     async fn log_path(&self, name: String, channel: Channel) -> Result<Option<PathBuf>, Fault> {
-        self.read(move |s| Ok(info::log_path(names::process(s, &name)?, channel)))
-            .await
+        self.read(move |s| {
+            let path = info::log_path(names::process(s, &name)?, channel);
+            Ok(path.map(Path::to_owned))
+        })
+        .await
     }
 }
 
@@ -84,7 +87,7 @@ fn clear(s: &Supervisor, id: &str, name: &str) -> Result<(), Fault> {
     for channel in [Channel::Stdout, Channel::Stderr] {
         let cleared = match process.taps.get(&channel) {
             Some(tap) => tap.clear(),
-            None => info::log_path(process, channel).map_or(Ok(()), |path| empty(&path)),
+            None => info::log_path(process, channel).map_or(Ok(()), empty),
         };
         cleared.map_err(|_| about(FAILED, name))?;
     }
