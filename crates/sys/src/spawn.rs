@@ -7,7 +7,7 @@
 use std::ffi::{CString, OsStr};
 use std::fmt;
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -15,6 +15,7 @@ use crate::limits::Resource;
 use crate::process::Pid;
 
 mod child;
+mod low;
 
 /// What to start, and how. Make one by [`Spawn::new`] and change the fields that matter.
 #[derive(Debug)]
@@ -51,6 +52,9 @@ pub struct Spawn<'fd> {
     /// Our descriptor, and its number in the child. 0, 1 and 2 are inherited unless named; nothing else is.
     /// Sources and targets may overlap in any way.
     pub fds: Vec<(BorrowedFd<'fd>, i32)>,
+    /// Copy only our descriptors below this number for the child: where there are thousands, copying them and closing
+    /// them again costs more than all else. Those of `fds` may lie anywhere. `None` copies all.
+    pub copy_below: Option<RawFd>,
     /// Writes the child's own pid into `LISTEN_PID` of its environment (added if missing).
     pub listen_pid: bool,
 }
@@ -77,6 +81,7 @@ impl Spawn<'_> {
             bounding_set: None,
             no_new_privileges: false,
             fds: Vec::new(),
+            copy_below: None,
             listen_pid: false,
         }
     }

@@ -137,6 +137,45 @@ fn a_descriptor_may_stay_at_its_number_and_is_not_inherited_otherwise() {
 }
 
 #[test]
+fn only_low_descriptors_are_copied_and_ours_stay_as_they_are() {
+    let open = |text: &str, lowest: i32| -> OwnedFd {
+        let fd = trine_sys::fdpass::memfd(c"words").unwrap();
+        trine_sys::file::write(&fd, text.as_bytes()).unwrap();
+        trine_sys::fdpass::duplicate(&fd, lowest).unwrap()
+    };
+    let (low, high, other) = (open("low", 3), open("high", 200), open("other", 300));
+    let numbers = [&low, &high, &other].map(AsRawFd::as_raw_fd);
+    let own = || {
+        let mut names: Vec<_> = std::fs::read_dir("/proc/self/fd")
+            .unwrap()
+            .filter_map(|entry| {
+                let path = entry.unwrap().path();
+                let number = path.file_name()?.to_str()?.parse::<i32>().ok()?;
+                let is_mine = numbers.contains(&number);
+                is_mine.then(|| (number, std::fs::read_link(path).ok()))
+            })
+            .collect();
+        names.sort();
+        names
+    };
+    let before = own();
+    let (one, two) = (low.as_raw_fd(), other.as_raw_fd());
+    // The two change places, the third is not there; 0, 1, 2, the two, and the folder that ls reads.
+    let script = format!(
+        "cat /proc/self/fd/{two}; echo; cat /proc/self/fd/{one}; echo; ls /proc/self/fd | wc -l"
+    );
+    for below in [3, 100, 250, 1000] {
+        let fds = [(low.as_fd(), two), (other.as_fd(), one)];
+        let (text, _) = run(&script, &fds, |s| s.copy_below = Some(below));
+        assert_eq!(text.trim(), "low\nother\n6", "below {below}");
+        let mut failing = Spawn::new(c("/no/such"));
+        (failing.fds, failing.copy_below) = (fds.to_vec(), Some(below));
+        assert_eq!(failing.spawn().unwrap_err().step, SpawnStep::Exec);
+        assert_eq!(own(), before);
+    }
+}
+
+#[test]
 fn failures_come_back_with_their_step() {
     let fail = |change: &dyn Fn(&mut Spawn<'_>)| {
         let mut spawn = shell("true");

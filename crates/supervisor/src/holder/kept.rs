@@ -3,7 +3,7 @@
 //!
 //! Fields are only added, each with a default, so that a newer holder takes over from an older one.
 
-use super::slot::{Pipe, Slot};
+use super::slot::{LASTING, Pipe, Slot};
 use super::stdin::Stdin;
 use super::wire::{Channel, SlotLife};
 use crate::program::moment::Moment;
@@ -76,8 +76,8 @@ pub struct Keeper {
     copies: Vec<OwnedFd>,
 }
 
-/// The copies lie above whatever a program may want to be given at a fixed number.
-const LOWEST_COPY: i32 = 64;
+/// The copies lie where what lasts does.
+const LOWEST_COPY: i32 = LASTING;
 
 impl Keeper {
     /// The number under which it will be found.

@@ -1,6 +1,6 @@
 //! From a spawn order to a running process. Not here: which order to give, or what to do when it fails.
 
-use super::slot::{Pipe, Slot};
+use super::slot::{LASTING, Pipe, Slot};
 use super::wire::{Channel, Failure, Output, SpawnOrder};
 use std::collections::BTreeMap;
 use std::ffi::{CString, OsString};
@@ -45,6 +45,7 @@ pub fn spawn(
     }
     plan.umask = order.umask;
     plan.process_group = Some(0);
+    plan.copy_below = Some(LASTING);
     plan.rlimits.push((
         Resource::RLIMIT_NOFILE,
         from.descriptors.0,

@@ -7,12 +7,12 @@ use crate::program::moment::Moment;
 use crate::program::state::Exit;
 use std::collections::BTreeMap;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{OwnedFd, RawFd};
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::rc::Rc;
-use trine_sys::file;
 use trine_sys::process::{self, Pid};
+use trine_sys::{fdpass, file};
 
 #[derive(Debug, Default)]
 pub struct Slot {
@@ -37,6 +37,15 @@ pub struct Slot {
 /// A program may have so many descriptors kept.
 const MOST_KEPT: usize = 64;
 
+/// What lies in the holder for long lies from this number on: below it is what a new process gets copies of, and copying
+/// thousands of descriptors for each would take longer than all else.
+pub const LASTING: RawFd = 256;
+
+/// The descriptor at a number for those that stay, if there is room.
+pub fn lasting(fd: OwnedFd) -> OwnedFd {
+    fdpass::duplicate(&fd, LASTING).unwrap_or(fd)
+}
+
 /// A log pipe. It lasts as long as its slot: both ends stay open, so that a program never meets a closed pipe, output
 /// of one generation stays before that of the next, and what is in it waits for whoever reads next. A memory file for the
 /// brain is kept in the same way, with two descriptors of the same.
@@ -55,12 +64,12 @@ impl Pipe {
         }
         let (read, write) = file::pipe_cloexec()?;
         // The brain polls its end; programs get the other one, which must wait as they expect.
-        trine_sys::fdpass::set_nonblocking(&read, true)?;
+        fdpass::set_nonblocking(&read, true)?;
         // Beyond the user's quota the kernel refuses; the pipe then has the size it has.
         let _ = file::set_pipe_size(&read, bytes);
         Ok(Self {
-            read: Rc::new(read),
-            write,
+            read: Rc::new(lasting(read)),
+            write: lasting(write),
         })
     }
 }
@@ -78,7 +87,7 @@ impl Slot {
         pidfd: OwnedFd,
         since: Moment,
     ) -> Rc<OwnedFd> {
-        let pidfd = Rc::new(pidfd);
+        let pidfd = Rc::new(lasting(pidfd));
         self.generation = generation;
         self.life = SlotLife::Alive { pid, since };
         self.pidfd = Some(pidfd.clone());

@@ -2,6 +2,7 @@
 //! It lies in the holder, so that an order to write is carried out once and whole, whatever happens to brains.
 //! Not here: what is written.
 
+use super::slot::lasting;
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -23,7 +24,7 @@ impl Stdin {
         let (read, write) = file::pipe_cloexec()?;
         fdpass::set_nonblocking(&write, true)?;
         let stdin = Self {
-            write,
+            write: lasting(write),
             waiting: VecDeque::new(),
         };
         Ok((stdin, read))

@@ -7,11 +7,12 @@
 
 use std::ffi::{CString, c_char, c_int, c_long, c_void};
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{FromRawFd, OwnedFd};
 use std::ptr;
 
 use nix::errno::Errno;
 
+use super::low::Low;
 use super::{Child, Spawn, SpawnError, SpawnStep};
 use crate::process::{self, Pid};
 use crate::signals;
@@ -45,6 +46,8 @@ struct Plan {
     bounding_set: Option<u64>,
     no_new_privileges: bool,
     fds: Vec<Move>,
+    /// The table is shared with us until the child has made one of its own, with our descriptors below this.
+    copy_below: Option<c_int>,
     /// Copies are made from here up, so that no target is among them.
     above_targets: c_int,
     /// What went wrong; the child's only message.
@@ -62,6 +65,17 @@ pub(super) fn spawn(spawn: Spawn<'_>) -> Result<Child, SpawnError> {
     if spawn.fds.iter().any(|(_, target)| *target < 0) {
         return Err(failed(SpawnStep::Descriptors, Errno::EBADF.into()));
     }
+    let mut low = Low::new(spawn.copy_below);
+    let cgroup = spawn.cgroup.map(|fd| low.source(fd));
+    let fds: Vec<Move> = spawn
+        .fds
+        .iter()
+        .map(|(fd, target)| Move {
+            source: low.source(*fd),
+            copy: -1,
+            target: *target,
+        })
+        .collect();
     let mut listen_pid = spawn.listen_pid.then(|| {
         let mut entry = LISTEN_PID.to_vec();
         entry.resize(LISTEN_PID.len() + PID_ROOM, 0);
@@ -86,7 +100,7 @@ pub(super) fn spawn(spawn: Spawn<'_>) -> Result<Child, SpawnError> {
         oom_score_adj: spawn
             .oom_score_adj
             .and_then(|score| CString::new(score.to_string()).ok()),
-        cgroup: spawn.cgroup.map(|fd| fd.as_raw_fd()),
+        cgroup,
         bounding_set: spawn.bounding_set,
         no_new_privileges: spawn.no_new_privileges,
         above_targets: spawn
@@ -96,15 +110,8 @@ pub(super) fn spawn(spawn: Spawn<'_>) -> Result<Child, SpawnError> {
             .max()
             .unwrap_or(0)
             .max(3),
-        fds: spawn
-            .fds
-            .iter()
-            .map(|(fd, target)| Move {
-                source: fd.as_raw_fd(),
-                copy: -1,
-                target: *target,
-            })
-            .collect(),
+        fds,
+        copy_below: low.limit,
         failure: None,
     };
 
@@ -164,7 +171,10 @@ fn clone_and_run(plan: &mut Plan) -> io::Result<Child> {
     // SAFETY: one past the end of the allocation, which is where a stack that grows down begins.
     let top = unsafe { stack.as_mut_ptr().add(stack.capacity()) };
     let mut pidfd: c_int = -1;
-    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD | libc::SIGCHLD;
+    let mut flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD | libc::SIGCHLD;
+    if plan.copy_below.is_some() {
+        flags |= libc::CLONE_FILES;
+    }
     let argument: *mut c_void = ptr::from_mut(plan).cast();
     // SAFETY: CLONE_VFORK keeps this frame, and so `stack`, `plan` and `pidfd`, until the child is done with them;
     // `run` never returns into our code.
@@ -189,6 +199,9 @@ extern "C" fn run(argument: *mut c_void) -> c_int {
 }
 
 fn prepare_and_exec(plan: &mut Plan) -> Result<std::convert::Infallible, (SpawnStep, c_int)> {
+    if let Some(limit) = plan.copy_below {
+        own_descriptors(limit)?;
+    }
     let default = [0u64; 4]; // the kernel's own sigaction: SIG_DFL, no flags, no mask
     for signal in 1..=signals::MAX_SIGNAL {
         let arguments = [signal.into(), address(default.as_ptr()), 0, 8];
@@ -271,6 +284,23 @@ fn prepare_and_exec(plan: &mut Plan) -> Result<std::convert::Infallible, (SpawnS
     ];
     call(SpawnStep::Exec, libc::SYS_execve, arguments)?;
     Err((SpawnStep::Exec, libc::EINVAL))
+}
+
+/// Before anything is done to a descriptor: a table of the child's own, without ours from `limit` on.
+fn own_descriptors(limit: c_int) -> Result<(), (SpawnStep, c_int)> {
+    const STEP: SpawnStep = SpawnStep::Descriptors;
+    let rest = [
+        limit.into(),
+        c_long::from(u32::MAX),
+        libc::CLOSE_RANGE_UNSHARE.into(),
+        0,
+    ];
+    if call(STEP, libc::SYS_close_range, rest).is_err() {
+        // A kernel before 5.9: a copy of all, then.
+        let flags = [libc::CLONE_FILES.into(), 0, 0, 0];
+        call(STEP, libc::SYS_unshare, flags)?;
+    }
+    Ok(())
 }
 
 fn set_oom_score(score: &CString) -> Result<(), (SpawnStep, c_int)> {
