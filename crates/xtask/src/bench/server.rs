@@ -28,9 +28,24 @@ pub(super) struct Field {
 
 impl Field {
     pub(super) fn new(binaries: &Path, nice: i32) -> anyhow::Result<Self> {
+        Self::new_in(&std::env::temp_dir(), binaries, nice)
+    }
+
+    /// With its scratch folder in memory, where the machine has a place for that: what the file system of the disk does
+    /// when files are made is no part of the figures then.
+    pub(super) fn in_memory(binaries: &Path, nice: i32) -> anyhow::Result<Self> {
+        let memory = Path::new("/dev/shm");
+        if memory.is_dir() {
+            Self::new_in(memory, binaries, nice)
+        } else {
+            Self::new(binaries, nice)
+        }
+    }
+
+    fn new_in(folder: &Path, binaries: &Path, nice: i32) -> anyhow::Result<Self> {
         let dir = tempfile::Builder::new()
             .prefix("trine-bench")
-            .tempdir()
+            .tempdir_in(folder)
             .context("no temporary folder")?;
         Ok(Self {
             dir,

@@ -43,7 +43,12 @@ pub(super) fn run(chosen: &[&Scenario], options: &BenchOptions) -> anyhow::Resul
         let mut series = [Vec::new(), Vec::new()];
         for round in 1..=options.rounds {
             for (kind, figures) in [Kind::Ours, Kind::Supervisord].into_iter().zip(&mut series) {
-                let field = Field::new(&binaries, options.nice)?;
+                let field = if scenario.on_disk {
+                    Field::new(&binaries, options.nice)?
+                } else {
+                    // Making 400 log files where 400 were just removed keeps ext4 busy for longer than all else.
+                    Field::in_memory(&binaries, options.nice)?
+                };
                 let found = (scenario.measure)(kind, &field)
                     .with_context(|| format!("{}: {}", scenario.name, kind.name()))?;
                 eprintln!(

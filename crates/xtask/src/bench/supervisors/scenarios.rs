@@ -18,6 +18,8 @@ pub(crate) struct Scenario {
     pub(super) name: &'static str,
     pub(super) what: &'static str,
     pub(super) figures: &'static [Figure],
+    /// Its files belong on a disk.
+    pub(super) on_disk: bool,
     pub(super) measure: fn(Kind, &Field) -> anyhow::Result<Vec<f64>>,
 }
 
@@ -52,6 +54,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         name: "supervisor-boot",
         what: "From the daemon's start until 200 programs are executed (startsecs=0)",
         figures: &[less("ms", 0, "8× sooner")],
+        on_disk: false,
         measure: boot,
     },
     Scenario {
@@ -61,6 +64,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             less("start, ms", 0, "4× sooner"),
             less("stop, ms", 0, "4× sooner"),
         ],
+        on_disk: false,
         measure: start_and_stop_all,
     },
     Scenario {
@@ -75,6 +79,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             less("CPU, ms a minute", 2, "at most 0.02×: 50× less"),
             less("wake-ups a minute", 0, "none"),
         ],
+        on_disk: false,
         measure: idle,
     },
     Scenario {
@@ -84,12 +89,14 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             more("large writes, MB per CPU second of the daemon", 0, "1.1×"),
             more("lines, MB per CPU second of the daemon", 0, "3×"),
         ],
+        on_disk: true,
         measure: logs,
     },
     Scenario {
         name: "supervisor-respawn",
         what: "From SIGKILL of a program until its successor is executed (200 programs)",
         figures: &[less("ms, median of several kills", 2, "100× sooner")],
+        on_disk: false,
         measure: respawn,
     },
     Scenario {
@@ -100,6 +107,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             less("p99, ms", 2, "25× sooner"),
             less("p50 during the flood, ms", 2, "at most 2× the quiet one"),
         ],
+        on_disk: false,
         measure: info,
     },
 ];
