@@ -235,7 +235,7 @@ fn run(cli: Cli) -> Result<u8, Error> {
         println!("{}: good, {count} processes", file.display());
         return Ok(0);
     }
-    launch::start(&loaded, cli.in_background)
+    launch::start(loaded, cli.in_background)
 }
 
 /// Paths on the command line count from where it was given.

@@ -28,13 +28,18 @@ const UMASK: u32 = 0o022;
 #[derive(Debug, Serialize, Deserialize)]
 pub struct First {
     pub config: Config,
-    /// For the log, once there is one.
+    pub said: Said,
+}
+
+/// What there is to say about a configuration, for the log, once there is one.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Said {
     pub traps: Vec<String>,
     pub infos: Vec<String>,
 }
 
 /// Runs until the end, or until the process in the background has started.
-pub fn start(loaded: &Loaded, in_background: bool) -> Result<u8, Error> {
+pub fn start(loaded: Loaded, in_background: bool) -> Result<u8, Error> {
     let daemon = &loaded.config.daemon;
     if daemon.daemonize && !in_background {
         return go_into_background();
@@ -62,18 +67,25 @@ pub fn start(loaded: &Loaded, in_background: bool) -> Result<u8, Error> {
     if let Some(bits) = daemon.umask.or(daemon.daemonize.then_some(UMASK)) {
         umask(Mode::from_bits_truncate(bits));
     }
-    let first = First {
-        config: loaded.config.clone(),
-        traps: loaded.traps.iter().map(ToString::to_string).collect(),
-        infos: loaded.infos.clone(),
-    };
-    let first = serde_json::to_string(&first).map_err(|source| Error::Stored {
-        key: FIRST_KEY.to_owned(),
-        source,
-    })?;
+    // The holder lives long and has no use for a configuration: here it goes.
+    let first = first(loaded)?;
     holder::main::run(Start {
         stored: Some((FIRST_KEY.to_owned(), first)),
         started,
+    })
+}
+
+fn first(loaded: Loaded) -> Result<String, Error> {
+    let first = First {
+        said: Said {
+            traps: loaded.traps.iter().map(ToString::to_string).collect(),
+            infos: loaded.infos,
+        },
+        config: loaded.config,
+    };
+    serde_json::to_string(&first).map_err(|source| Error::Stored {
+        key: FIRST_KEY.to_owned(),
+        source,
     })
 }
 

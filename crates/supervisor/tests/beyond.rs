@@ -143,7 +143,7 @@ fn a_program_that_fails_its_checks_is_restarted_and_one_that_falls_silent_is_end
   silent:
     command: [python3, silent.py]
     ready: notify
-    watchdog: 1s
+    watchdog: 5s
 ",
         |folder| {
             std::fs::write(folder.join("well"), "").unwrap();

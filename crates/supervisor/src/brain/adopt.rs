@@ -12,6 +12,7 @@ use crate::holder::wire::{Channel, Order, SlotLife};
 use crate::program::state::{Event, State};
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 /// A slot of the table with its descriptors.
 #[derive(Debug)]
@@ -30,14 +31,22 @@ impl Supervisor {
         stored: &BTreeMap<String, String>,
         rows: Vec<Row>,
     ) -> Result<(), Error> {
+        let configured = self.config.processes.iter();
+        let configured: BTreeMap<String, _> =
+            configured.map(|process| (process.id(), process)).collect();
         for (key, text) in stored {
             let Some(id) = key.strip_prefix(KEY_PREFIX) else {
                 continue;
             };
-            let record: Record = serde_json::from_str(text).map_err(|source| Error::Stored {
-                key: key.clone(),
-                source,
-            })?;
+            let mut record: Record =
+                serde_json::from_str(text).map_err(|source| Error::Stored {
+                    key: key.clone(),
+                    source,
+                })?;
+            // As a rule the same, and then shared.
+            if let Some(same) = configured.get(id).filter(|p| ***p == record.settings) {
+                record.settings = Arc::clone(same);
+            }
             self.processes.insert(id.to_owned(), Process::new(record));
         }
         let mut rows: BTreeMap<String, Row> =
@@ -142,7 +151,7 @@ impl Supervisor {
     /// Makes the processes match the configuration in force: new ones are added and started, changed ones are restarted
     /// with their new settings, those it no longer names are stopped and removed; all others are left alone.
     pub fn reconcile(&mut self) -> Result<(), Error> {
-        let wanted: BTreeMap<String, config::Process> = self
+        let wanted: BTreeMap<String, Arc<config::Process>> = self
             .config
             .processes
             .iter()
@@ -160,13 +169,20 @@ impl Supervisor {
             group: settings.group.clone(),
             name: id.clone(),
         });
+        let mut coming = Vec::new();
+        for (id, settings) in &order {
+            if settings.autostart && !self.processes.contains_key(id) {
+                coming.push((id.as_str(), &**settings));
+            }
+        }
+        self.open_pipes(coming)?;
         let mut to_start = Vec::new();
         for (id, settings) in order {
             match self.processes.get_mut(&id) {
                 None => to_start.extend(self.add(id, settings)?),
                 Some(process) if process.retiring => {
                     process.retiring = false;
-                    process.next = Some(Box::new(settings));
+                    process.next = Some(settings);
                     self.start(&id)?;
                 }
                 Some(process) if process.record.settings == settings => process.next = None,
@@ -178,7 +194,7 @@ impl Supervisor {
     }
 
     /// Gives the name of one that is to be started when all are there.
-    fn add(&mut self, id: String, settings: config::Process) -> Result<Option<String>, Error> {
+    fn add(&mut self, id: String, settings: Arc<config::Process>) -> Result<Option<String>, Error> {
         let autostart = settings.autostart;
         let depends = !settings.extras.depends_on.is_empty();
         let mut process = Process::new(Record::new(settings));
@@ -198,7 +214,7 @@ impl Supervisor {
         Ok(Some(id).filter(|_| autostart))
     }
 
-    fn change(&mut self, id: &str, settings: config::Process) -> Result<(), Error> {
+    fn change(&mut self, id: &str, settings: Arc<config::Process>) -> Result<(), Error> {
         let Some(process) = self.processes.get_mut(id) else {
             return Ok(());
         };
@@ -221,7 +237,7 @@ impl Supervisor {
             | State::Running { .. }
             | State::Stopping { .. }
             | State::Backoff { .. } => {
-                process.next = Some(Box::new(settings));
+                process.next = Some(settings);
                 Event::Restart
             }
             // What somebody stopped stays so; what had ended or failed may do better now.
@@ -265,6 +281,7 @@ impl Supervisor {
                 continue;
             };
             self.disconnect_all(&id, &process).await;
+            self.pipes.retain(|key, _| key.id != id);
             self.forget_listener(&id)?;
             self.link.send(&[
                 Order::Store {

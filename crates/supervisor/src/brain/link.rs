@@ -16,6 +16,9 @@ use tokio::net::UnixStream;
 /// A report with the descriptors that came with it.
 pub type Letter = (Report, Vec<OwnedFd>);
 
+/// What became of an order that is answered: text and descriptors, or why it was not carried out.
+pub type Answer = Result<(String, Vec<OwnedFd>), Failure>;
+
 #[derive(Debug)]
 pub struct Link {
     socket: UnixStream,
@@ -69,23 +72,40 @@ impl Link {
     }
 
     /// Sends an order that is answered, and waits: the holder answers in microseconds.
-    pub fn call(
+    pub fn call(&mut self, order: impl FnOnce(Ticket) -> Order) -> Result<Answer, Error> {
+        let mut answers = self.call_all([order])?;
+        answers.pop().ok_or(Error::Link(ChannelError::Closed))
+    }
+
+    /// The same with several at once, which spares the wait for each. The answers are in the order of the orders.
+    pub fn call_all<F: FnOnce(Ticket) -> Order>(
         &mut self,
-        order: impl FnOnce(Ticket) -> Order,
-    ) -> Result<Result<(String, Vec<OwnedFd>), Failure>, Error> {
-        let mine = self.ticket();
-        self.send(&[order(mine)])?;
-        loop {
-            match self.read_waiting()? {
-                (Report::Done { ticket, text }, fds) if ticket == mine => {
-                    return Ok(Ok((text, fds)));
-                }
-                (Report::Refused { ticket, failure }, _) if ticket == mine => {
-                    return Ok(Err(failure));
-                }
-                other => self.backlog.push_back(other),
-            }
+        orders: impl IntoIterator<Item = F>,
+    ) -> Result<Vec<Answer>, Error> {
+        let first = self.tickets + 1;
+        let mut numbered = Vec::new();
+        for order in orders {
+            numbered.push(order(self.ticket()));
         }
+        self.send(&numbered)?;
+        let mut answers = Vec::with_capacity(numbered.len());
+        let mut awaited = first;
+        while answers.len() < numbered.len() {
+            match self.read_waiting()? {
+                (Report::Done { ticket, text }, fds) if ticket == awaited => {
+                    answers.push(Ok((text, fds)));
+                }
+                (Report::Refused { ticket, failure }, _) if ticket == awaited => {
+                    answers.push(Err(failure));
+                }
+                other => {
+                    self.backlog.push_back(other);
+                    continue;
+                }
+            }
+            awaited += 1;
+        }
+        Ok(answers)
     }
 
     /// The next report, waiting without the runtime; passes over the backlog.

@@ -46,7 +46,7 @@ use crate::config::{Config, Habits, Overrides};
 use crate::error::Error;
 use crate::holder::main::BRAIN_FD;
 use crate::holder::wire::{BindOrder, FIRST_KEY, Order, Report, TableHead};
-use crate::launch::{First, leave_terminal};
+use crate::launch::{First, Said, leave_terminal};
 use adopt::Row;
 use ask::{Asks, Handle, Watches};
 use control::Control;
@@ -182,6 +182,7 @@ fn new_supervisor(
         house: House::new(&config, table.head.notify_socket.clone()),
         config,
         pump,
+        pipes: BTreeMap::new(),
         log,
         hub: EventHub::default(),
         phase: PhaseCell::new(),
@@ -201,14 +202,15 @@ fn new_supervisor(
         events: Events::default(),
         report_at: None,
         servers: Servers::default(),
+        rest_at: None,
     }
 }
 
 impl Supervisor {
-    async fn begin_and_run(&mut self, mut table: Table, first: Option<First>) -> Result<(), Error> {
+    async fn begin_and_run(&mut self, mut table: Table, first: Option<Said>) -> Result<(), Error> {
         let is_first = first.is_some();
-        if let Some(first) = &first {
-            self.tell_of(first);
+        if let Some(said) = first {
+            self.tell_of(&said);
         }
         let listener = self.begin(&mut table, is_first)?;
         self.bind_first_servers(&table.servers, is_first)?;
@@ -251,6 +253,7 @@ impl Supervisor {
             self.announce_groups()?;
         }
         self.adopt(&table.head.stored, table.rows)?;
+        drop(table.head); // large, and of no more use
         self.sweep_old_generations();
         self.reconcile()?;
 
@@ -350,7 +353,7 @@ impl Supervisor {
     }
 
     /// What there is to say at the very beginning.
-    fn tell_of(&self, first: &First) {
+    fn tell_of(&self, said: &Said) {
         let is_root = trine_sys::privileges::effective_uid() == 0;
         match &self.config.daemon.user {
             None if is_root && self.config.habits == Habits::Supervisord => tracing::error!(
@@ -361,10 +364,10 @@ impl Supervisor {
             None => {}
             Some(user) => tracing::info!("Set uid to user {user} succeeded"),
         }
-        for trap in &first.traps {
+        for trap in &said.traps {
             tracing::warn!("{trap}");
         }
-        for info in &first.infos {
+        for info in &said.infos {
             tracing::info!("{info}");
         }
     }
@@ -470,7 +473,7 @@ fn read_table(link: &mut Link) -> Result<Table, Error> {
 
 /// The configuration in force, or at the first start what the process that was started has read; then with what there
 /// is to say about it.
-fn configuration(head: &TableHead) -> Result<(Config, Option<First>), Error> {
+fn configuration(head: &TableHead) -> Result<(Config, Option<Said>), Error> {
     let wrong = |key: &'static str| {
         move |source| Error::Stored {
             key: key.to_owned(),
@@ -482,7 +485,7 @@ fn configuration(head: &TableHead) -> Result<(Config, Option<First>), Error> {
     }
     let text = head.stored.get(FIRST_KEY).map_or("", String::as_str);
     let first: First = serde_json::from_str(text).map_err(wrong(FIRST_KEY))?;
-    Ok((first.config.clone(), Some(first)))
+    Ok((first.config, Some(first.said)))
 }
 
 fn make_folder(path: &Path) -> Result<(), Error> {

@@ -4,7 +4,7 @@
 use super::adopt::Row;
 use super::logs::filter::Wanted;
 use super::logs::pump::Manner;
-use super::logs::tap::Tap;
+use super::logs::tap::{self, Tap};
 use super::logs::{self, Key, auto_log};
 use super::process::Process;
 use super::supervisor::Supervisor;
@@ -20,6 +20,8 @@ use std::sync::Arc;
 const ALL_PIPES_BYTES: usize = 32 << 20;
 const LEAST_PIPE_BYTES: usize = 64 << 10;
 const MOST_PIPE_BYTES: usize = 1 << 20;
+/// So many are asked for in one go: the kernel bounds how many descriptors may be on their way.
+const PIPES_AT_ONCE: usize = 128;
 
 impl Supervisor {
     /// Before a start. `Ok(Err)`: the reason why it cannot be, for people.
@@ -31,6 +33,7 @@ impl Supervisor {
         if let Err(err) = self.name_auto_logs(id, settings) {
             return Ok(Err(format!("can't make its log: {err}")));
         }
+        self.open_pipes([(id, settings)])?;
         for (channel, sink) in self.sinks(id, settings) {
             let Some(sink) = sink else {
                 self.disconnect(id, channel);
@@ -160,8 +163,9 @@ impl Supervisor {
 
     /// Processes that name the same file share one tap, so that nobody's rotation is in another's way.
     fn tap_at(&self, path: &Path) -> Option<Arc<Tap>> {
+        let mark = tap::mark(path);
         let taps = self.processes.values().flat_map(|p| p.taps.values());
-        taps.into_iter().find(|tap| tap.path() == path).cloned()
+        taps.into_iter().find(|tap| tap.is_at(path, mark)).cloned()
     }
 
     /// What is to be made of a channel's output beside writing it.
@@ -182,6 +186,63 @@ impl Supervisor {
         }
     }
 
+    /// Has the holder make the log pipes of these processes that have none yet. Asking for all at once, before many are
+    /// started, spares a wait for each.
+    pub fn open_pipes<'a>(
+        &mut self,
+        processes: impl IntoIterator<Item = (&'a str, &'a config::Process)>,
+    ) -> Result<(), Error> {
+        let mut missing = Vec::new();
+        for (id, settings) in processes {
+            for channel in [Channel::Stdout, Channel::Stderr] {
+                let key = Key {
+                    id: id.to_owned(),
+                    channel,
+                };
+                let taps = self.processes.get(id).map(|process| &process.taps);
+                let is_there = taps.is_some_and(|taps| taps.contains_key(&channel))
+                    || matches!(self.pipes.get(&key), Some(Ok(_)));
+                if !is_there && self.needs_pipe(settings, channel) {
+                    missing.push(key);
+                }
+            }
+        }
+        let share = ALL_PIPES_BYTES / self.config.processes.len().max(1);
+        let bytes = share.clamp(LEAST_PIPE_BYTES, MOST_PIPE_BYTES);
+        for some in missing.chunks(PIPES_AT_ONCE) {
+            let opened = self.link.call_all(some.iter().map(|key| {
+                let (id, channel) = (key.id.clone(), key.channel);
+                move |ticket| Order::OpenPipe {
+                    ticket,
+                    id,
+                    channel,
+                    bytes,
+                }
+            }))?;
+            for (key, opened) in some.iter().zip(opened) {
+                let pipe = match opened {
+                    Ok((_, fds)) => fds.into_iter().next().ok_or_else(String::new),
+                    Err(failure) => Err(failure.text),
+                };
+                self.pipes.insert(key.clone(), pipe);
+            }
+        }
+        Ok(())
+    }
+
+    /// The same for processes as they are going to be started.
+    pub fn open_pipes_of(&mut self, ids: &[String]) -> Result<(), Error> {
+        let mut coming = Vec::new();
+        for id in ids {
+            if let Some(process) = self.processes.get(id)
+                && process.taps.is_empty()
+            {
+                coming.push((id.as_str(), process.wanted().clone()));
+            }
+        }
+        self.open_pipes(coming.iter().map(|(id, settings)| (*id, &**settings)))
+    }
+
     fn connect(
         &mut self,
         id: &str,
@@ -200,7 +261,8 @@ impl Supervisor {
         };
         let now = (wanted, tap.changes(wanted));
         let before = process.wanted.insert(channel, now);
-        if let Some(old) = process.taps.insert(channel, tap.clone()) {
+        if let Some(old) = process.taps.get(&channel).cloned() {
+            process.taps.insert(channel, tap.clone());
             let is_same = Arc::ptr_eq(&old, &tap);
             if !is_listener && (!is_same || before.is_some_and(|before| before != now)) {
                 let manner = self.manner_of(id, channel, wanted, &tap)?;
@@ -211,36 +273,19 @@ impl Supervisor {
             }
             return Ok(Ok(()));
         }
-        let share = ALL_PIPES_BYTES / self.config.processes.len().max(1);
-        let opened = self.link.call(|ticket| Order::OpenPipe {
-            ticket,
-            id: id.to_owned(),
-            channel,
-            bytes: share.clamp(LEAST_PIPE_BYTES, MOST_PIPE_BYTES),
-        })?;
-        match opened {
-            Ok((_, fds)) => {
-                match fds.into_iter().next() {
-                    Some(pipe) if is_listener => {
-                        if let Err(err) = self.listen_to(id, pipe) {
-                            return Ok(Err(format!("can't listen to it: {err}")));
-                        }
-                    }
-                    Some(pipe) => {
-                        let manner = self.manner_of(id, channel, wanted, &tap)?;
-                        self.pump.add(key, pipe, tap, manner);
-                    }
-                    None => {}
-                }
-                Ok(Ok(()))
-            }
-            Err(failure) => {
-                if let Some(process) = self.processes.get_mut(id) {
-                    process.taps.remove(&channel);
-                }
-                Ok(Err(format!("can't make a log pipe: {}", failure.text)))
-            }
+        let pipe = match self.pipes.remove(&key) {
+            Some(Ok(pipe)) => pipe,
+            Some(Err(why)) => return Ok(Err(format!("can't make a log pipe: {why}"))),
+            None => return Ok(Err("it has no log pipe".to_owned())),
+        };
+        process.taps.insert(channel, tap.clone());
+        if is_listener {
+            let heard = self.listen_to(id, pipe);
+            return Ok(heard.map_err(|err| format!("can't listen to it: {err}")));
         }
+        let manner = self.manner_of(id, channel, wanted, &tap)?;
+        self.pump.add(key, pipe, tap, manner);
+        Ok(Ok(()))
     }
 
     fn disconnect(&mut self, id: &str, channel: Channel) {
@@ -288,23 +333,33 @@ impl Supervisor {
     /// Where each channel goes; `None`: nowhere, or where the other one goes.
     fn sinks(&self, id: &str, settings: &config::Process) -> [(Channel, Option<Sink>); 2] {
         let auto = self.processes.get(id).map(|p| &p.record.auto_logs);
-        let is_listener = self.is_listener(&settings.group);
-        let sink = |channel, output: &config::Output| {
-            let auto = auto.and_then(|logs| logs.get(&channel));
-            let is_heard = output.is_heard()
-                || self.house.hears_all
-                || (is_listener && channel == Channel::Stdout);
-            Some(output.sink(auto.map(PathBuf::as_path)))
-                .filter(|sink| is_heard || *sink != Sink::Discard)
-        };
-        let stderr = Some(&settings.stderr).filter(|_| !settings.redirect_stderr);
         [
-            (Channel::Stdout, sink(Channel::Stdout, &settings.stdout)),
-            (
-                Channel::Stderr,
-                stderr.and_then(|output| sink(Channel::Stderr, output)),
-            ),
+            (Channel::Stdout, &settings.stdout),
+            (Channel::Stderr, &settings.stderr),
         ]
+        .map(|(channel, output)| {
+            let auto = auto.and_then(|logs| logs.get(&channel));
+            let sink = self.needs_pipe(settings, channel);
+            (
+                channel,
+                sink.then(|| output.sink(auto.map(PathBuf::as_path))),
+            )
+        })
+    }
+
+    /// Whether anything becomes of what a process writes there.
+    fn needs_pipe(&self, settings: &config::Process, channel: Channel) -> bool {
+        let output = match channel {
+            Channel::Stdout => &settings.stdout,
+            Channel::Stderr if settings.redirect_stderr => return false,
+            Channel::Stderr => &settings.stderr,
+            Channel::Ready | Channel::StdoutStaging | Channel::StderrStaging => return false,
+        };
+        let is_listener = channel == Channel::Stdout && self.is_listener(&settings.group);
+        output.to != Destination::Nowhere
+            || output.is_heard()
+            || self.house.hears_all
+            || is_listener
     }
 
     fn sink(&self, id: &str, settings: &config::Process, channel: Channel) -> Option<Sink> {
@@ -348,7 +403,7 @@ impl Supervisor {
     /// Removes the automatic logs of earlier runs, unless they are to be kept.
     pub fn clear_auto_logs(&self) {
         let logs = &self.config.child_logs;
-        let has_some = |p: &config::Process| {
+        let has_some = |p: &Arc<config::Process>| {
             [&p.stdout, &p.stderr]
                 .iter()
                 .any(|o| o.to == Destination::Auto)

@@ -19,12 +19,10 @@ impl Supervisor {
         let Some(process) = self.processes.get_mut(id) else {
             return Ok(());
         };
-        let policy = if closing {
-            without_restarts(&process.record.settings.policy)
-        } else {
-            process.record.settings.policy.clone()
-        };
-        let (life, effects) = step(process.record.life.clone(), event, clock::now(), &policy);
+        let settings = &process.record.settings;
+        let without = closing.then(|| without_restarts(&settings.policy));
+        let policy = without.as_ref().unwrap_or(&settings.policy);
+        let (life, effects) = step(process.record.life.clone(), event, clock::now(), policy);
         let is_over = matches!(event, Event::Exited { .. } | Event::SpawnFailed);
         if life == process.record.life && effects.is_empty() && !is_over {
             return Ok(());
@@ -103,7 +101,7 @@ impl Supervisor {
             return Ok(Err("it is gone".to_owned()));
         };
         if let Some(next) = process.next.take() {
-            process.record.settings = *next;
+            process.record.settings = next;
         }
         process.record.generation += 1;
         process.record.spawn_error = None;

@@ -5,7 +5,7 @@ use super::supervisor::Supervisor;
 use crate::config::{self, Config};
 use serde::Serialize;
 use serde_json::{Map, Value};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The answer of `GET /v1/plan`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -47,8 +47,10 @@ pub fn difference(old: &config::Process, new: &config::Process) -> (Vec<String>,
     let (old, new) = (fields(old), fields(new));
     let mut names = Vec::new();
     let mut needs_restart = false;
-    for (key, value) in &new {
-        if old.get(key) == Some(value) {
+    let keys: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+    for key in keys {
+        let value = new.get(key).unwrap_or(&Value::Null);
+        if old.get(key).unwrap_or(&Value::Null) == value {
             continue;
         }
         let mut inner = |known: &[&str]| -> Vec<String> {
@@ -75,11 +77,16 @@ pub fn difference(old: &config::Process, new: &config::Process) -> (Vec<String>,
     (names, needs_restart)
 }
 
+/// What is left out is null; of the extras everything is there, to be compared one by one.
 fn fields(settings: &config::Process) -> Map<String, Value> {
-    match serde_json::to_value(settings) {
+    let mut fields = match serde_json::to_value(settings) {
         Ok(Value::Object(fields)) => fields,
         _ => Map::new(),
+    };
+    if let Ok(extras) = serde_json::to_value(&settings.extras) {
+        fields.insert("extras".to_owned(), extras);
     }
+    fields
 }
 
 impl Supervisor {
@@ -89,7 +96,7 @@ impl Supervisor {
         let wanted: BTreeMap<String, &config::Process> = config
             .processes
             .iter()
-            .map(|process| (process.id(), process))
+            .map(|process| (process.id(), &**process))
             .collect();
         let mut plan = Plan::default();
         for (id, settings) in &wanted {
@@ -120,5 +127,84 @@ impl Supervisor {
             .filter(|id| !wanted.contains_key(id))
             .collect();
         plan
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::extras::Extras;
+    use crate::config::{Destination, Output, Process, Ready};
+    use crate::program::backoff::Backoff;
+    use crate::program::state::{AutoRestart, Gate, Policy, Scope};
+    use std::time::Duration;
+
+    fn process() -> Process {
+        Process {
+            name: "web".to_owned(),
+            group: "web".to_owned(),
+            group_priority: 999,
+            priority: 999,
+            autostart: true,
+            command: vec!["run".to_owned()],
+            command_line: "run".to_owned(),
+            directory: None,
+            environment: BTreeMap::new(),
+            user: None,
+            umask: None,
+            sockets: Vec::new(),
+            stdin_socket: None,
+            stdout: Output::new(Destination::Auto),
+            stderr: Output::new(Destination::Auto),
+            redirect_stderr: false,
+            server_url: None,
+            ready: Ready::Age,
+            policy: Policy {
+                auto_restart: AutoRestart::Unexpected,
+                exit_codes: vec![0],
+                start_secs: Duration::from_secs(1),
+                start_retries: 3,
+                backoff: Backoff::default(),
+                stop_signal: 15,
+                stop_scope: Scope::Main,
+                stop_wait: Duration::from_secs(10),
+                kill_scope: Scope::Main,
+                gate: Gate::Age,
+            },
+            extras: Extras::default(),
+        }
+    }
+
+    /// Both ways: what is set and what is given up.
+    #[track_caller]
+    fn check(change: impl Fn(&mut Process), names: &[&str], restarts: bool) {
+        let (old, mut new) = (process(), process());
+        change(&mut new);
+        let want = (names.iter().map(ToString::to_string).collect(), restarts);
+        assert_eq!(difference(&old, &new), want);
+        assert_eq!(difference(&new, &old), want);
+    }
+
+    #[test]
+    fn what_differs_and_what_needs_a_restart() {
+        check(|_| (), &[], false);
+        check(|p| p.user = Some("nobody".to_owned()), &["user"], true);
+        check(|p| p.umask = Some(0o22), &["umask"], true);
+        check(|p| p.autostart = false, &["autostart"], false);
+        check(|p| p.stdout.lines.compress = true, &["stdout"], true);
+        check(|p| p.policy.stop_signal = 9, &["stop_signal"], false);
+        check(
+            |p| p.extras.kill_descendants = true,
+            &["kill_descendants"],
+            true,
+        );
+        check(
+            |p| {
+                p.extras.watchdog = Some(Duration::from_secs(1));
+                p.extras.shutdown_on = crate::config::extras::ShutdownOn::End;
+            },
+            &["shutdown_on", "watchdog"],
+            true,
+        );
     }
 }

@@ -7,6 +7,7 @@ use super::logs::tap::Tap;
 use crate::clock;
 use crate::config;
 use crate::config::extras::Schedule;
+use crate::config::is_default;
 use crate::holder::wire::{Channel, Order};
 use crate::program::moment::Moment;
 use crate::program::state::{Code, Exit, Life, State};
@@ -24,58 +25,59 @@ use trine_control::{ProgramState, ProgramStatus};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
     /// What the process runs with; the configuration may say something newer already.
-    pub settings: config::Process,
+    #[serde(with = "config::shared")]
+    pub settings: Arc<config::Process>,
     #[serde(default)]
     pub life: Life,
     /// Number of the latest spawn order.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub generation: u64,
     /// How often it was started again by itself.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub restarts: u64,
     /// The same by what had happened before.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub restart_causes: BTreeMap<String, u64>,
     /// Why it could not be started.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub spawn_error: Option<String>,
     /// When it was last seen to end.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub ended: Option<Timestamp>,
     /// When it was last started.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub started: Option<Timestamp>,
     /// It said that it is going (STOPPING=1) since it was ready.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub leaving: bool,
     /// The latest STATUS= of this generation.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub status_text: Option<String>,
     /// The files of logs that were left to us to name.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub auto_logs: BTreeMap<Channel, PathBuf>,
     /// It is to start once what it depends on is there.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub waiting: bool,
     /// Why it is ended or was ended, when its exit does not say so.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub cause: Option<String>,
     /// The schedule that `next_run` comes from.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub planned: Option<Schedule>,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub next_run: Option<Timestamp>,
     /// It is to run once more when it has ended.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub queued: bool,
     /// How long its log was before this generation.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub log_mark: u64,
 }
 
 impl Record {
     #[must_use]
-    pub fn new(settings: config::Process) -> Self {
+    pub fn new(settings: Arc<config::Process>) -> Self {
         Self {
             settings,
             life: Life::default(),
@@ -103,7 +105,7 @@ pub struct Process {
     /// On its own, as it is large, and maps keep room for more than they hold.
     pub record: Box<Record>,
     /// Settings to use from the next start on.
-    pub next: Option<Box<config::Process>>,
+    pub next: Option<Arc<config::Process>>,
     /// No longer in the configuration: goes once it is at rest.
     pub retiring: bool,
     pub pid: Option<i32>,
@@ -215,8 +217,8 @@ impl Process {
 
     /// The settings of its next start.
     #[must_use]
-    pub fn wanted(&self) -> &config::Process {
-        self.next.as_deref().unwrap_or(&self.record.settings)
+    pub fn wanted(&self) -> &Arc<config::Process> {
+        self.next.as_ref().unwrap_or(&self.record.settings)
     }
 
     /// The process is gone; forget what was true of it alone.

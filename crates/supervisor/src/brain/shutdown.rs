@@ -153,6 +153,7 @@ impl Supervisor {
             self.disconnect_all(&id, &process).await;
             self.link.send(&Process::forget(&id))?;
         }
+        self.pipes.clear();
         let store = self.store_daemon();
         self.link.send(&[store])?;
         self.clear_auto_logs();

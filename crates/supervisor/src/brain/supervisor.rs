@@ -6,6 +6,7 @@ use super::ask::{Act, Ask, Asks, Waiter, Watches};
 use super::cgroup::Cgroups;
 use super::events::Events;
 use super::link::Link;
+use super::logs::Key;
 use super::logs::pump::Pump;
 use super::notify::NotifySocket;
 use super::probe::Found;
@@ -25,6 +26,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::task::JoinSet;
 use trine_control::server::EventHub;
@@ -60,6 +62,9 @@ pub struct Daemon {
     pub rolling: Vec<Rolling>,
 }
 
+/// So long after everything has been started, whoever waited for that has asked about it too.
+const CALM: Duration = Duration::from_secs(1);
+
 pub const DAEMON_KEY: &str = "daemon";
 pub const CONFIG_KEY: &str = "config";
 
@@ -72,6 +77,8 @@ pub struct Supervisor {
     pub processes: BTreeMap<String, Process>,
     pub house: House,
     pub pump: Pump,
+    /// Reading ends of log pipes that the holder has just made, or why not, until they are connected.
+    pub pipes: BTreeMap<Key, Result<OwnedFd, String>>,
     pub log: LogHandle,
     pub hub: EventHub,
     pub phase: PhaseCell,
@@ -97,6 +104,8 @@ pub struct Supervisor {
     /// When the log next says for whom we wait.
     pub report_at: Option<Moment>,
     pub servers: Servers,
+    /// When memory that only the start needed is given back.
+    pub rest_at: Option<Moment>,
 }
 
 impl Supervisor {
@@ -157,6 +166,7 @@ impl Supervisor {
         processes
             .chain(self.next_tick())
             .chain(self.report_at)
+            .chain(self.rest_at)
             .min()
     }
 
@@ -172,7 +182,11 @@ impl Supervisor {
             .map(|(id, _)| id.clone())
             .collect();
         let reports = self.report_at.is_some_and(|at| at <= now);
-        let is_other = self.check_watchdogs(now)? | self.run_due()? | reports;
+        let rests = self.rest_at.is_some_and(|at| at <= now);
+        if rests {
+            self.rest()?;
+        }
+        let is_other = self.check_watchdogs(now)? | self.run_due()? | reports | rests;
         if due.is_empty() && (is_other || !self.some_have_ended(now)) {
             return Ok(());
         }
@@ -311,6 +325,9 @@ impl Supervisor {
                         Act::Restart => Event::Restart,
                     };
                     if self.daemon.closing.is_none() || act == Act::Stop {
+                        if act == Act::Start {
+                            self.open_pipes_of(&ids)?;
+                        }
                         ids.iter().try_for_each(|id| match event {
                             Event::Start => self.start(id),
                             event => {
@@ -441,11 +458,13 @@ impl Supervisor {
             ])?;
             tracing::info!("ready: {text}");
         }
-        self.rest()
+        self.rest_at = Some(clock::now() + CALM);
+        Ok(())
     }
 
     /// After much work: memory that it took and that nobody needs now goes back, here and in the holder.
-    pub(super) fn rest(&mut self) -> Result<(), Error> {
+    fn rest(&mut self) -> Result<(), Error> {
+        self.rest_at = None;
         trine_sys::memory::give_back();
         self.link.send(&[Order::Rest])
     }

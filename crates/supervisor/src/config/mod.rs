@@ -20,12 +20,15 @@ pub mod yaml;
 
 pub use extras::Extras;
 pub use overrides::Overrides;
-pub use process::{Destination, HttpPeer, LogFile, Output, Process, Ready, Sink, Socket};
+pub use process::{
+    Destination, HttpPeer, LogFile, Output, Process, Ready, Sink, Socket, is_default, shared,
+};
 
 use crate::error::Error;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use trine_config::Problems;
 
 /// A file that can be used, and what there is to say about it.
@@ -98,7 +101,9 @@ pub struct Config {
     /// By name. Every process belongs to one; a group may be empty.
     pub groups: Vec<Group>,
     /// In the order of their names; unique by id.
-    pub processes: Vec<Process>,
+    /// Shared with those who run by them: there may be many.
+    #[serde(with = "process::shared_list")]
+    pub processes: Vec<Arc<Process>>,
 }
 
 impl Config {

@@ -20,23 +20,69 @@ pub struct Process {
     /// The command as it was typed, for clients that ask.
     pub command_line: String,
     /// `None`: wherever the supervisor is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub directory: Option<PathBuf>,
     pub environment: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub umask: Option<u32>,
     pub sockets: Vec<Socket>,
     /// FastCGI's way: a listening socket as standard input.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stdin_socket: Option<Socket>,
     pub stdout: Output,
     pub stderr: Output,
     /// Standard error goes where standard output goes.
     pub redirect_stderr: bool,
     /// What SUPERVISOR_SERVER_URL says; `None`: [`super::Config::server_url`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub server_url: Option<String>,
     pub ready: Ready,
     pub policy: Policy,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub extras: Extras,
+}
+
+/// What many have is written down as if each had its own. (serde can do that itself, by a feature for everybody.)
+pub mod shared {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use std::sync::Arc;
+
+    pub fn serialize<T: Serialize, S: Serializer>(one: &Arc<T>, to: S) -> Result<S::Ok, S::Error> {
+        T::serialize(one, to)
+    }
+
+    pub fn deserialize<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Arc<T>, D::Error> {
+        T::deserialize(from).map(Arc::new)
+    }
+}
+
+/// The same for a list.
+pub(super) mod shared_list {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use std::sync::Arc;
+
+    pub(in crate::config) fn serialize<T: Serialize, S: Serializer>(
+        all: &[Arc<T>],
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        to.collect_seq(all.iter().map(|one| &**one))
+    }
+
+    pub(in crate::config) fn deserialize<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Vec<Arc<T>>, D::Error> {
+        let all: Vec<T> = Deserialize::deserialize(from)?;
+        Ok(all.into_iter().map(Arc::new).collect())
+    }
+}
+
+/// Whether it can be left out of what is written down: there are many processes, and few of them have all of this.
+pub fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 impl Process {
@@ -118,7 +164,7 @@ pub struct Output {
     /// Whether what it writes becomes PROCESS_LOG events.
     pub events: bool,
     /// How its lines are written.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub lines: Lines,
 }
 

@@ -10,6 +10,7 @@ use super::{ChildLogs, Config, Daemon, Habits, extras};
 use crate::error::Error;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use trine_config::{Place, Problems, yaml};
 
 /// `numprocs`: how many processes programs were scaled to. Reads and checks a file. Paths in it count from its folder.
@@ -79,7 +80,7 @@ fn check(
             .unwrap_or_else(|| vec!["supervisor".to_owned()]),
         client: check_client(raw.supervisorctl, folder),
         groups,
-        processes,
+        processes: processes.into_iter().map(Arc::new).collect(),
     }
 }
 

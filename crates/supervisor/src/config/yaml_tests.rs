@@ -19,7 +19,7 @@ fn read(text: &str) -> Result<Config, Error> {
 
 fn program(keys: &str) -> super::super::Process {
     let config = read(&format!("programs:\n  web:\n    command: [run]\n{keys}")).unwrap();
-    config.processes.into_iter().next().unwrap()
+    (*config.processes[0]).clone()
 }
 
 #[track_caller]

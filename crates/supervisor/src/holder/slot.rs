@@ -58,8 +58,8 @@ pub struct Pipe {
 impl Pipe {
     pub fn open(channel: Channel, bytes: usize) -> io::Result<Self> {
         if channel.is_staging() {
-            let write = trine_sys::fdpass::memfd(c"trine-staging")?;
-            let read = Rc::new(write.try_clone()?);
+            let write = lasting(fdpass::memfd(c"trine-staging")?);
+            let read = Rc::new(fdpass::duplicate(&write, LASTING).or_else(|_| write.try_clone())?);
             return Ok(Self { read, write });
         }
         let (read, write) = file::pipe_cloexec()?;

@@ -9,6 +9,7 @@ use super::staging::Staging;
 use crate::config::Sink;
 use crate::config::extras::LineFormat;
 use std::fs::File;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
@@ -19,6 +20,8 @@ use tokio::sync::watch;
 #[derive(Debug)]
 pub struct Tap {
     path: PathBuf,
+    /// Of the path; see [`mark`].
+    mark: u64,
     /// Locked while bytes are moved and files are renamed, so that a reader never looks in between.
     outlet: Mutex<Outlet>,
     /// Counts rotations; changed under the lock only.
@@ -27,6 +30,14 @@ pub struct Tap {
     dropped: AtomicU64,
     closed: AtomicBool,
     changed: watch::Sender<()>,
+}
+
+/// A number that differs for almost all different paths, so that one of many is found without comparing all names.
+#[must_use]
+pub fn mark(path: &Path) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    path.hash(&mut hasher);
+    hasher.finish()
 }
 
 impl Tap {
@@ -48,6 +59,7 @@ impl Tap {
     fn new(sink: &Sink, outlet: Outlet) -> Self {
         Self {
             path: sink.path().to_owned(),
+            mark: mark(sink.path()),
             outlet: Mutex::new(outlet),
             generation: AtomicU64::new(0),
             written: AtomicU64::new(0),
@@ -60,6 +72,12 @@ impl Tap {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Whether it has this path, whose mark is `mark`.
+    #[must_use]
+    pub fn is_at(&self, path: &Path, mark: u64) -> bool {
+        self.mark == mark && self.path == path
     }
 
     fn outlet(&self) -> MutexGuard<'_, Outlet> {

@@ -228,6 +228,9 @@ impl Rpc {
                 // The reverse of starting, as at the end; only the answer is in the order of starting.
                 ids.reverse();
             }
+            if deed == Deed::Start {
+                s.open_pipes_of(&ids)?;
+            }
             let (mut rows, mut pending) = (Vec::new(), Vec::new());
             for id in ids {
                 match deed.begin(s, &id, &id)? {

@@ -7,6 +7,7 @@ use crate::brain::supervisor::Supervisor;
 use crate::config::{Config, Group, Process};
 use crate::error::Error;
 use crate::holder::wire::Order;
+use std::sync::Arc;
 use trine_control::xmlrpc::Value;
 
 /// What a `reloadConfig` has read, for `addProcessGroup`.
@@ -63,7 +64,7 @@ impl Supervisor {
         config.processes.extend(members(known, name).cloned());
         config.groups.push(group);
         config.groups.sort_by(|a, b| a.name.cmp(&b.name));
-        config.processes.sort_by_key(Process::id);
+        config.processes.sort_by_key(|process| process.id());
         let problems = self.bind_all(&config)?;
         if !problems.is_empty() {
             return Ok(Err(about(FAILED, problems.join("; "))));
@@ -102,7 +103,7 @@ impl Supervisor {
     }
 }
 
-fn members<'a>(config: &'a Config, group: &'a str) -> impl Iterator<Item = &'a Process> + 'a {
+fn members<'a>(config: &'a Config, group: &'a str) -> impl Iterator<Item = &'a Arc<Process>> + 'a {
     config
         .processes
         .iter()

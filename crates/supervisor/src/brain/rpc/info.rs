@@ -174,7 +174,7 @@ pub(super) fn of_all(supervisor: &Supervisor) -> Value {
 /// Every process of the configuration that was read last, sorted by name.
 pub(super) fn configured(supervisor: &Supervisor) -> Value {
     let known = supervisor.known_config();
-    let mut processes: Vec<&config::Process> = known.processes.iter().collect();
+    let mut processes: Vec<&config::Process> = known.processes.iter().map(|p| &**p).collect();
     processes.sort_by(|a, b| a.name.cmp(&b.name));
     let in_use = |process: &config::Process| supervisor.config.group(&process.group).is_some();
     let rows = processes

@@ -9,7 +9,8 @@ pub(super) fn put(loaded: &Loaded, out: &mut Block) {
     let config = &loaded.config;
     let (mut groups, mut programs) = (Block::default(), Block::default());
     for group in &config.groups {
-        let members = config.processes.iter().filter(|p| p.group == group.name);
+        let all = config.processes.iter().map(|p| &**p);
+        let members = all.filter(|p| p.group == group.name);
         let members: Vec<Member> = together(loaded, members);
         let default = if group.listener.is_some() { -1 } else { 999 };
         if let [only] = members.as_slice()

@@ -18,6 +18,7 @@ use crate::error::Error;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use trine_config::ini::Ini;
 use trine_config::percent::{Names, Value, expand};
 use trine_config::{Place, Problems};
@@ -219,7 +220,7 @@ fn check(
         rpc_namespaces: daemon::rpc_namespaces(ini, here, notes),
         client: daemon::client(ini.section("supervisorctl"), here, notes),
         groups,
-        processes,
+        processes: processes.into_iter().map(Arc::new).collect(),
     })
 }
 

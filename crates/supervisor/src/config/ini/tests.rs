@@ -18,7 +18,7 @@ fn read(text: &str) -> Loaded {
 
 fn program(keys: &str) -> crate::config::Process {
     let text = format!("[supervisord]\n[program:web]\ncommand=run\n{keys}\n");
-    read(&text).config.processes.remove(0)
+    (*read(&text).config.processes.remove(0)).clone()
 }
 
 #[track_caller]
