@@ -43,7 +43,8 @@ pub(crate) enum Encoder {
 
 /// gzip is ours around deflate, so that its large state can be used again.
 pub(crate) struct Gzip {
-    deflate: Compress,
+    /// Taken when there is something to do, so that few are in use at once and stay in the processor's caches.
+    deflate: Option<Compress>,
     level: u32,
     check: crc32fast::Hasher,
     length: u32,
@@ -67,11 +68,9 @@ impl Shelf {
     /// Keeps what a finished encoder has no use for any more.
     pub(crate) fn give_back(&self, encoder: Encoder) {
         if let Encoder::Gzip(gzip) = encoder {
-            let Gzip {
-                mut deflate, level, ..
-            } = *gzip;
+            let Gzip { deflate, level, .. } = *gzip;
             let mut kept = self.0.borrow_mut();
-            if kept.len() < MOST_KEPT {
+            if let Some(mut deflate) = deflate.filter(|_| kept.len() < MOST_KEPT) {
                 deflate.reset();
                 kept.push((level, deflate));
             }
@@ -84,12 +83,12 @@ impl Encoder {
     ///
     /// # Errors
     /// The library has no memory.
-    pub(crate) fn new(rules: &CodingRules, length: Option<u64>, shelf: &Shelf) -> io::Result<Self> {
+    pub(crate) fn new(rules: &CodingRules, length: Option<u64>) -> io::Result<Self> {
         Ok(match rules.coding {
             Coding::Gzip => {
                 let level = gzip_level(rules.level);
                 Self::Gzip(Box::new(Gzip {
-                    deflate: shelf.take(level),
+                    deflate: None,
                     level,
                     check: crc32fast::Hasher::new(),
                     length: 0,
@@ -127,6 +126,14 @@ impl Encoder {
                 Self::Zstd(Box::new(encoder))
             }
         })
+    }
+
+    /// Gets what an earlier answer has left, for the first piece.
+    pub(crate) fn prepare(&mut self, shelf: &Shelf) {
+        if let Self::Gzip(gzip) = self {
+            let level = gzip.level;
+            gzip.deflate.get_or_insert_with(|| shelf.take(level));
+        }
     }
 
     /// Compresses a piece and appends what comes of it.
@@ -200,12 +207,16 @@ impl Gzip {
             Then::Flush => FlushCompress::Sync,
             Then::End => FlushCompress::Finish,
         };
+        let level = self.level;
+        let deflate = self
+            .deflate
+            .get_or_insert_with(|| Compress::new(Compression::new(level), false));
         let mut rest = bytes;
         loop {
             out.reserve(ROOM);
-            let before = self.deflate.total_in();
-            let status = self.deflate.compress_vec(rest, out, flush)?;
-            let taken = usize::try_from(self.deflate.total_in() - before).unwrap_or(0);
+            let before = deflate.total_in();
+            let status = deflate.compress_vec(rest, out, flush)?;
+            let taken = usize::try_from(deflate.total_in() - before).unwrap_or(0);
             rest = rest.get(taken..).unwrap_or_default();
             let has_room = out.len() < out.capacity();
             match status {
@@ -317,7 +328,7 @@ mod tests {
         ] {
             for &level in levels {
                 let rules = rules(coding, level);
-                let mut encoder = Encoder::new(&rules, None, &shelf).unwrap();
+                let mut encoder = Encoder::new(&rules, None).unwrap();
                 let mut all = Vec::new();
                 encoder.put(b"hello ", Then::Flush, &mut all).unwrap();
                 // What has come can be read already.
@@ -332,7 +343,7 @@ mod tests {
 
                 let body = content(if level > 9 { 100_000 } else { 1_000_000 });
                 for length in [None, Some(body.len() as u64)] {
-                    let mut encoder = Encoder::new(&rules, length, &shelf).unwrap();
+                    let mut encoder = Encoder::new(&rules, length).unwrap();
                     let mut all = Vec::new();
                     for piece in body.chunks(33_000) {
                         encoder.put(piece, Then::More, &mut all).unwrap();
@@ -343,7 +354,7 @@ mod tests {
                     shelf.give_back(encoder);
                 }
                 let mut empty = Vec::new();
-                let mut encoder = Encoder::new(&rules, Some(0), &shelf).unwrap();
+                let mut encoder = Encoder::new(&rules, Some(0)).unwrap();
                 encoder.put(b"", Then::End, &mut empty).unwrap();
                 assert!(decoded(coding, &empty).is_empty() && !empty.is_empty());
             }
@@ -355,7 +366,11 @@ mod tests {
         let shelf = Shelf::default();
         let rules = rules(Coding::Gzip, 1);
         let all: Vec<_> = (0..MOST_KEPT + 3)
-            .map(|_| Encoder::new(&rules, None, &shelf).unwrap())
+            .map(|_| {
+                let mut encoder = Encoder::new(&rules, None).unwrap();
+                encoder.prepare(&shelf);
+                encoder
+            })
             .collect();
         all.into_iter().for_each(|encoder| shelf.give_back(encoder));
         assert_eq!(shelf.0.borrow().len(), MOST_KEPT);
@@ -363,11 +378,10 @@ mod tests {
 
     #[test]
     fn unpacking() {
-        let shelf = Shelf::default();
         let body = content(300_000);
         let mut packed = Vec::new();
         for half in body.chunks(150_000) {
-            let mut encoder = Encoder::new(&rules(Coding::Gzip, 6), None, &shelf).unwrap();
+            let mut encoder = Encoder::new(&rules(Coding::Gzip, 6), None).unwrap();
             encoder.put(half, Then::End, &mut packed).unwrap();
         }
         for size in [1, 7, 10_000, packed.len()] {

@@ -67,7 +67,7 @@ pub(crate) async fn answer(
     };
     let presses = &conn.engine.presses;
     let mut made = Vec::new();
-    let changed = match plan.chain(Some(body.len() as u64), presses, plan.replace(&scene)) {
+    let changed = match plan.chain(Some(body.len() as u64), plan.replace(&scene)) {
         _ if head_only => Ok(false),
         Ok(None) => Ok(false),
         Ok(Some(mut chain)) => {

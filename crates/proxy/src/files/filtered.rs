@@ -90,7 +90,7 @@ impl Job<'_> {
             out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
         }
         self.end_head(out);
-        let chain = plan.chain(Some(entry.size), &conn.engine.presses, replace);
+        let chain = plan.chain(Some(entry.size), replace);
         let chain = chain.map_err(Broken::Read)?;
         let Some(chain) = chain.filter(|_| !self.head_only) else {
             return conn.send(out).await.map_err(Broken::Client);
@@ -113,7 +113,7 @@ impl Job<'_> {
         }
         let body = files.body(self.entry).map_err(Broken::from_read)?;
         let presses = &self.conn.engine.presses;
-        let chain = plan.chain(Some(self.entry.size), presses, None);
+        let chain = plan.chain(Some(self.entry.size), None);
         let mut made = Vec::new();
         if let Some(mut chain) = chain.map_err(Broken::Read)? {
             let work = chain.run(presses, &body, Then::End, &mut made);

@@ -85,6 +85,11 @@ impl Chain {
     ) -> io::Result<()> {
         self.holds = then == Then::More && (self.holds || !bytes.is_empty());
         self.last = then == Then::End;
+        for stage in &mut self.stages.0 {
+            if let Stage::Encode(encoder) = stage {
+                encoder.prepare(&presses.shelf);
+            }
+        }
         let cost = self.cost.saturating_mul(bytes.len() as u64);
         if self.spent.saturating_add(cost) <= PATIENCE || bytes.is_empty() {
             self.spent += cost;
@@ -232,7 +237,7 @@ mod tests {
                     window: 0,
                 };
                 let mut chain = Chain::default();
-                let encoder = Encoder::new(&rules, None, &presses.shelf).unwrap();
+                let encoder = Encoder::new(&rules, None).unwrap();
                 let cost = crate::compress::nanos_per_byte(Coding::Gzip, level);
                 chain.add(Stage::Encode(encoder), cost);
                 let mut out = Vec::new();

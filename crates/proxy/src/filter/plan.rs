@@ -6,7 +6,7 @@ use std::io;
 
 use trine_http1::{Request, write_header};
 
-use super::chain::{Chain, Presses, Stage};
+use super::chain::{Chain, Stage};
 use super::replace::Replace;
 use crate::compress::{self, Answer, Choice, Encoder, Inflater};
 use crate::config::{CompressionRules, ReplaceRules, Rules};
@@ -137,7 +137,6 @@ impl<'a> Plan<'a> {
     pub(crate) fn chain(
         &self,
         length: Option<u64>,
-        presses: &Presses,
         replace: Option<Replace>,
     ) -> io::Result<Option<Chain>> {
         if !self.changes() {
@@ -152,7 +151,7 @@ impl<'a> Plan<'a> {
         }
         if let Choice::Encode(rules) = self.choice {
             let length = length.filter(|_| !self.unpacks && self.replaces.is_none());
-            let encoder = Encoder::new(rules, length, &presses.shelf)?;
+            let encoder = Encoder::new(rules, length)?;
             chain.add(
                 Stage::Encode(encoder),
                 compress::nanos_per_byte(rules.coding, rules.level),

@@ -213,7 +213,7 @@ pub(crate) fn write_head(
     let chain = if matches!(framing, Framing::NoBody(_)) {
         None
     } else {
-        plan.chain(told, &conn.engine.presses, plan.replace(&scene))
+        plan.chain(told, plan.replace(&scene))
             .map_err(Fault::Filter)?
     };
     Ok((framing, closing, chain))

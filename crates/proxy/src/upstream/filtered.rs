@@ -6,7 +6,7 @@
 use std::ops::Range;
 use std::task::{Context, Poll, ready};
 
-use trine_http1::{CHUNK_END, LAST_CHUNK, write_chunk_head};
+use trine_http1::{BodyLength, CHUNK_END, LAST_CHUNK, write_chunk_head};
 
 use super::exchange::Exchange;
 use super::fault::Fault;
@@ -17,10 +17,17 @@ use crate::filter::Chain;
 /// Less than this is not worth a write of its own.
 const WORTH_SENDING: usize = 4096;
 
+/// Up to this length a body is put through in one piece.
+const MOST_AT_ONCE: u64 = 64 * 1024;
+
 /// The chain, and what it has made.
 #[derive(Debug)]
 pub(super) struct Filtered {
     chain: Chain,
+    /// A short body of known length is put through in one piece, once it is all there.
+    whole: Option<Vec<u8>>,
+    /// The length is known: the rest is on its way, and what is kept back meanwhile keeps nobody waiting.
+    is_told: bool,
     made: Vec<u8>,
     /// What the output buffer holds has not gone out yet: the head.
     gathered: bool,
@@ -29,9 +36,12 @@ pub(super) struct Filtered {
 
 impl Filtered {
     /// The head is in the output buffer.
-    pub(super) fn new(chain: Chain) -> Self {
+    pub(super) fn new(chain: Chain, length: BodyLength) -> Self {
+        let is_short = matches!(length, BodyLength::Known(length) if length <= MOST_AT_ONCE);
         Self {
             chain,
+            whole: is_short.then(Vec::new),
+            is_told: matches!(length, BodyLength::Known(_)),
             made: Vec::new(),
             gathered: true,
             then: Then::More,
@@ -67,7 +77,19 @@ impl Relay {
         } else {
             &exchange.bench.answer
         };
-        let bytes = &buffer.all()[piece];
+        let mut bytes = &buffer.all()[piece];
+        let whole;
+        if let Some(front) = &mut filtered.whole {
+            if then != Then::End {
+                front.extend_from_slice(bytes);
+                return Ok(());
+            }
+            if !front.is_empty() {
+                front.extend_from_slice(bytes);
+                whole = std::mem::take(front);
+                bytes = &whole;
+            }
+        }
         filtered
             .chain
             .begin(presses, bytes, then, &mut filtered.made)
@@ -83,7 +105,7 @@ impl Relay {
         let Some(filtered) = &mut self.filtered else {
             return Ok(false);
         };
-        if !filtered.holds() {
+        if filtered.is_told || !filtered.holds() {
             return Ok(false);
         }
         if filtered.chain.holds() {

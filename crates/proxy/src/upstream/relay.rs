@@ -71,7 +71,7 @@ impl Relay {
             frame: Frame::default(),
             chunked: framing == Framing::Chunked,
             silent,
-            filtered: chain.map(Filtered::new),
+            filtered: chain.map(|chain| Filtered::new(chain, told)),
             complete: false,
             body_bytes: 0,
             reading,
