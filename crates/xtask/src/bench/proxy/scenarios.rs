@@ -225,7 +225,7 @@ impl Serves {
     pub(super) fn body(self) -> Vec<u8> {
         match self {
             Self::Upstream => b"Hello, world!".to_vec(),
-            Self::Cached | Self::CachedOnDisk => (b'A'..b'Z').cycle().take(4096).collect(),
+            Self::Cached | Self::CachedOnDisk => (b'A'..=b'Z').cycle().take(4096).collect(),
             Self::File(bytes) => (b' '..b'~').cycle().take(bytes).collect(),
         }
     }
