@@ -35,7 +35,7 @@ pub fn php_fpm_on(
     let conf = folder.write(
         &format!("{name}.conf"),
         format!(
-            "[global]\nerror_log = {dir}/{name}.log\ndaemonize = no\n[www]\nlisten = {listen}\npm = static\n\
+            "[global]\nerror_log = {dir}/{name}.log\ndaemonize = no\nprocess_control_timeout = 5s\n[www]\nlisten = {listen}\npm = static\n\
              pm.max_children = {processes}\n{user}catch_workers_output = no\n"
         ),
     );

@@ -182,7 +182,7 @@ fn the_same_scripts_by_fcgiwrap() {
     let wrap = Launch::program("/usr/bin/env")
         .args(["-i", "PATH=/usr/bin:/bin"])
         .arg(fcgiwrap)
-        .args(["-c", "2", "-f", "-s"])
+        .args(["-f", "-s"])
         .arg(format!("unix:{}", theirs.display()))
         .start(&folder);
     wait::until("fcgiwrap", || UnixStream::connect(&theirs).ok());
