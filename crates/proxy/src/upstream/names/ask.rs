@@ -188,11 +188,14 @@ async fn services(
     }
 }
 
+/// Addresses, and until when they count.
+type Known = (Vec<IpAddr>, Instant);
+
 /// What one core knows of names in URLs with variables.
 #[derive(Default)]
 pub(crate) struct Names {
     askers: RefCell<HashMap<Arc<NameRules>, Rc<Asker>>>,
-    known: RefCell<HashMap<(Arc<NameRules>, String), (Vec<IpAddr>, Instant)>>,
+    known: RefCell<HashMap<(Arc<NameRules>, String), Known>>,
     turn: Cell<usize>,
 }
 
