@@ -8,10 +8,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::fleet::Squad;
+use super::monitor::health::Health;
 use super::pool::Peer;
 use super::retry::{Lost, Retries};
 use super::{Group, NoSeat, Seat};
-use crate::config::{KeepAlive, Method, NextUpstream, PeerAddr, Upstream, UpstreamServer};
+use crate::config::{
+    HealthCheck, KeepAlive, Method, NextUpstream, PeerAddr, Upstream, UpstreamServer,
+};
 use crate::template::Template;
 
 /// A small generator (splitmix64).
@@ -69,7 +72,9 @@ fn group(dice: &mut Dice) -> Group {
         .iter()
         .map(|one| Rc::new(Peer::new(one.addr.clone())));
     let peers = peers.collect();
+    let health = (dice.below(2) == 0).then(|| HealthCheck::new("app"));
     let config = Arc::new(Upstream {
+        health,
         primaries: servers.len() - usize::from(backups && dice.below(2) == 0),
         servers,
         method,
@@ -103,6 +108,11 @@ fn request(group: &Group, moods: &[Mood], dice: &mut Dice) -> (u32, Option<Seat>
         };
         let server = &group.config.servers[seat.index];
         assert!(!server.down, "one that is down was asked");
+        let standing = &group.squad.servers[seat.index];
+        assert!(
+            standing.is_in(),
+            "one that is unhealthy or drained was asked"
+        );
         let times = asked.entry(seat.index).or_default();
         *times += 1;
         let alone = group.peers.len() == 1;
@@ -141,10 +151,21 @@ fn invariants_hold_whatever_fails() {
         let mut dice = Dice(seed);
         let group = group(&mut dice);
         let count = group.peers.len();
+        let checked = group.config.health.is_some();
         let mut moods = vec![Mood::Answers; count];
         let mut held: Vec<Seat> = Vec::new();
         for step in 0..200 {
-            match dice.below(10) {
+            match dice.below(12) {
+                10 => {
+                    let index = usize::try_from(dice.below(count as u64)).unwrap();
+                    group.squad.servers[index].drain(dice.below(2) == 0);
+                }
+                11 => {
+                    let index = usize::try_from(dice.below(count as u64)).unwrap();
+                    let sick = checked && dice.below(2) == 0;
+                    let health = if sick { Health::Down } else { Health::Up };
+                    group.squad.servers[index].set_health(health, group.squad.now());
+                }
                 0 => {
                     let index = usize::try_from(dice.below(count as u64)).unwrap();
                     moods[index] = match dice.below(5) {
@@ -188,6 +209,10 @@ fn invariants_hold_whatever_fails() {
         // However it went, all that answer again are asked again.
         drop(held);
         moods.fill(Mood::Answers);
+        for standing in &group.squad.servers {
+            standing.drain(false);
+            standing.set_health(Health::Up, group.squad.now());
+        }
         let (done, seat) = request(&group, &moods, &mut dice);
         assert!(
             done == 1 && seat.is_some(),
