@@ -17,6 +17,12 @@ pub(super) const ROWS: &[Known] = &[
     works("hash", UPSTREAM, ONE_OR_TWO),
     works("random", UPSTREAM, Args::Words(0, 2)),
     refused(
+        "least_time",
+        UPSTREAM,
+        MORE,
+        "servers are not chosen by their times; use `least_conn`",
+    ),
+    refused(
         "sticky",
         UPSTREAM,
         MORE,
