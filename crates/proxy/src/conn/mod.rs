@@ -1,20 +1,23 @@
 //! One client connection: waits for a request, has it served, logs it, and waits for the next one.
 //!
-//! `answer` sends short answers, `body` reads request bodies, `reply` writes our own answers, `record` is what the log gets, `frame` is a write
-//! that may take several turns, `wait` has what ends in time, `serve`, `stage` and `script`
-//! decide who answers. Not here: how anything is answered.
+//! `head` reads a request's head, `body` its body, `settings` says what the configuration grants the connection;
+//! `serve`, `stage` and `script` decide who answers, `subrequest` asks for ourselves; `answer` sends short answers,
+//! `reply` writes our own, `frame` is a write that may take several turns, `wait` has what ends in time, `record` is
+//! what the log gets. Not here: how anything is answered.
 
 pub(crate) mod answer;
 pub(crate) mod body;
 pub(crate) mod collect;
 pub(crate) mod explain;
 pub(crate) mod frame;
+mod head;
 pub(crate) mod lane;
 mod pause;
 pub(crate) mod record;
 pub(crate) mod reply;
 mod script;
 pub(crate) mod serve;
+mod settings;
 mod stage;
 pub(crate) mod subrequest;
 pub(crate) mod told;
@@ -27,9 +30,8 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use trine_http1::{Limits, Policy, Request, RequestError};
+use trine_http1::{Request, RequestError};
 
-use crate::config::{Http2Rules, Server, Timeouts};
 use crate::deadline::{Call, Place};
 use crate::engine::{Engine, Generation};
 use crate::headers::forwarded::Peer;
@@ -37,9 +39,9 @@ use crate::http2::{self, Http2Stream};
 use crate::limit::pace::Pace;
 use crate::stream::Stream;
 use crate::template::Scene;
-use crate::tls::Tls;
 use crate::upstream::pool::add;
 use crate::workbench::Workbench;
+use head::NoHead;
 use lane::Lane;
 use record::Record;
 use subrequest::Inner;
@@ -99,17 +101,6 @@ pub(crate) enum Ending {
     Http2,
 }
 
-/// Why there is no request.
-enum NoHead {
-    /// Nothing has come.
-    Nothing,
-    /// The client closed, is silent, or the daemon drains.
-    Quiet,
-    Late,
-    Bad(RequestError),
-    Http2,
-}
-
 impl Conn {
     pub(crate) fn new(
         engine: Rc<Engine>,
@@ -151,30 +142,12 @@ impl Conn {
 
     /// For one stream of an HTTP/2 connection: its `request`-th.
     pub(crate) fn for_stream(parent: &Self, stream: Http2Stream, request: u64) -> Self {
-        let engine = Rc::clone(&parent.engine);
-        let generation = engine.generation().into();
-        let place = engine.deadlines.place_of_part(parent.door);
         Self {
-            engine,
-            stream: Stream::Http2(Box::new(stream)).into(),
-            place,
-            peer: parent.peer,
-            peer_text: parent.peer_text.clone(),
-            peer_port: parent.peer_port,
-            introduced: parent.introduced.clone(),
-            is_undressed: false,
-            door: parent.door,
-            port: parent.port,
-            server: parent.server.clone(),
-            number: parent.number,
             requests: Cell::new(request - 1),
             opened: parent.opened,
-            generation,
-            watching: Cell::new(true),
-            pace: std::cell::RefCell::new(None),
+            generation: parent.engine.generation().into(),
             rules: Cell::new(None),
-            sends: Lane::default(),
-            takes: Lane::default(),
+            ..Self::like(parent, Stream::Http2(Box::new(stream)))
         }
     }
 
@@ -327,10 +300,14 @@ impl Conn {
             Some(Call::Leave) if self.stream.has_bytes() => {
                 poll_fn(|cx| self.stream.poll_readable(cx)).await.is_ok()
             }
-            Some(Call::Leave) if !served => Box::pin(self.first_bytes_within(FRESH_GRACE)).await,
             Some(Call::Leave) => {
-                let left = timeouts.keepalive_min.saturating_sub(begun.elapsed());
-                !left.is_zero() && self.first_bytes_within(left).await
+                let grace = if served {
+                    timeouts.keepalive_min.saturating_sub(begun.elapsed())
+                } else {
+                    FRESH_GRACE
+                };
+                // Boxed, as nearly no idle connection ever gets here.
+                !grace.is_zero() && Box::pin(self.first_bytes_within(grace)).await
             }
             Some(Call::Late) => false,
         }
@@ -392,57 +369,6 @@ impl Conn {
             }
             bench.input.compact();
         }
-    }
-
-    /// Reads until a head is complete; what follows it is left unread.
-    async fn read_head(&self, bench: &mut Workbench) -> Result<(), NoHead> {
-        let timeout = self.timeouts().header;
-        let limits = self.head_limits();
-        let policy = Policy {
-            // Theirs are written by us.
-            permit_unconventional_http_version: self.stream.http2().is_some(),
-            ..Policy::default()
-        };
-        let Workbench { input, head, .. } = bench;
-        let mut armed = false;
-        poll_fn(|cx| {
-            loop {
-                if !input.is_empty() {
-                    match head.parse(input.unread(), &limits, &policy) {
-                        Ok(Some(length)) => {
-                            input.consume(length);
-                            return Poll::Ready(Ok(()));
-                        }
-                        Ok(None) => {}
-                        Err(_)
-                            if input.unread().starts_with(http2::PREFACE_HEAD)
-                                && self.may_speak_http2() =>
-                        {
-                            return Poll::Ready(Err(NoHead::Http2));
-                        }
-                        Err(error) => return Poll::Ready(Err(NoHead::Bad(error))),
-                    }
-                }
-                if !input.make_room(limits.head + 1024) {
-                    // Cannot be: the parser refuses a head before it is that long.
-                    return Poll::Ready(Err(NoHead::Quiet));
-                }
-                match self.stream.poll_read(cx, input.space()) {
-                    Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Err(NoHead::Quiet)),
-                    Poll::Ready(Ok(count)) => input.filled(count),
-                    Poll::Pending if input.is_empty() => {
-                        return Poll::Ready(Err(NoHead::Nothing));
-                    }
-                    Poll::Pending => break,
-                }
-            }
-            if !armed {
-                armed = true;
-                self.place.set(Some(Instant::now() + timeout));
-            }
-            self.place.poll(cx).map(|_| Err(NoHead::Late))
-        })
-        .await
     }
 
     /// Answers a request that cannot be read, and is done with the client.
@@ -510,53 +436,9 @@ impl Conn {
         requests >= timeouts.requests || self.opened.elapsed() >= timeouts.lifetime
     }
 
-    /// How HTTP/2 is spoken on this connection.
-    pub(crate) fn http2_rules(&self) -> Http2Rules {
-        let name = self.stream.tls().and_then(Tls::server_name);
-        self.generation.borrow().http2(self.door, name.as_deref())
-    }
-
-    /// Whether a client that begins as one of HTTP/2 does may be one.
-    fn may_speak_http2(&self) -> bool {
-        let begins = self.requests.get() == 0 && self.stream.http2().is_none();
-        let allowed = match self.stream.tls() {
-            Some(_) => self.has_agreed_on_http2(),
-            None => self.http2_rules().on,
-        };
-        begins && allowed
-    }
-
-    fn has_agreed_on_http2(&self) -> bool {
-        self.stream.tls().is_some_and(Tls::speaks_http2)
-    }
-
     /// Whether the daemon goes on, and with this connection's door.
     pub(crate) fn is_welcome(&self) -> bool {
         !self.engine.is_draining() && self.engine.knows_door(self.door)
-    }
-
-    pub(crate) fn timeouts(&self) -> Timeouts {
-        let generation = self.generation.borrow();
-        let config = &generation.config;
-        let rules = self.rules.get().and_then(|rules| config.rules.get(rules));
-        if let Some(timeouts) = rules.and_then(|rules| rules.timeouts) {
-            return timeouts;
-        }
-        self.server_of(&generation)
-            .map_or(config.timeouts, |server| server.timeouts)
-    }
-
-    /// How large the head of a request may be.
-    pub(crate) fn head_limits(&self) -> Limits {
-        self.server_of(&self.generation.borrow())
-            .map_or_else(Limits::default, |server| server.heads)
-    }
-
-    /// The server of the last request, or the first one at this door.
-    fn server_of<'a>(&self, generation: &'a Generation) -> Option<&'a Server> {
-        let first = || generation.listen(self.door)?.servers.first().copied();
-        let server = self.server.get().or_else(first)?;
-        generation.config.servers.get(server)
     }
 
     /// The configuration for a new request: the newest that still knows this connection's listener.
