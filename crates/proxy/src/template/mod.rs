@@ -1,17 +1,18 @@
 //! Strings with `$variables`: compiled once, written for each request.
 //!
-//! `named` has the names, `variables` the values. Not here: where templates stand.
+//! `named` has the names, `variables` the values, `scene` what they are taken from. Not here: where templates stand.
 
 mod attempts;
 pub(crate) mod geo;
 mod link;
 mod map;
 mod named;
+mod scene;
 pub(crate) mod split;
 mod variables;
 
 pub(crate) use map::MapTable;
-pub(crate) use variables::{Scene, rate};
+pub(crate) use scene::{Scene, rate};
 
 use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
