@@ -18,6 +18,8 @@ mod control;
 mod cores;
 mod daemon;
 mod deadline;
+#[cfg(test)]
+mod dice;
 mod drain;
 mod engine;
 mod error;

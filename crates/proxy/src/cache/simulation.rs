@@ -16,20 +16,8 @@ use super::look::{Plan, plan};
 use super::purge::Purge;
 use super::zone::{Seen, Zone};
 use crate::config::CacheRules;
+use crate::dice::Dice;
 use crate::template::Template;
-
-/// A small generator (splitmix64).
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % limit
-    }
-}
 
 const KEYS: usize = 4;
 const CLIENTS: usize = 40;

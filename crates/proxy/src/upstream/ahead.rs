@@ -16,6 +16,7 @@ use super::relay::Relay;
 use crate::config::{BodyFile, ProxyPass, Quota, Room};
 use crate::limit::pace::{Pace, Rate};
 use crate::spool::{Full, Spool};
+use crate::workbench::Input;
 
 /// A client that has room again within this time is as fast as its server: nothing is written to disk for it.
 const SLOW: Duration = Duration::from_millis(200);
@@ -58,9 +59,13 @@ impl Reading {
         self.pace = (bytes > 0).then(|| Pace::new(rate, Instant::now()));
     }
 
-    /// What is being sent is in a buffer of its own.
-    pub(super) fn is_ahead(&self) -> bool {
-        self.ahead.is_some()
+    /// Where what is being sent lies: in a buffer of its own, once it was read ahead.
+    pub(super) fn buffer<'b>(&self, answer: &'b Input, sending: &'b Input) -> &'b Input {
+        if self.ahead.is_some() {
+            sending
+        } else {
+            answer
+        }
     }
 }
 
@@ -176,7 +181,7 @@ impl Relay {
         let count = ahead.spool.read_at(ahead.at, sending.space());
         let count = count.map_err(Fault::SpoolAnswer)?;
         if count == 0 {
-            let sending = std::mem::replace(sending, crate::workbench::Input::new(0));
+            let sending = std::mem::replace(sending, Input::new(0));
             exchange.conn.engine.store.give_back_bulk(sending);
             self.reading.ahead = None;
             return Ok(false);

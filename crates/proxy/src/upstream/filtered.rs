@@ -72,11 +72,8 @@ impl Relay {
         };
         filtered.then = then;
         let presses = &exchange.conn.engine.presses;
-        let buffer = if self.reading.is_ahead() {
-            &exchange.bench.sending
-        } else {
-            &exchange.bench.answer
-        };
+        let bench = &exchange.bench;
+        let buffer = self.reading.buffer(&bench.answer, &bench.sending);
         let mut bytes = &buffer.all()[piece];
         let whole;
         if let Some(front) = &mut filtered.whole {

@@ -115,11 +115,7 @@ impl Relay {
                     sending,
                     ..
                 } = &mut *exchange.bench;
-                let buffer = if self.reading.is_ahead() {
-                    sending
-                } else {
-                    answer
-                };
+                let buffer = self.reading.buffer(answer, sending);
                 match self
                     .frame
                     .poll_write(cx, &conn.stream, out, buffer.all(), most)
@@ -316,11 +312,7 @@ impl Relay {
             sending,
             ..
         } = &mut *exchange.bench;
-        let buffer = if self.reading.is_ahead() {
-            sending
-        } else {
-            answer
-        };
+        let buffer = self.reading.buffer(answer, sending);
         if self.silent {
             self.frame.load(out, b"", 0..0, b"");
             return Ok(());

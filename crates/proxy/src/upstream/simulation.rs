@@ -15,24 +15,8 @@ use super::{Group, NoSeat, Seat};
 use crate::config::{
     HealthCheck, KeepAlive, Method, NextUpstream, PeerAddr, Upstream, UpstreamServer,
 };
+use crate::dice::Dice;
 use crate::template::Template;
-
-/// A small generator (splitmix64).
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % limit
-    }
-
-    fn number(&mut self, limit: u32) -> u32 {
-        u32::try_from(self.below(u64::from(limit))).unwrap()
-    }
-}
 
 /// What a server does with the next request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
