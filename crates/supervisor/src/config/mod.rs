@@ -10,6 +10,7 @@ pub mod events;
 pub mod extras;
 mod groups;
 pub mod ini;
+pub mod limits;
 mod numbering;
 mod overrides;
 mod process;
