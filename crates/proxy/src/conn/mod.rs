@@ -7,6 +7,7 @@
 
 pub(crate) mod answer;
 pub(crate) mod body;
+mod cached;
 pub(crate) mod collect;
 pub(crate) mod explain;
 pub(crate) mod frame;

@@ -2,16 +2,15 @@
 //!
 //! The phases are nginx's, as plain calls in a row: server, location, fixed answer, access, `try_files`, content. An
 //! internal redirect goes round once more. Not here: one round (`stage`), finding a location (`route`), or the work
-//! (`files`, `upstream`, `answer`).
+//! (`files`, `upstream`, `cached`, `answer`).
 
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Instant;
 
-use trine_cache::status::Status;
 use trine_http1::{Request, TargetForm};
 
 use super::answer::answer;
+use super::cached::cached;
 use super::pause::{After, Pause};
 use super::record::{AS_IT_COMES, Record};
 use super::reply::Reply;
@@ -20,10 +19,6 @@ use super::stage::{Stage, clean};
 use super::subrequest::mirror;
 use super::told::{Told, tell};
 use super::{Conn, Ending};
-use crate::cache::answer::{NOT_CACHED, send, tell as note};
-use crate::cache::background;
-use crate::cache::fill::seconds;
-use crate::cache::look::{Look, Serve, look};
 use crate::config::{Config, Demand, ErrorTarget, ProxyPass, Rules};
 use crate::engine::Generation;
 use crate::files;
@@ -178,92 +173,6 @@ pub(super) async fn go_on<'g>(
                 return Box::pin(answer(conn, bench, record, generation, &status)).await;
             }
         }
-    }
-}
-
-/// Forwards through the cache. An error is what is answered instead.
-async fn cached(
-    conn: &Conn,
-    bench: &mut Workbench,
-    generation: &Rc<Generation>,
-    group: &Rc<Group>,
-    pass: &ProxyPass,
-    record: &mut Record,
-) -> Result<Ending, Reply> {
-    let config = &*generation.config;
-    let rules = config.rules(record.visit.rules);
-    let Some(use_of_cache) = &pass.cache else {
-        return Err(Reply::status(500));
-    };
-    let mut fetch = match look(conn, bench, config, use_of_cache, record).await {
-        Look::Kept(serve) => {
-            let Serve {
-                entry,
-                age,
-                word,
-                told,
-                refresh,
-            } = serve;
-            if let Some(fetch) = refresh {
-                background::refresh(conn, bench, generation, group, record, fetch);
-            }
-            note(record, word, &told);
-            record.kept = Some(Arc::clone(&entry));
-            return Ok(send(conn, bench, record, generation, pass, rules, &entry, age).await);
-        }
-        Look::NotCached => return Err(Reply::status(NOT_CACHED)),
-        Look::Purged(had) => return Err(Reply::status(if had { 204 } else { 404 })),
-        Look::Fetch(fetch) => {
-            record.kept.clone_from(&fetch.stored);
-            record.cache_key = Some(fetch.key.clone());
-            Some(fetch)
-        }
-        Look::Past(word) => {
-            record.cache = word;
-            None
-        }
-    };
-    loop {
-        let sent = forward(
-            conn,
-            bench,
-            generation,
-            group,
-            pass,
-            rules,
-            record,
-            fetch.as_deref_mut(),
-        );
-        let sent = sent.await;
-        if let (Err(fault), Some(fetch)) = (&sent, &mut fetch)
-            && record.status == 0
-        {
-            let request = bench.head.on(bench.input.all());
-            let now = seconds(conn.engine.time.now());
-            if fetch.covers(use_of_cache, &request, fault, now) {
-                report(conn, config, bench, record, pass, group, fault);
-            }
-        }
-        if let Some((entry, word)) = fetch.as_mut().and_then(|fetch| fetch.ready.take()) {
-            let age = entry.kept.age(seconds(conn.engine.time.now()));
-            note(record, word, &Status::hit(entry.kept.lifetime, age));
-            return Ok(send(conn, bench, record, generation, pass, rules, &entry, age).await);
-        }
-        if let Some(fetch) = &mut fetch
-            && std::mem::take(&mut fetch.again)
-        {
-            continue;
-        }
-        return match sent {
-            Ok(ending) => Ok(ending),
-            Err(fault) => {
-                report(conn, config, bench, record, pass, group, &fault);
-                match lost(record, &fault) {
-                    Some(ending) => Ok(ending),
-                    None => Err(Reply::status(fault.status())),
-                }
-            }
-        };
     }
 }
 
@@ -463,7 +372,7 @@ pub(super) fn error_page<'g>(
 }
 
 /// Whether nobody can be told of the fault any more, and what becomes of the connection then.
-fn lost(record: &mut Record, fault: &Fault) -> Option<Ending> {
+pub(super) fn lost(record: &mut Record, fault: &Fault) -> Option<Ending> {
     let gone = matches!(fault, Fault::ClientGone { .. });
     if record.status != 0 {
         // The head is out: the only way to tell is to break off.
@@ -479,7 +388,7 @@ fn lost(record: &mut Record, fault: &Fault) -> Option<Ending> {
     None
 }
 
-fn report(
+pub(super) fn report(
     conn: &Conn,
     config: &Config,
     bench: &Workbench,
