@@ -7,6 +7,7 @@
 mod load;
 mod proxy;
 mod report;
+mod rounds;
 mod server;
 mod setup;
 mod supervisors;

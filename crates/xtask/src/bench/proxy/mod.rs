@@ -9,11 +9,9 @@ mod scenarios;
 
 use std::time::Duration;
 
-use anyhow::Context as _;
-
-use self::peers::Peer;
 use self::scenarios::{SCENARIOS, Scenario};
 use super::report::{Report, Sample};
+use super::rounds::{self, Subject};
 use super::server::Field;
 use super::setup;
 use crate::cli::BenchOptions;
@@ -54,40 +52,23 @@ pub(super) fn run(names: &[String], options: &BenchOptions) -> anyhow::Result<()
     Ok(())
 }
 
-/// A B C, A B C, … so that a slow minute of the machine hits all of them.
+/// The figures of all who are there.
 fn measure_all(
     scenario: &Scenario,
     field: &Field,
     options: &BenchOptions,
 ) -> anyhow::Result<Vec<(&'static str, Vec<Sample>)>> {
-    let mut series: Vec<(Peer, Vec<Sample>)> = vec![];
-    for peer in scenario.peers {
-        let wanted = &options.subjects;
-        if !wanted.is_empty() && !wanted.iter().any(|name| name == peer.name()) {
-            continue;
-        }
-        match peer.missing() {
-            None => series.push((*peer, vec![])),
-            Some(why) => eprintln!("{}: left out {}: {why}", scenario.name, peer.name()),
-        }
-    }
+    let subjects = scenario.peers.iter().map(|peer| Subject {
+        peer: *peer,
+        name: peer.name(),
+        missing: peer.missing(),
+    });
     let time = Duration::from_secs(options.seconds);
-    for round in 1..=options.rounds {
-        let top = measure::top(scenario, field, time)?;
-        for (peer, samples) in &mut series {
-            let sample = measure::one(scenario, *peer, field, top, time)
-                .with_context(|| format!("{}: {}", scenario.name, peer.name()))?;
-            eprintln!(
-                "{} round {round}/{}: {:<12} {sample:.2?}",
-                scenario.name,
-                options.rounds,
-                peer.name()
-            );
-            samples.push(sample);
+    let mut top = (0, None);
+    rounds::in_turns(scenario.name, subjects, options, |round, peer| {
+        if top.0 != round {
+            top = (round, measure::top(scenario, field, time)?);
         }
-    }
-    Ok(series
-        .into_iter()
-        .map(|(peer, samples)| (peer.name(), samples))
-        .collect())
+        measure::one(scenario, peer, field, top.1, time)
+    })
 }

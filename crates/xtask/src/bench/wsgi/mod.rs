@@ -9,11 +9,9 @@ mod scenarios;
 
 use std::time::Duration;
 
-use anyhow::Context as _;
-
-use self::peers::Peer;
 use self::scenarios::{SCENARIOS, Scenario};
 use super::report::{Report, Sample};
+use super::rounds::{self, Subject};
 use super::server::Field;
 use super::setup;
 use crate::cli::BenchOptions;
@@ -57,39 +55,19 @@ pub(super) fn run(names: &[String], options: &BenchOptions) -> anyhow::Result<()
     Ok(())
 }
 
-/// A B C, A B C, … so that a slow minute of the machine hits all of them.
+/// The figures of all who are there.
 fn measure_all(
     scenario: &Scenario,
     field: &Field,
     options: &BenchOptions,
 ) -> anyhow::Result<Vec<(&'static str, Vec<Sample>)>> {
-    let mut series: Vec<(Peer, Vec<Sample>)> = vec![];
-    for peer in scenario.peers {
-        let wanted = &options.subjects;
-        if !wanted.is_empty() && !wanted.iter().any(|name| name == peer.name()) {
-            continue;
-        }
-        match peer.missing() {
-            None => series.push((*peer, vec![])),
-            Some(why) => eprintln!("{}: left out {}: {why}", scenario.name, peer.name()),
-        }
-    }
+    let subjects = scenario.peers.iter().map(|peer| Subject {
+        peer: *peer,
+        name: peer.name(),
+        missing: peer.missing().map(str::to_owned),
+    });
     let time = Duration::from_secs(options.seconds);
-    for round in 1..=options.rounds {
-        for (peer, samples) in &mut series {
-            let sample = measure::one(scenario, *peer, field, time)
-                .with_context(|| format!("{}: {}", scenario.name, peer.name()))?;
-            eprintln!(
-                "{} round {round}/{}: {:<18} {sample:.2?}",
-                scenario.name,
-                options.rounds,
-                peer.name()
-            );
-            samples.push(sample);
-        }
-    }
-    Ok(series
-        .into_iter()
-        .map(|(peer, samples)| (peer.name(), samples))
-        .collect())
+    rounds::in_turns(scenario.name, subjects, options, |_, peer| {
+        measure::one(scenario, peer, field, time)
+    })
 }
