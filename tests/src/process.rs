@@ -38,6 +38,12 @@ pub fn is_alive(pid: i32) -> bool {
     stat(pid).is_some_and(|stat| stat.state != 'Z') || has_other_threads(pid)
 }
 
+/// The CPU time that the process has used, in hundredths of a second.
+#[must_use]
+pub fn cpu_ticks(pid: i32) -> u64 {
+    stat(pid).map_or(0, |stat| stat.ticks)
+}
+
 /// A leader can be a zombie while other threads of the process are still dying, and its sockets are still open.
 fn has_other_threads(pid: i32) -> bool {
     fs::read_dir(format!("/proc/{pid}/task")).is_ok_and(|tasks| tasks.count() > 1)
@@ -109,6 +115,8 @@ struct Stat {
     pid: i32,
     state: char,
     parent: i32,
+    /// CPU time, its own and the kernel's for it.
+    ticks: u64,
     started: u64,
 }
 
@@ -129,6 +137,7 @@ fn stat(pid: i32) -> Option<Stat> {
         pid,
         state: fields.first()?.chars().next()?,
         parent: fields.get(1)?.parse().ok()?,
+        ticks: fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?,
         started: fields.get(19)?.parse().ok()?,
     })
 }

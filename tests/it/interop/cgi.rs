@@ -293,6 +293,28 @@ fn a_script_that_nobody_waits_for_is_ended() {
     helper.stop();
 }
 
+/// The script is gone, but what it left in the background can still write: the answer goes on, and nobody spins.
+#[test]
+fn what_a_script_leaves_behind_is_waited_for_in_peace() {
+    let folder = Folder::new();
+    let helper = helper(&folder, &[]);
+    let script = folder.write(
+        "cgi/own/behind.sh",
+        "#!/bin/sh\nprintf 'X: y\\n\\nfirst '\n(sleep 2; printf last) &\n",
+    );
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    let (proxy, front) = proxy(&folder, "", &location(""));
+    let before = process::cpu_ticks(helper.pid());
+    assert_eq!(get(front, "/own/behind.sh").text(), "first last");
+    let used = process::cpu_ticks(helper.pid()) - before;
+    assert!(
+        used < 50,
+        "{used} hundredths of a second for two of waiting"
+    );
+    proxy.stop();
+    helper.stop();
+}
+
 #[test]
 fn only_so_many_scripts_run_at_once() {
     let folder = Folder::new();

@@ -150,7 +150,7 @@ impl Running<'_, '_> {
                 Some((_, kill_at)) => kill_at,
                 None => self.until(),
             };
-            self.wait_and_move(until)?;
+            self.wait_and_move(until, ended)?;
             if until <= Instant::now() {
                 match self.ending {
                     None => self.end(Cause::Late),
@@ -196,13 +196,17 @@ impl Running<'_, '_> {
         }
     }
 
-    fn wait_and_move(&mut self, until: Instant) -> io::Result<()> {
+    /// `ended`: the script itself is gone, and something that it has started still holds its output.
+    fn wait_and_move(&mut self, until: Instant, ended: bool) -> io::Result<()> {
         let listens = self.ending.is_none();
         let room = self.connection.output.len() < MOST_HELD;
         let mut stream = PollFlags::empty();
         stream.set(PollFlags::POLLIN, self.body.len() < MOST_HELD);
         stream.set(PollFlags::POLLOUT, !self.connection.output.is_empty());
-        let mut fds = vec![(self.child.pidfd.as_fd(), PollFlags::POLLIN)];
+        let mut fds = vec![];
+        if !ended {
+            fds.push((self.child.pidfd.as_fd(), PollFlags::POLLIN));
+        }
         let at_stream = listens.then(|| {
             fds.push((self.connection.stream.as_fd(), stream));
             fds.len() - 1
