@@ -44,7 +44,7 @@ pub(crate) struct UpstreamServer {
     pub(crate) max_conns: u32,
     /// Not asked; it keeps its place in hashes.
     pub(crate) down: bool,
-    /// It gets no new work; who belongs to it by a sticky session still comes to it.
+    /// It gets no new work.
     pub(crate) drain: bool,
     /// Its name is followed: asked for again and again, and not needed at the start.
     pub(crate) resolve: bool,
