@@ -114,10 +114,15 @@ pub(super) fn upstream(scenario: &Scenario, field: &Field) -> anyhow::Result<Opt
     let socket = field.path("up.sock");
     // nginx does not take over a socket that a killed nginx left.
     let _not_there = std::fs::remove_file(&socket);
-    let body = String::from_utf8_lossy(&scenario.serves.body()).into_owned();
-    let server = format!(
-        "listen unix:{} backlog=1024;\nlocation / {{ default_type text/plain; add_header Cache-Control max-age=3600; return 200 '{body}'; }}",
-        socket.display()
+    let mut server = format!("listen unix:{} backlog=1024;\n", socket.display());
+    let mut whole = String::new();
+    // nginx takes no parameter of 4 KiB at once.
+    for (number, piece) in scenario.serves.body().chunks(2048).enumerate() {
+        server += &format!("set $piece{number} '{}';\n", String::from_utf8_lossy(piece));
+        whole += &format!("$piece{number}");
+    }
+    server += &format!(
+        "location / {{ default_type text/plain; add_header Cache-Control max-age=3600; return 200 '{whole}'; }}"
     );
     let conf = field.write(
         "upstream.conf",
