@@ -1,6 +1,7 @@
 //! The arbiter: holds the listeners, forks workers, watches over them. One thread, no runtime, one poll loop.
 //!
-//! `state` decides, `perform` does; `children` knows the processes, `control` answers the control socket.
+//! `state` decides, `perform` does, with `spawn` for forks and `reload` for new settings; `children` knows the processes, `control`
+//! answers the control socket.
 //! Invariants: no thread is ever started here, so forking is safe; READY is said only once a worker has imported the
 //! application; a reload that fails leaves the old generation serving.
 //! Not here: requests (`worker`).
@@ -17,7 +18,9 @@ mod metrics;
 mod oom;
 mod perform;
 mod personal;
+mod reload;
 mod report;
+mod spawn;
 pub mod state;
 mod upgrade;
 

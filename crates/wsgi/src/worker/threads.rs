@@ -23,9 +23,9 @@ use crate::slots::Slots;
 
 use super::conn::{Conn, State};
 use super::io::{Io, To, Token};
-use super::life::GIVEN;
 use super::outbox::Sent;
 use super::recycle::Recycling;
+use super::serving::GIVEN;
 use super::share::LONG;
 use super::watch::{Watch, Watcher};
 
