@@ -253,6 +253,7 @@ impl Supervisor {
             self.announce_groups()?;
         }
         self.adopt(&table.head.stored, table.rows)?;
+        self.hear_what_was_noted()?;
         drop(table.head); // large, and of no more use
         self.sweep_old_generations();
         self.reconcile()?;

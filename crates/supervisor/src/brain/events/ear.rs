@@ -113,6 +113,19 @@ impl Supervisor {
         Ok(())
     }
 
+    /// What an earlier brain had written down and not yet taken out of the pipes goes out of them, before anything is
+    /// given: the answer to that may well be the same words.
+    pub(in crate::brain) fn hear_what_was_noted(&mut self) -> Result<(), Error> {
+        let ids: Vec<String> = self.events.ears.keys().cloned().collect();
+        for id in ids {
+            self.hear(&id)?;
+            if let Some(ear) = self.events.ears.get_mut(&id) {
+                ear.may_be_again = false;
+            }
+        }
+        Ok(())
+    }
+
     fn hear(&mut self, id: &str) -> Result<(), Error> {
         let failed = |source| Error::Brain {
             doing: "read what a listener says",
