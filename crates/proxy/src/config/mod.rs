@@ -30,7 +30,7 @@ pub(crate) use model::{CookieFlags, CookieName, CookieRule, CookieRules, SameSit
 pub(crate) use model::{FileRules, Links, Listing, ListingFormat, Network, Sibling, Since};
 #[cfg(test)]
 pub(crate) use model::{HeaderTest, StatusTest};
-pub(crate) use model::{ReplaceRules, SecureLink};
+pub(crate) use model::{ReplaceRules, SecureLink, Signature};
 use trine_config::Problems;
 
 pub(crate) use yaml::words::BETTER as BETTER_WORDS;

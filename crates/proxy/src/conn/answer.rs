@@ -51,7 +51,7 @@ pub(crate) async fn answer(
     let rules = generation.config.rules(record.visit.rules);
     let scene = Scene::new(conn, &generation.config, Some(request), record);
     conn.set_pace(&scene);
-    let (kind, body) = reply.content(status);
+    let (kind, body) = reply.content(status, (&rules.signature, Some(&scene)));
     let plan = if rules.filters() && !is_bodiless(status) {
         let about = Answer {
             status,
@@ -87,6 +87,7 @@ pub(crate) async fn answer(
     let body_bytes = reply.write_with(
         out,
         &conn.engine.time,
+        (&rules.signature, Some(&scene)),
         status,
         version,
         closing,

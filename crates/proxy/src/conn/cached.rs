@@ -98,7 +98,7 @@ pub(super) async fn cached(
             Ok(ending) => Ok(ending),
             Err(fault) => {
                 report(conn, config, bench, record, pass, group, &fault);
-                match lost(record, &fault) {
+                match lost(conn, record, &fault) {
                     Some(ending) => Ok(ending),
                     None => Err(Reply::status(fault.status())),
                 }

@@ -333,6 +333,9 @@ impl Conn {
                 Err(NoHead::Http2) => return Some(Ending::Http2),
                 Err(NoHead::Late) => {
                     let why = "it did not finish its request's head in time";
+                    if self.timeouts().resets {
+                        return Some(self.cut(bench, 408, why));
+                    }
                     return Some(Box::pin(self.refuse(bench, 408, why)).await);
                 }
                 Err(NoHead::Bad(error)) => {
@@ -372,6 +375,16 @@ impl Conn {
         }
     }
 
+    /// Is done with a client that gets no answer.
+    fn cut(&self, bench: &Workbench, status: u16, why: &str) -> Ending {
+        tracing::info!(client = %self.peer_text, status, "reset the client's connection: {why}");
+        let mut record = Record::new(Instant::now());
+        record.headless = true;
+        record.status = status;
+        self.finish(bench, &record);
+        Ending::Reset
+    }
+
     /// Answers a request that cannot be read, and is done with the client.
     async fn refuse(
         &self,
@@ -384,10 +397,12 @@ impl Conn {
         record.headless = true;
         let reply = reply::Reply::status(status);
         record.status = status;
+        let signature = self.signature();
         let time = &self.engine.time;
         record.body_bytes = reply.write(
             &mut bench.out,
             time,
+            &signature,
             trine_http1::Version::Http11,
             reply::Closing::Close,
             false,

@@ -6,11 +6,16 @@ use std::borrow::Cow;
 
 use trine_http1::{Version, default_reason, write_header, write_status_line};
 
+use crate::config::Signature;
 use crate::filter::{self, Plan};
+use crate::template::Scene;
 use crate::time::WallClock;
 
 /// Tells a client to go on with its body.
 pub(crate) const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
+/// What an answer tells of the program, and what the variables in that are taken from.
+pub(crate) type Signed<'s, 'r> = (&'s Signature, Option<&'s Scene<'r>>);
 
 /// What becomes of the connection after an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,12 +59,16 @@ impl Reply {
     }
 
     /// The type and the bytes of its body, with this status.
-    pub(crate) fn content(&self, status: u16) -> (Cow<'_, str>, Cow<'_, [u8]>) {
+    pub(crate) fn content(
+        &self,
+        status: u16,
+        signed: Signed<'_, '_>,
+    ) -> (Cow<'_, str>, Cow<'_, [u8]>) {
         match &self.body {
             Some((kind, body)) => (kind.into(), body.into()),
             None => (
                 "text/html; charset=utf-8".into(),
-                page(status).into_bytes().into(),
+                page(status, &signed.0.text(signed.1)).into_bytes().into(),
             ),
         }
     }
@@ -69,16 +78,18 @@ impl Reply {
         &self,
         out: &mut Vec<u8>,
         time: &WallClock,
+        signature: &Signature,
         version: Version,
         closing: Closing,
         head_only: bool,
     ) -> u64 {
         let status = self.status;
-        let (kind, body) = self.content(status);
+        let (kind, body) = self.content(status, (signature, None));
         let change = (&filter::PLAIN, &*body);
         self.write_with(
             out,
             time,
+            (signature, None),
             status,
             version,
             closing,
@@ -97,6 +108,7 @@ impl Reply {
         &self,
         out: &mut Vec<u8>,
         time: &WallClock,
+        signed: Signed<'_, '_>,
         status: u16,
         version: Version,
         closing: Closing,
@@ -105,7 +117,7 @@ impl Reply {
         add: impl FnOnce(&mut Vec<u8>),
     ) -> u64 {
         out.clear();
-        start_head(out, time, status);
+        start_head(out, time, &signed.0.line(signed.1), status);
         if let Some((name, value)) = &self.field {
             write_header(out, name.as_bytes(), value);
         }
@@ -136,29 +148,36 @@ pub(crate) fn is_bodiless(status: u16) -> bool {
     matches!(status, 204 | 304)
 }
 
-fn page(status: u16) -> String {
+fn page(status: u16, signed: &[u8]) -> String {
     let reason = default_reason(status);
+    let foot = match String::from_utf8_lossy(signed) {
+        signed if signed.is_empty() => String::new(),
+        signed => format!("<hr><p>{}</p>", escaped(&signed)),
+    };
     format!(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>{status} {reason}</title></head>\n\
-         <body><h1>{status} {reason}</h1></body></html>\n"
+         <body><h1>{status} {reason}</h1>{foot}</body></html>\n"
     )
 }
 
+/// Text in HTML.
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+}
+
 /// Appends the status line and the fields that every answer has.
-pub(crate) fn start_head(out: &mut Vec<u8>, time: &WallClock, status: u16) {
+/// `server`: the line that names the program.
+pub(crate) fn start_head(out: &mut Vec<u8>, time: &WallClock, server: &[u8], status: u16) {
     write_status_line(
         out,
         Version::Http11,
         status,
         default_reason(status).as_bytes(),
     );
-    write_server(out);
+    out.extend_from_slice(server);
     time.write_date(out);
-}
-
-/// Appends the `Server` line.
-pub(crate) fn write_server(out: &mut Vec<u8>) {
-    out.extend_from_slice(b"Server: trine\r\n");
 }
 
 /// Appends what the client has to be told about the connection's future.
@@ -197,14 +216,17 @@ pub(crate) fn push_number(out: &mut Vec<u8>, number: u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::template::Template;
 
     #[test]
     fn pages() {
         let time = WallClock::new();
+        let name = Signature::name();
         let mut out = b"old".to_vec();
         let body = Reply::with(405, "Allow", "GET").write(
             &mut out,
             &time,
+            &name,
             Version::Http11,
             Closing::Close,
             false,
@@ -222,10 +244,24 @@ mod tests {
         assert!(head.contains(&format!("\r\nContent-Length: {}\r\n", page.len())));
         assert_eq!(body, page.len() as u64);
 
-        let body = Reply::status(404).write(&mut out, &time, Version::Http10, Closing::Keep, true);
+        let body = Reply::status(404).write(
+            &mut out,
+            &time,
+            &Signature::new(Template::literal("")),
+            Version::Http10,
+            Closing::Keep,
+            true,
+        );
         let text = String::from_utf8(out.clone()).unwrap();
         assert!(text.ends_with("\r\nConnection: keep-alive\r\n\r\n") && body == 0);
-        Reply::status(204).write(&mut out, &time, Version::Http11, Closing::Keep, false);
+        Reply::status(204).write(
+            &mut out,
+            &time,
+            &name,
+            Version::Http11,
+            Closing::Keep,
+            false,
+        );
         assert!(!String::from_utf8(out).unwrap().contains("Content-"));
     }
 

@@ -123,7 +123,11 @@ pub(super) async fn go_on<'g>(
             }
             Step::Hang => {
                 record.status = 444;
-                return Ending::Close;
+                return if conn.timeouts().resets {
+                    Ending::Reset
+                } else {
+                    Ending::Close
+                };
             }
             Step::File(entry, plan) => {
                 return files::serve(conn, bench, record, generation, &entry, &plan).await;
@@ -153,7 +157,7 @@ pub(super) async fn go_on<'g>(
                     }
                     Err(fault) => {
                         report(conn, config, bench, record, pass, &group, &fault);
-                        if let Some(ending) = lost(record, &fault) {
+                        if let Some(ending) = lost(conn, record, &fault) {
                             return ending;
                         }
                         Reply::status(fault.status())
@@ -372,7 +376,7 @@ pub(super) fn error_page<'g>(
 }
 
 /// Whether nobody can be told of the fault any more, and what becomes of the connection then.
-pub(super) fn lost(record: &mut Record, fault: &Fault) -> Option<Ending> {
+pub(super) fn lost(conn: &Conn, record: &mut Record, fault: &Fault) -> Option<Ending> {
     let gone = matches!(fault, Fault::ClientGone { .. });
     if record.status != 0 {
         // The head is out: the only way to tell is to break off.
@@ -384,6 +388,10 @@ pub(super) fn lost(record: &mut Record, fault: &Fault) -> Option<Ending> {
     if gone {
         record.status = fault.status();
         return Some(Ending::Close);
+    }
+    if fault.status() == 408 && conn.timeouts().resets {
+        record.status = fault.status();
+        return Some(Ending::Reset);
     }
     None
 }

@@ -5,7 +5,7 @@
 use trine_http1::Limits;
 
 use super::Conn;
-use crate::config::{Http2Rules, Server, Timeouts};
+use crate::config::{Http2Rules, Server, Signature, Timeouts};
 use crate::engine::Generation;
 use crate::tls::Tls;
 
@@ -32,6 +32,14 @@ impl Conn {
     pub(crate) fn head_limits(&self) -> Limits {
         self.server_of(&self.generation.borrow())
             .map_or_else(Limits::default, |server| server.heads)
+    }
+
+    /// What a client is told of the program before it has asked for anything.
+    pub(super) fn signature(&self) -> Signature {
+        let generation = self.generation.borrow();
+        let server = self.server_of(&generation);
+        let rules = server.map(|server| generation.config.rules(server.rules));
+        rules.map_or_else(Signature::name, |rules| rules.signature.clone())
     }
 
     /// The server of the last request, or the first one at this door.

@@ -56,7 +56,7 @@ impl Job<'_> {
         record: &mut Record,
     ) -> Result<(), Broken> {
         let Self { conn, entry, .. } = *self;
-        reply::start_head(out, &conn.engine.time, status);
+        reply::start_head(out, &conn.engine.time, &self.server, status);
         write_header(out, b"Content-Type", self.kind);
         if !entry.etag.is_empty() && plan.shows(b"etag") == Shown::Weak {
             write_header(out, b"ETag", &compress::weak(&entry.etag));

@@ -2,6 +2,7 @@
 //!
 //! Not here: what is to be sent (see the parent module).
 
+use std::borrow::Cow;
 use std::future::poll_fn;
 use std::io;
 use std::ops::Range;
@@ -54,14 +55,6 @@ pub(crate) async fn send(
     // An upstream may have said what it is.
     let given = record.visit.content_type.clone();
     let kind = given.as_deref().unwrap_or(entry.content_type.as_bytes());
-    let job = Job {
-        conn,
-        entry,
-        kind,
-        closing,
-        version: request.version(),
-        head_only: request.method() == "HEAD",
-    };
     out.clear();
     record.status = match plan {
         Plan::NotModified => 304,
@@ -72,6 +65,15 @@ pub(crate) async fn send(
     let mut added = Vec::new();
     let rules = generation.config.rules(record.visit.rules);
     let scene = Scene::new(conn, &generation.config, Some(request), record);
+    let job = Job {
+        conn,
+        entry,
+        kind,
+        closing,
+        server: rules.signature.line(Some(&scene)),
+        version: request.version(),
+        head_only: request.method() == "HEAD",
+    };
     conn.set_pace(&scene);
     if added::adds(rules, record) {
         // What `$sent_http_content_type` looks at.
@@ -98,14 +100,14 @@ pub(crate) async fn send(
     added.splice(0..0, out.drain(..));
     match plan {
         Plan::NotModified => {
-            reply::start_head(out, &conn.engine.time, 304);
+            reply::start_head(out, &conn.engine.time, &job.server, 304);
             out.extend_from_slice(&entry.validators);
             out.extend_from_slice(&added);
             job.end_head(out);
             conn.send(out).await.map_err(Broken::Client)
         }
         Plan::Whole | Plan::Parts(Ranges::Whole | Ranges::Unsatisfiable) => {
-            reply::start_head(out, &conn.engine.time, status);
+            reply::start_head(out, &conn.engine.time, &job.server, status);
             let fields = if status == 200 {
                 &entry.fields[..]
             } else {
@@ -124,7 +126,7 @@ pub(crate) async fn send(
             job.part(out, 0..entry.size, record).await
         }
         Plan::Parts(Ranges::One(range)) => {
-            reply::start_head(out, &conn.engine.time, 206);
+            reply::start_head(out, &conn.engine.time, &job.server, 206);
             write_header(out, b"Content-Type", kind);
             write_number(out, b"Content-Length", range.end - range.start);
             content_range(out, range, entry.size);
@@ -143,6 +145,8 @@ pub(super) struct Job<'a> {
     /// The content type.
     pub(super) kind: &'a [u8],
     closing: Closing,
+    /// The line that names the program.
+    pub(super) server: Cow<'a, [u8]>,
     version: Version,
     pub(super) head_only: bool,
 }
@@ -219,7 +223,7 @@ impl Job<'_> {
         let content: u64 = ranges.iter().map(|range| range.end - range.start).sum();
         let framing: usize = heads.iter().map(Vec::len).sum();
 
-        reply::start_head(out, &self.conn.engine.time, 206);
+        reply::start_head(out, &self.conn.engine.time, &self.server, 206);
         write_header(
             out,
             b"Content-Type",

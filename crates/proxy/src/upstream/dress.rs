@@ -191,7 +191,7 @@ pub(crate) fn write_head(
         }
     }
     if !served {
-        reply::write_server(out);
+        out.extend_from_slice(&dress.rules.signature.line(Some(&scene)));
     }
     if !dated {
         conn.engine.time.write_date(out);

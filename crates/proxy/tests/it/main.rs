@@ -32,6 +32,7 @@ mod proxy_protocol;
 mod rates;
 mod retries;
 mod serving;
+mod signature;
 mod smuggling;
 mod spooling;
 mod starting;

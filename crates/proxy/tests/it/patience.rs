@@ -127,3 +127,38 @@ fn the_status_page_counts_over_all_cores() {
         assert!(std::time::Instant::now() < end, "{page}");
     }
 }
+
+#[test]
+fn a_late_client_may_be_reset() {
+    let top = "reset_timedout_connection: true\ntimeouts: { header: 300ms, body: 300ms }";
+    let (proxy, _app) = pair_with(top, "");
+    let mut client = proxy.client();
+    client.send("GET / HTT");
+    client.expect_reset();
+    proxy.wait_log("reset the client's connection: it did not finish its request's head in time");
+    let mut client = proxy.client();
+    client.send(format!("POST / {POST}"));
+    client.expect_reset();
+    proxy.wait_log("the client sent nothing of its body for 300ms");
+    proxy.wait_access("\"status\":408");
+}
+
+#[test]
+fn a_client_without_an_answer_may_be_reset() {
+    for (on, resets) in [("true", true), ("false", false)] {
+        let top = format!("reset_timedout_connection: {on}\nscript: [{{ return: 444 }}]");
+        let proxy = crate::harness::Proxy::new()
+            .config(&format!(
+                "servers:\n- listen: 127.0.0.1:0\n  {}\n",
+                top.replace('\n', "\n  ")
+            ))
+            .start();
+        let mut client = proxy.client();
+        client.get("/");
+        if resets {
+            client.expect_reset();
+        } else {
+            client.expect_closed();
+        }
+    }
+}

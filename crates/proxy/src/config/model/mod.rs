@@ -16,6 +16,7 @@ mod replace;
 mod rules;
 mod script;
 mod shaping;
+mod signature;
 mod spool;
 mod subrequest;
 mod upstream;
@@ -48,6 +49,7 @@ pub(crate) use rules::{
 
 pub(crate) use replace::ReplaceRules;
 pub(crate) use shaping::{CookieFlags, CookieName, CookieRule, CookieRules, SameSite, Shaping};
+pub(crate) use signature::Signature;
 pub(crate) use spool::{BodyFile, BodyRules, Buffers, Quota, Room, SpoolFolder};
 pub(crate) use subrequest::{AuthRequest, Mirror, SecureLink};
 pub(crate) use upstream::{
@@ -186,6 +188,8 @@ pub(crate) struct Timeouts {
     pub(crate) lifetime: Duration,
     /// So many requests a connection may bring.
     pub(crate) requests: u64,
+    /// A client that is late, and one that is to get no answer, is cut off by a reset.
+    pub(crate) resets: bool,
     /// For everything in flight, once the daemon was told to stop.
     pub(crate) shutdown: Duration,
     /// A client that may still be sending when it got its answer is read on for a while, so that it gets it whole.

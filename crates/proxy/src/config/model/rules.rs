@@ -13,6 +13,7 @@ use super::limits::{ConnectionLimits, RateLimit, RequestLimits};
 use super::net::{Network, Trusted};
 use super::replace::ReplaceRules;
 use super::shaping::Shaping;
+use super::signature::Signature;
 use super::spool::{BodyRules, Buffers};
 use super::subrequest::{AuthRequest, Mirror, SecureLink};
 use super::{
@@ -64,6 +65,8 @@ pub(crate) struct Rules {
     pub(crate) compression: Option<Arc<CompressionRules>>,
     /// Strings in answers are replaced on their way.
     pub(crate) replace: Option<Arc<ReplaceRules>>,
+    /// What answers tell of the program.
+    pub(crate) signature: Signature,
     pub(crate) logs: Vec<LogUse>,
     /// A missing file is worth a line in the error log.
     pub(crate) log_not_found: bool,
@@ -351,6 +354,7 @@ impl Rules {
             expires: None,
             compression: None,
             replace: None,
+            signature: Signature::name(),
             logs: Vec::new(),
             log_not_found: true,
             redirects: RedirectStyle {

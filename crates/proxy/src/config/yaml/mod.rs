@@ -316,6 +316,7 @@ impl Checker<'_> {
             lifetime: Timeouts::LIFETIME,
             requests: Timeouts::REQUESTS,
             keepalive_min: Duration::ZERO,
+            resets: false,
             lingers: true,
             linger: Timeouts::LINGER,
             linger_silence: Timeouts::LINGER_SILENCE,

@@ -25,7 +25,7 @@ use super::tls::TlsLevel;
 use super::{Builder, arg, is_on};
 use crate::config::model::{
     AddedHeader, Charset, ErrorPage, ErrorTarget, Expires, Http2Rules, Kinds, LogUse, RealIp,
-    RedirectStyle, Timeouts,
+    RedirectStyle, Signature, Timeouts,
 };
 use crate::config::values::network;
 use crate::template::Template;
@@ -58,6 +58,7 @@ pub(super) struct Level {
     pub(super) guard: GuardLevel,
     pub(super) sub: SubLevel,
     pub(super) limits: LimitLevel,
+    pub(super) signature: Signature,
     pub(super) logs: Vec<LogUse>,
     pub(super) log_not_found: bool,
     pub(super) redirects: RedirectStyle,
@@ -106,6 +107,7 @@ impl Level {
             guard: GuardLevel::default(),
             sub: SubLevel::new(),
             limits: LimitLevel::new(),
+            signature: Signature::name(),
             logs: Vec::new(),
             log_not_found: true,
             redirects: RedirectStyle {
@@ -128,6 +130,7 @@ impl Level {
                 lifetime: Timeouts::LIFETIME,
                 requests: Timeouts::REQUESTS,
                 keepalive_min: Duration::ZERO,
+                resets: false,
                 lingers: true,
                 linger: Timeouts::LINGER,
                 linger_silence: Timeouts::LINGER_SILENCE,
@@ -272,6 +275,17 @@ impl Builder<'_> {
                 let logs = own.logs.get_or_insert_default();
                 let found = self.access_log(directive);
                 logs.extend(found);
+            }
+            "server_tokens" => {
+                level.signature = match first {
+                    "on" => Signature::version(),
+                    "off" => Signature::name(),
+                    "build" => Signature::build(),
+                    text => {
+                        let text = text.to_owned();
+                        Signature::new(self.template(directive, &text))
+                    }
+                }
             }
             "log_not_found" => level.log_not_found = is_on(directive),
             "absolute_redirect" => level.redirects.absolute = is_on(directive),

@@ -175,6 +175,7 @@ impl Builder<'_> {
             expires: level.expires.clone(),
             replace: level.replace.rules(),
             compression: level.compression.rules().map(Arc::new),
+            signature: level.signature.clone(),
             logs: level.logs.clone(),
             log_not_found: level.log_not_found,
             redirects: level.redirects,

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use super::super::tree::Directive;
-use super::{Builder, arg};
+use super::{Builder, arg, is_on};
 use crate::config::model::Timeouts;
 
 impl Builder<'_> {
@@ -23,6 +23,7 @@ impl Builder<'_> {
                     Err(_) => self.invalid(directive),
                 },
                 "keepalive_time" => self.set_time(directive, &mut level.lifetime),
+                "reset_timedout_connection" => level.resets = is_on(directive),
                 "lingering_close" => match first {
                     "off" => level.lingers = false,
                     "on" | "always" => level.lingers = true,

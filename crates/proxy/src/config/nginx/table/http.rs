@@ -20,12 +20,7 @@ pub(super) const ROWS: &[Known] = &[
     works("error_page", HSLI, Args::Words(2, ANY)),
     works("recursive_error_pages", HSL, FLAG),
     works("return", SERVER | LOCATION | IF | SERVER_IF, ONE_OR_TWO),
-    accepted(
-        "server_tokens",
-        HSL,
-        ONE,
-        "the Server field never has a version",
-    ),
+    works("server_tokens", HSL, ONE),
     works("default_type", HSL, ONE),
     works("types", HSL, Args::Block(0, 0)),
     accepted("types_hash_max_size", HSL, ONE, TUNING),
