@@ -2,7 +2,7 @@
 //! or syslog.
 //! Not here: how a line looks (`trine_service::logging`), the logs of programs (`logs`).
 
-use super::make_folder;
+use super::presence::make_folder;
 use super::syslog::Syslog;
 use crate::config::{self, Config};
 use crate::error::Error;
