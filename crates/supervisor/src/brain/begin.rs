@@ -3,23 +3,16 @@
 //! Not here: reading the holder's table (`table`), adopting single processes (`adopt`), the loop itself (`supervisor`).
 
 use super::ask::{Asks, Handle};
-use super::control::Control;
-use super::http::Site;
 use super::notify::NotifySocket;
+use super::presence::Door;
 use super::process;
-use super::rpc::Rpc;
 use super::supervisor::Supervisor;
 use super::table::Table;
 use crate::config::Habits;
 use crate::error::Error;
 use crate::holder::wire::{FIRST_KEY, Order, WireError};
 use crate::launch::{Said, leave_terminal};
-use std::sync::Arc;
-use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
-use trine_control::server;
 use trine_service::Phase;
-use trine_service::listeners::Listener;
 
 const ASKS_WAITING: usize = 256;
 
@@ -33,7 +26,7 @@ impl Supervisor {
         if let Some(said) = first {
             self.tell_of(&said);
         }
-        let listener = self.begin(&mut table, is_first)?;
+        let door = self.begin(&mut table, is_first)?;
         self.bind_first_servers(&table.servers, is_first)?;
         self.begun(is_first)?;
         let notify = table
@@ -80,26 +73,17 @@ impl Supervisor {
         self.reconcile()?;
 
         let (handle, mut asks) = Handle::new(ASKS_WAITING);
-        let stop = CancellationToken::new();
-        let mut control = JoinSet::new();
-        self.open_servers(handle.clone())?;
-        if let Some(listener) = listener {
-            let rpc = Rpc::new(handle.clone(), self.config.has_main_interface());
-            let site = Site::new(handle.clone(), rpc, self.hub.clone());
-            let hub = self.hub.clone();
-            let service = Arc::new(Control { handle, hub, site });
-            control.spawn(server::serve(listener, service, stop.clone()));
-        }
+        self.open_servers(handle)?;
+        self.open_control(door)?;
         self.run_and_answer(&notify, &mut asks).await?;
-        stop.cancel();
         self.servers.end().await;
-        while control.join_next().await.is_some() {}
         tracing::info!("all programs are stopped");
         if let Some(cgroups) = &self.cgroups {
             cgroups.remove();
         }
         let code = self.daemon.exit_code;
-        self.link.send(&[Order::Exit { code }])
+        let leave = self.leaves_orphans();
+        self.link.send(&[Order::Exit { code, leave }])
     }
 
     async fn run_and_answer(
@@ -113,8 +97,8 @@ impl Supervisor {
     }
 
     /// What must succeed before any program is started; the control socket, if there is to be one.
-    fn begin(&mut self, table: &mut Table, is_first: bool) -> Result<Option<Listener>, Error> {
-        let listener = self.control_socket(table)?;
+    fn begin(&mut self, table: &mut Table, is_first: bool) -> Result<Option<Door>, Error> {
+        let door = self.control_socket(table)?;
         if is_first {
             let config = self.config.clone();
             let problems = self.bind_all(&config)?;
@@ -130,7 +114,7 @@ impl Supervisor {
             let orders = [self.store_config(), self.store_daemon(), forget];
             self.link.send(&orders)?;
         }
-        Ok(listener)
+        Ok(door)
     }
 
     /// All that may fail has not: whoever waits for us to go into the background is told.

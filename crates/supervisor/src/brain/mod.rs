@@ -16,7 +16,7 @@ mod health;
 pub mod http;
 pub mod link;
 pub mod logs;
-mod main_log;
+pub mod main_log;
 pub mod metrics;
 pub mod notify;
 pub mod outputs;
@@ -54,6 +54,7 @@ use ask::Watches;
 use events::Events;
 use link::Link;
 use logs::pump::Pump;
+use main_log::MainLog;
 use servers::Servers;
 use start::House;
 use std::collections::BTreeMap;
@@ -62,7 +63,6 @@ use table::Table;
 use tokio::task::JoinSet;
 use trine_control::server::EventHub;
 use trine_service::PhaseCell;
-use trine_service::logging::LogHandle;
 use trine_sys::fdpass;
 use upgrade::Upgrades;
 
@@ -89,7 +89,7 @@ pub fn run(overrides: &Overrides) -> Result<u8, Error> {
         Err((err, link)) if is_first => {
             if let Some(mut link) = link {
                 let code = crate::cli::exit_code(&err);
-                link.send(&[Order::Exit { code }])?;
+                link.send(&[Order::Exit { code, leave: false }])?;
             }
             Err(err)
         }
@@ -105,8 +105,7 @@ async fn live(link: Link, table: Table, overrides: &Overrides) -> Result<(), Fai
         Ok(found) => found,
         Err(err) => return Err((err, Some(link))),
     };
-    let in_front = !config.daemon.daemonize;
-    let log = match main_log::set_up(&config, in_front) {
+    let log = match MainLog::set_up(&config) {
         Ok(log) => log,
         Err(err) => return Err((err, Some(link))),
     };
@@ -139,7 +138,7 @@ fn new_supervisor(
     config: Config,
     overrides: &Overrides,
     table: &Table,
-    log: LogHandle,
+    log: MainLog,
     pump: Pump,
 ) -> Supervisor {
     let fresh = Daemon {

@@ -1,6 +1,6 @@
 //! The one owner of all processes: takes in reports, messages, asks and time, one after the other, and turns each into
 //! an event of a process. Not here: what an event does to a life (`program::state`), how effects are carried out
-//! (`perform`), how the first table is read (`adopt`).
+//! (`perform`), how the first table is read (`adopt`), what is reported (`reports`) and asked for (`asked`).
 
 use super::ask::{Asks, Waiter, Watches};
 use super::cgroup::Cgroups;
@@ -8,6 +8,7 @@ use super::events::Events;
 use super::link::Link;
 use super::logs::Key;
 use super::logs::pump::Pump;
+use super::main_log::MainLog;
 use super::notify::NotifySocket;
 use super::probe::Found;
 use super::process::Process;
@@ -30,7 +31,6 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::task::JoinSet;
 use trine_control::ReloadReport;
 use trine_control::server::EventHub;
-use trine_service::logging::LogHandle;
 use trine_service::{Phase, PhaseCell};
 
 /// What the next brain needs to know of the supervisor itself.
@@ -78,7 +78,7 @@ pub struct Supervisor {
     pub pump: Pump,
     /// Reading ends of log pipes that the holder has just made, or why not, until they are connected.
     pub pipes: BTreeMap<Key, Result<OwnedFd, String>>,
-    pub log: LogHandle,
+    pub log: MainLog,
     pub hub: EventHub,
     pub phase: PhaseCell,
     pub holder_pid: i32,

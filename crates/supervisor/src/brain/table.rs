@@ -18,7 +18,8 @@ use std::os::fd::OwnedFd;
 pub(super) struct Table {
     pub(super) head: TableHead,
     pub(super) notify: Option<OwnedFd>,
-    pub(super) control: Option<OwnedFd>,
+    /// What is bound for control, by the holder's keys: one, unless a brain died while it moved.
+    pub(super) control: BTreeMap<String, OwnedFd>,
     /// The holder's keys of what is bound for HTTP servers.
     pub(super) servers: BTreeSet<String>,
     pub(super) rows: Vec<Row>,
@@ -37,7 +38,7 @@ pub(super) fn read(link: &mut Link) -> Result<Table, Error> {
     let mut table = Table {
         head,
         notify,
-        control: None,
+        control: BTreeMap::new(),
         servers: BTreeSet::new(),
         rows: Vec::new(),
         sockets: BTreeMap::new(),
@@ -57,8 +58,9 @@ pub(super) fn read(link: &mut Link) -> Result<Table, Error> {
                 channels,
                 fds,
             }),
-            Report::Socket { key, .. } if key == CONTROL_KEY => {
-                table.control = fds.into_iter().next()
+            Report::Socket { key, .. } if key.split('/').next() == Some(CONTROL_KEY) => {
+                let fd = fds.into_iter().next();
+                table.control.extend(fd.map(|fd| (key, fd)));
             }
             Report::Socket { key, .. } if key.starts_with(SERVER_PREFIX) => {
                 table.servers.insert(key);

@@ -91,7 +91,10 @@ mod tests {
                 },
                 give: false,
             },
-            Order::Exit { code: 78 },
+            Order::Exit {
+                code: 78,
+                leave: false,
+            },
         ];
         let bytes = encode(&orders, 0).unwrap();
         let (frame, used) = decode(&bytes).unwrap().unwrap();

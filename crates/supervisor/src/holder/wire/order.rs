@@ -59,6 +59,7 @@ pub enum Order {
     TakeSignals {
         up_to: u64,
     },
+    /// Write the pid file, and remove the one before; an empty path: only that.
     Pidfile {
         ticket: Ticket,
         path: String,
@@ -100,6 +101,9 @@ pub enum Order {
     /// Everything is stopped: end with this code.
     Exit {
         code: u8,
+        /// What programs have left behind lives on.
+        #[serde(default)]
+        leave: bool,
     },
 }
 
