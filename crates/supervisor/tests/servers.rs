@@ -114,7 +114,7 @@ fn a_reload_puts_changed_servers_into_effect_and_a_bad_one_changes_nothing() {
 fn places(rig: &Rig, control: &str, pidfile: &str, log: &str) {
     let programs = "programs:\n  sleeper:\n    command: [sleep, '1000']\n    startsecs: 0s\n";
     let text = format!("{control}{pidfile}log: {{ {log} }}\n{programs}");
-    std::fs::write(rig.path("supervisor.yaml"), text).unwrap();
+    std::fs::write(rig.path("supervisor.yaml"), text).expect("a file of the test");
 }
 
 /// Asks one control socket; `None`: nobody answers there.
