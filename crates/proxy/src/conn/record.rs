@@ -2,6 +2,7 @@
 //!
 //! Not here: writing it down (see `access_log`).
 
+use std::cell::RefCell;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -12,6 +13,7 @@ use smallvec::SmallVec;
 
 use super::body::ClientBody;
 use crate::cache::Entry;
+use crate::config::Config;
 use crate::engine::Engine;
 use crate::limit::Status;
 use crate::limit::connections::Permit;
@@ -35,6 +37,8 @@ pub(crate) struct Visit {
     pub(crate) rewritten: bool,
     /// Values of `set`, by their numbers.
     pub(crate) vars: Vec<Option<Vec<u8>>>,
+    /// Values of named groups that a `map` has met, which go before those.
+    pub(crate) met: RefCell<Vec<(usize, Vec<u8>)>>,
     /// Index of the server.
     pub(crate) server: usize,
     /// Index of the rules in force.
@@ -69,6 +73,49 @@ pub(crate) struct Visit {
     pub(crate) mirrored: bool,
     /// The status that led to an error page, which the page's answer gets unless `=` says otherwise.
     pub(crate) error: Option<u16>,
+}
+
+impl Visit {
+    /// Gives a variable its value.
+    pub(crate) fn set(&mut self, slot: usize, value: Vec<u8>) {
+        if self.vars.len() <= slot {
+            self.vars.resize(slot + 1, None);
+        }
+        self.vars[slot] = Some(value);
+        self.met.get_mut().retain(|(met, _)| *met != slot);
+    }
+
+    /// Appends the value of a named group's variable. Whether it has one.
+    pub(crate) fn write_group(&self, out: &mut Vec<u8>, slot: usize) -> bool {
+        let met = self.met.borrow();
+        let met = met.iter().find(|(met, _)| *met == slot);
+        let value = match met {
+            Some((_, value)) => Some(value),
+            None => self.vars.get(slot).and_then(Option::as_ref),
+        };
+        out.extend_from_slice(value.map_or(&[][..], Vec::as_slice));
+        value.is_some()
+    }
+
+    /// An expression has matched in the middle of writing a string.
+    pub(crate) fn meet_groups(&self, captures: &Captures, config: &Config) {
+        for (name, value) in captures.named() {
+            if let Some(&slot) = config.group_slots.get(&name.to_ascii_lowercase()) {
+                let mut met = self.met.borrow_mut();
+                met.retain(|(met, _)| *met != slot);
+                met.push((slot, value.unwrap_or_default().to_vec()));
+            }
+        }
+    }
+
+    /// An expression has matched: variables with the names of its groups have their values from now on.
+    pub(crate) fn keep_groups(&mut self, captures: &Captures, config: &Config) {
+        for (name, value) in captures.named() {
+            if let Some(&slot) = config.group_slots.get(&name.to_ascii_lowercase()) {
+                self.set(slot, value.unwrap_or_default().to_vec());
+            }
+        }
+    }
 }
 
 /// What limits have done to a request.

@@ -15,7 +15,7 @@ pub(crate) use map::MapTable;
 pub(crate) use scene::{Scene, rate};
 
 use std::cell::Cell;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use named::Variable;
 
@@ -36,12 +36,21 @@ enum Part {
 pub(crate) struct Names {
     /// Indices into [`Config::maps`](crate::config::Config::maps).
     pub(crate) maps: HashMap<String, usize>,
-    /// Those of `set`, with their numbers.
+    /// Those of `set` and of named groups, with their numbers.
     pub(crate) set: HashMap<String, usize>,
-    /// Named groups of regular expressions.
-    pub(crate) groups: HashSet<String>,
+    /// Named groups of regular expressions, with the same numbers: both give the one variable its value.
+    pub(crate) groups: HashMap<String, usize>,
     /// Some string has `$request_body`.
     pub(crate) tells_body: Cell<bool>,
+}
+
+impl Names {
+    /// The number of a variable that is given its value on the way.
+    pub(crate) fn slot(&mut self, name: &str) -> usize {
+        let next = self.set.len();
+        let name = name.to_ascii_lowercase();
+        *self.set.entry(name).or_insert(next)
+    }
 }
 
 /// A variable that a block of the configuration makes.
@@ -185,7 +194,7 @@ mod tests {
     fn check(text: &str, want: &str) {
         let mut names = Names::default();
         names.maps.insert("mapped".to_owned(), 0);
-        names.groups.insert("user".to_owned());
+        names.groups.insert("user".to_owned(), 4);
         let got = match Template::parse(text, &names) {
             Err(error) => error.to_string(),
             Ok(template) => {
@@ -206,7 +215,7 @@ mod tests {
         check("a$uri", "a<Uri>");
         check("${uri}b$ARGS", "<Uri>b<Args>");
         check("$10", "<Group(1)>0");
-        check("$mapped-$user", "<Map(0)>-<NamedGroup(\"user\")>");
+        check("$mapped-$user", "<Map(0)>-<NamedGroup(\"user\", 4)>");
         check("$http_x_y", "<RequestField(\"x-y\")>");
         check("$arg_A", "<Argument(\"a\")>");
         check("$nope", "unknown \"nope\" variable");

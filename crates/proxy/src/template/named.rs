@@ -84,7 +84,8 @@ pub(super) enum Variable {
     TlsApplication,
     TlsReused,
     Group(u8),
-    NamedGroup(String),
+    /// Its number is that among the values of `set`.
+    NamedGroup(String, usize),
     Map(usize),
     Set(usize),
 }
@@ -206,11 +207,11 @@ impl Variable {
         if name == "limit_rate" {
             return Some(Self::LimitRate);
         }
+        if let Some(&slot) = names.groups.get(name) {
+            return Some(Self::NamedGroup(name.to_owned(), slot));
+        }
         if let Some(&slot) = names.set.get(name) {
             return Some(Self::Set(slot));
-        }
-        if names.groups.contains(name) {
-            return Some(Self::NamedGroup(name.to_owned()));
         }
         if let Some((_, variable)) = NAMED.iter().find(|(known, _)| *known == name) {
             let tells_body = &names.tells_body;

@@ -342,10 +342,12 @@ impl Variable {
                 let group = usize::from(*number);
                 return put(out, scene.groups().and_then(|groups| groups.number(group)));
             }
-            Self::NamedGroup(name) => {
-                let found = scene.groups().and_then(|groups| groups.name(name));
-                let server = record.visit.server_captures.as_deref();
-                return put(out, found.or_else(|| server?.name(name)));
+            Self::NamedGroup(name, slot) => {
+                // That of the string at hand, if it has one; else the last that was met, or set.
+                return match scene.captures.and_then(|groups| groups.name(name)) {
+                    Some(here) => put(out, Some(here)),
+                    None => record.visit.write_group(out, *slot),
+                };
             }
             Self::Set(slot) => {
                 let value = record.visit.vars.get(*slot);

@@ -21,6 +21,7 @@ mod spool;
 mod subrequest;
 mod upstream;
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -98,6 +99,8 @@ pub(crate) struct Config {
     pub(crate) tells_body: bool,
     /// The number of the variable that sets how fast an answer goes out, if anything sets it.
     pub(crate) rate_slot: Option<usize>,
+    /// Where named groups of expressions have their values, among those of `set`.
+    pub(crate) group_slots: HashMap<String, usize>,
 }
 
 /// Numbers of a user, of its group, and of all its groups.

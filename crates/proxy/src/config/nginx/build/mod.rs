@@ -132,6 +132,7 @@ pub(super) fn build(
         spools: builder.spools,
         tells_body: builder.names.tells_body.get(),
         rate_slot: builder.names.set.get("limit_rate").copied(),
+        group_slots: builder.names.groups,
     })
 }
 
