@@ -2,7 +2,7 @@
 //!
 //! Not here: writing it down (see `access_log`).
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -186,9 +186,14 @@ pub(crate) struct Record {
     /// The head that an upstream sent, of a request of our own.
     pub(crate) answer_head: Option<Box<[u8]>>,
     pub(crate) limited: Limited,
-    id: std::cell::OnceCell<[u8; 32]>,
+    /// The head that went out, if anybody may ask for its fields.
+    pub(crate) sent_head: OnceCell<Vec<u8>>,
+    /// The last chunk that went out, and the one that an upstream sent, as far as they have fields.
+    pub(crate) sent_end: OnceCell<Vec<u8>>,
+    pub(crate) upstream_end: OnceCell<Vec<u8>>,
+    id: OnceCell<[u8; 32]>,
     /// The field of the trace that began here.
-    pub(crate) trace: std::cell::OnceCell<Vec<u8>>,
+    pub(crate) trace: OnceCell<Vec<u8>>,
 }
 
 impl Record {
@@ -219,8 +224,19 @@ impl Record {
             visit: Visit::default(),
             answer_head: None,
             limited: Limited::default(),
-            id: std::cell::OnceCell::new(),
-            trace: std::cell::OnceCell::new(),
+            sent_head: OnceCell::new(),
+            sent_end: OnceCell::new(),
+            upstream_end: OnceCell::new(),
+            id: OnceCell::new(),
+            trace: OnceCell::new(),
+        }
+    }
+
+    /// Notes a head that goes out, at the beginning of `out`.
+    pub(crate) fn note_head(&self, config: &Config, out: &[u8]) {
+        if config.tells_heads && self.sent_head.get().is_none() {
+            let end = memchr::memmem::find(out, b"\r\n\r\n").map_or(out.len(), |end| end + 2);
+            _ = self.sent_head.set(out[..end].to_vec());
         }
     }
 

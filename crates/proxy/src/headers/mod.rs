@@ -5,6 +5,7 @@
 pub(crate) mod added;
 pub(crate) mod cookies;
 pub(crate) mod forwarded;
+pub(crate) mod trailers;
 
 use smallvec::SmallVec;
 use trine_http1::connection_options;

@@ -42,6 +42,8 @@ pub(crate) struct Names {
     pub(crate) groups: HashMap<String, usize>,
     /// Some string has `$request_body`.
     pub(crate) tells_body: Cell<bool>,
+    /// Some string has a field of an answer, which logs are written from when it has gone out.
+    pub(crate) tells_heads: Cell<bool>,
 }
 
 impl Names {

@@ -19,6 +19,9 @@ pub(super) enum Variable {
     RequestField(String),
     SentField(String),
     UpstreamField(String),
+    /// Of those that follow the content.
+    SentTrailer(String),
+    UpstreamTrailer(String),
     Host,
     HostName,
     ServerName,
@@ -223,8 +226,14 @@ impl Variable {
         }
         let field = |rest: &str| rest.replace('_', "-");
         if let Some(rest) = name.strip_prefix("upstream_http_") {
+            names.tells_heads.set(true);
             Some(Self::UpstreamField(field(rest)))
+        } else if let Some(rest) = name.strip_prefix("upstream_trailer_") {
+            Some(Self::UpstreamTrailer(field(rest)))
+        } else if let Some(rest) = name.strip_prefix("sent_trailer_") {
+            Some(Self::SentTrailer(field(rest)))
         } else if let Some(rest) = name.strip_prefix("sent_http_") {
+            names.tells_heads.set(true);
             Some(Self::SentField(field(rest)))
         } else if let Some(rest) = name.strip_prefix("http_") {
             Some(Self::RequestField(field(rest)))

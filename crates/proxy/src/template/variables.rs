@@ -76,9 +76,27 @@ impl Variable {
                 let underscores = server.is_some_and(|server| server.underscores);
                 return request_field(out, request, name, underscores);
             }
-            Self::SentField(name) => return put(out, sent_field(scene.sent, name)),
+            Self::SentField(name) => {
+                let head = match record.sent_head.get() {
+                    Some(sent) if scene.sent.is_empty() => sent,
+                    _ => scene.sent,
+                };
+                return put(out, sent_field(head, name));
+            }
+            Self::SentTrailer(name) => {
+                let end = record.sent_end.get();
+                return put(out, end.and_then(|end| sent_field(end, name)));
+            }
+            Self::UpstreamTrailer(name) => {
+                let end = record.upstream_end.get();
+                return put(out, end.and_then(|end| sent_field(end, name)));
+            }
             Self::UpstreamField(name) => {
-                return put(out, scene.answer.and_then(|answer| answer.get(name)));
+                if let Some(answer) = scene.answer {
+                    return put(out, answer.get(name));
+                }
+                let head = record.answer_head.as_deref();
+                return put(out, head.and_then(|head| sent_field(head, name)));
             }
             Self::Host => match request.and_then(|request| request.authority()) {
                 Some(authority) => out.extend(name_of(authority).to_ascii_lowercase()),

@@ -29,6 +29,7 @@ use crate::conn::reply::{self, Closing};
 use crate::conn::told::{Told, tell};
 use crate::conn::{Conn, Ending};
 use crate::engine::Generation;
+use crate::headers::trailers;
 use crate::template::Scene;
 use crate::workbench::Workbench;
 
@@ -271,7 +272,7 @@ impl Job<'_> {
         record.first_byte = Some(Instant::now());
         let status = exchange.head().status();
         record.upstream_status = status;
-        if record.visit.is_own {
+        if record.visit.is_own || self.generation.config.tells_heads {
             let answer = &exchange.bench.answer;
             let head = answer.all().get(exchange.head_at..answer.start());
             record.answer_head = head.map(Into::into);
@@ -341,8 +342,13 @@ impl Job<'_> {
         };
         let (mut relay, closing) = Relay::new(exchange, closing, &dress, reading)?;
         record.status = record.status_for(status);
-        let done = relay.run(exchange, |exchange| self.tell_stderr(exchange, record));
+        let done = relay.run(
+            exchange,
+            |exchange| self.tell_stderr(exchange, record),
+            |relay, exchange| self.end(relay, exchange, record),
+        );
         let done = done.await;
+        trailers::note(relay.decoder(), record);
         record.body_bytes = relay.body_bytes;
         record.received = relay.reading.received;
         if done.is_ok() && reusable {
@@ -359,6 +365,18 @@ impl Job<'_> {
             Closing::Close => Ending::Linger,
         };
         Ok((ending, reusable))
+    }
+
+    /// The last chunk.
+    fn end(&self, relay: &Relay, exchange: &Exchange<'_>, record: &Record) -> Vec<u8> {
+        let passes = self.pass.shaping.passes_trailers;
+        trailers::note(relay.decoder(), record);
+        let request = exchange.bench.head.on(exchange.bench.input.all());
+        let scene = Scene {
+            answer: Some(exchange.head()),
+            ..self.scene(&request, record)
+        };
+        trailers::relayed(relay.decoder(), passes, self.rules, &scene)
     }
 
     /// Writes down what the application has said for the log, in nginx's words.

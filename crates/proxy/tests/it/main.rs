@@ -37,6 +37,7 @@ mod smuggling;
 mod spooling;
 mod starting;
 mod tls;
+mod trailers;
 mod upgrades;
 mod upstream_tls;
 mod words;

@@ -97,6 +97,8 @@ pub(crate) struct Config {
     pub(crate) spools: Vec<Arc<SpoolFolder>>,
     /// Some string tells the body of the request.
     pub(crate) tells_body: bool,
+    /// Heads of answers are kept until the log has them: some string has a field of theirs.
+    pub(crate) tells_heads: bool,
     /// The number of the variable that sets how fast an answer goes out, if anything sets it.
     pub(crate) rate_slot: Option<usize>,
     /// Where named groups of expressions have their values, among those of `set`.

@@ -60,6 +60,8 @@ pub(crate) struct Rules {
     /// An error page may itself lead to an error page.
     pub(crate) recursive_errors: bool,
     pub(crate) headers: Vec<AddedHeader>,
+    /// Those that follow the content.
+    pub(crate) trailers: Vec<AddedHeader>,
     pub(crate) expires: Option<Expires>,
     /// Answers are compressed on their way, or unpacked.
     pub(crate) compression: Option<Arc<CompressionRules>>,
@@ -351,6 +353,7 @@ impl Rules {
             error_pages: Vec::new(),
             recursive_errors: false,
             headers: Vec::new(),
+            trailers: Vec::new(),
             expires: None,
             compression: None,
             replace: None,

@@ -51,6 +51,8 @@ pub(super) struct Level {
     pub(super) recursive_errors: bool,
     pub(super) headers: Vec<AddedHeader>,
     pub(super) merge_headers: bool,
+    pub(super) trailers: Vec<AddedHeader>,
+    merge_trailers: bool,
     pub(super) expires: Option<Expires>,
     pub(super) compression: CompressionLevel,
     pub(super) replace: ReplaceLevel,
@@ -100,6 +102,8 @@ impl Level {
             recursive_errors: false,
             headers: Vec::new(),
             merge_headers: false,
+            trailers: Vec::new(),
+            merge_trailers: false,
             expires: None,
             compression: CompressionLevel::new(),
             replace: ReplaceLevel::new(),
@@ -155,6 +159,7 @@ impl Level {
             max_body: HOUSE_MAX_BODY,
             bodies: BodyLevel::house(),
             merge_headers: true,
+            merge_trailers: true,
             redirects: RedirectStyle {
                 absolute: false,
                 port: false,
@@ -195,6 +200,7 @@ impl Level {
 struct Own {
     error_pages: Option<Vec<ErrorPage>>,
     headers: Option<Vec<AddedHeader>>,
+    trailers: Option<Vec<AddedHeader>>,
     logs: Option<Vec<LogUse>>,
     trusted: bool,
 }
@@ -228,6 +234,12 @@ impl Builder<'_> {
                 headers.splice(0..0, level.headers.drain(..));
             }
             level.headers = headers;
+        }
+        if let Some(mut trailers) = own.trailers {
+            if level.merge_trailers {
+                trailers.splice(0..0, level.trailers.drain(..));
+            }
+            level.trailers = trailers;
         }
         if let Some(logs) = own.logs {
             level.logs = logs;
@@ -264,6 +276,16 @@ impl Builder<'_> {
                 let header = self.added_header(directive);
                 own.headers.get_or_insert_default().extend(header);
             }
+            "add_trailer" => {
+                let trailer = self.added_header(directive);
+                own.trailers.get_or_insert_default().extend(trailer);
+            }
+            "add_trailer_inherit" => match first {
+                "on" => level.merge_trailers = false,
+                "merge" => level.merge_trailers = true,
+                "off" => level.trailers.clear(),
+                _ => self.invalid(directive),
+            },
             "add_header_inherit" => match first {
                 "on" => level.merge_headers = false,
                 "merge" => level.merge_headers = true,

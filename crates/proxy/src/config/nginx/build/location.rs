@@ -172,6 +172,7 @@ impl Builder<'_> {
             error_pages: level.error_pages.clone(),
             recursive_errors: level.recursive_errors,
             headers: level.headers.clone(),
+            trailers: level.trailers.clone(),
             expires: level.expires.clone(),
             replace: level.replace.rules(),
             compression: level.compression.rules().map(Arc::new),

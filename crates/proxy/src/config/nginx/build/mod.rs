@@ -131,6 +131,7 @@ pub(super) fn build(
         caches: builder.caches,
         spools: builder.spools,
         tells_body: builder.names.tells_body.get(),
+        tells_heads: builder.names.tells_heads.get(),
         rate_slot: builder.names.set.get("limit_rate").copied(),
         group_slots: builder.names.groups,
     })

@@ -8,8 +8,9 @@ use super::{ANY, Args, FLAG, HSL, HSLI, Known, MORE, ONE, ONE_OR_TWO, refused, w
 pub(super) const ROWS: &[Known] = &[
     works("add_header", HSLI, Args::Words(2, 3)),
     works("expires", HSLI, ONE_OR_TWO),
-    refused("add_trailer", HSLI, Args::Words(2, 3), "remove it"),
+    works("add_trailer", HSLI, Args::Words(2, 3)),
     works("add_header_inherit", HSLI, ONE),
+    works("add_trailer_inherit", HSLI, ONE),
     works("allow", HSL | LIMIT_EXCEPT, ONE),
     works("deny", HSL | LIMIT_EXCEPT, ONE),
     works("auth_basic", HSL | LIMIT_EXCEPT, ONE),

@@ -42,6 +42,7 @@ pub(super) const ROWS: &[Known] = &[
     works("proxy_set_body", HSL, ONE),
     works("proxy_pass_request_headers", HSL, FLAG),
     works("proxy_pass_request_body", HSL, FLAG),
+    works("proxy_pass_trailers", HSL, FLAG),
     works("proxy_bind", HSL, ONE_OR_TWO),
     works("proxy_limit_rate", HSL, ONE),
     refused("proxy_store", HSL, ONE, NOT_HERE),
