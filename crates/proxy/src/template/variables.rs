@@ -355,6 +355,13 @@ impl Variable {
                 };
                 return put(out, value.as_deref());
             }
+            Self::InvalidReferer => {
+                let referers = &config.rules(record.visit.rules).referers;
+                let referer = request.and_then(|request| request.get("referer"));
+                if referers.as_ref().is_some_and(|list| !list.allows(referer)) {
+                    out.push(b'1');
+                }
+            }
             Self::Empty => return false,
             Self::Group(number) => {
                 let group = usize::from(*number);

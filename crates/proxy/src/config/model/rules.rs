@@ -20,6 +20,7 @@ use super::{
     Gateway, LogFormat, NameRules, NextUpstream, Op, Outgoing, PassTls, RealIp, ScriptName,
     Timeouts,
 };
+use crate::access::referer::Referers;
 use crate::pattern::Pattern;
 use crate::template::Template;
 
@@ -42,6 +43,8 @@ pub(crate) struct Rules {
     /// Another location has to agree.
     pub(crate) auth_request: Option<Arc<AuthRequest>>,
     pub(crate) mirror: Option<Arc<Mirror>>,
+    /// What `$invalid_referer` is made by.
+    pub(crate) referers: Option<Arc<Referers>>,
     pub(crate) secure_link: Option<Arc<SecureLink>>,
     pub(crate) limit_requests: Option<Arc<RequestLimits>>,
     pub(crate) limit_connections: Option<Arc<ConnectionLimits>>,
@@ -340,6 +343,7 @@ impl Rules {
             limit_except: None,
             auth_request: None,
             mirror: None,
+            referers: None,
             secure_link: None,
             limit_requests: None,
             limit_connections: None,

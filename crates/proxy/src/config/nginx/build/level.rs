@@ -18,6 +18,7 @@ use super::heads::HeadLevel;
 use super::limits::LimitLevel;
 use super::names::NamesLevel;
 use super::proxy::ProxyLevel;
+use super::referers::RefererLevel;
 use super::replace::ReplaceLevel;
 use super::spool::BodyLevel;
 use super::subrequest::SubLevel;
@@ -59,6 +60,7 @@ pub(super) struct Level {
     pub(super) files: FileLevel,
     pub(super) guard: GuardLevel,
     pub(super) sub: SubLevel,
+    pub(super) referers: RefererLevel,
     pub(super) limits: LimitLevel,
     pub(super) signature: Signature,
     pub(super) logs: Vec<LogUse>,
@@ -110,6 +112,7 @@ impl Level {
             files: FileLevel::new(),
             guard: GuardLevel::default(),
             sub: SubLevel::new(),
+            referers: RefererLevel::default(),
             limits: LimitLevel::new(),
             signature: Signature::name(),
             logs: Vec::new(),
@@ -217,6 +220,7 @@ impl Builder<'_> {
         self.apply_files(&mut level.files, block);
         self.apply_guard(&mut level.guard, block);
         self.apply_sub(&mut level.sub, block);
+        self.apply_referers(&mut level.referers, block);
         self.apply_limits(&mut level.limits, block);
         self.apply_timeouts(&mut level.timeouts, block);
         self.apply_heads(&mut level.heads, block);

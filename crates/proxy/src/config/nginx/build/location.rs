@@ -166,6 +166,7 @@ impl Builder<'_> {
             auth_request: level.sub.auth_request(),
             mirror: level.sub.mirror(),
             secure_link: level.sub.secure_link(),
+            referers: level.referers.list.clone(),
             limit_requests: level.limits.requests(),
             limit_connections: level.limits.connections(),
             rate: level.limits.rate(),

@@ -22,6 +22,7 @@ mod names;
 mod outgoing;
 mod patience;
 mod proxy;
+mod referers;
 mod replace;
 mod script;
 mod server;
