@@ -22,6 +22,8 @@ pub(super) struct Order<'a> {
     pub(super) has_length: bool,
     /// The answer is for the cache: its conditions stand in the place of the client's.
     pub(super) fetch: Option<&'a Fetch>,
+    /// The trace that begins here, in place of the client's.
+    pub(super) trace: Option<&'a [u8]>,
 }
 
 /// All variables of one request, in order.
@@ -50,6 +52,11 @@ impl Variables {
         }
         if order.passes_fields {
             all.fields(order, request);
+        }
+        if let Some(trace) = order.trace {
+            let name = all.field_name(b"traceparent");
+            let value = all.text(trace);
+            all.pairs.push((name, value));
         }
         if let Some(fetch) = order.fetch {
             let mut lines = Vec::new();
@@ -95,6 +102,7 @@ impl Variables {
                 // The body goes on without its chunks.
                 || is("transfer-encoding")
                 || (is("content-length") && !order.has_length)
+                || (order.trace.is_some() && (is("traceparent") || is("tracestate")))
                 || (order.fetch.is_some() && is_condition(name))
                 || request.headers().take(index).any(|before| same(&before));
             if skipped {

@@ -156,11 +156,19 @@ impl Job<'_> {
                 head::write_set(out, method, &target, &request, &order, &scene);
             }
         }
-        if pass.shaping.traces && trace::given(&request).is_none() {
-            let engine = &conn.engine;
-            let begin = || trace::begun(&record.any_id(engine), &engine.ids.next());
-            trace::put(out, record.trace.get_or_init(begin));
+        if let Some(trace) = self.trace(&request, record) {
+            trace::put(out, trace);
         }
+    }
+
+    /// The trace that begins with this request, if one does.
+    fn trace<'r>(&self, request: &Request<'_>, record: &'r Record) -> Option<&'r [u8]> {
+        if !self.pass.shaping.traces || trace::given(request).is_some() {
+            return None;
+        }
+        let engine = &self.conn.engine;
+        let begin = || trace::begun(&record.any_id(engine), &engine.ids.next());
+        Some(record.trace.get_or_init(begin))
     }
 
     /// The head of a request that is variables.
@@ -193,6 +201,7 @@ impl Job<'_> {
             passes_fields: self.pass.shaping.passes_fields,
             has_length: length > 0 || request.get("content-length") == Some(b"0"),
             fetch,
+            trace: self.trace(&request, record),
         };
         let variables = Variables::of(&order, &request, &scene);
         out.clear();
