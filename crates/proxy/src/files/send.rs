@@ -72,6 +72,7 @@ pub(crate) async fn send(
         entry,
         kind,
         config: &generation.config,
+        chunks: rules.chunks,
         closing,
         server: rules.signature.line(Some(&scene)),
         finale: Finale::new(conn, &generation.config, rules, request, status),
@@ -160,6 +161,8 @@ pub(super) struct Job<'a> {
     /// The content type.
     pub(super) kind: &'a [u8],
     pub(super) config: &'a Config,
+    /// The location has them.
+    chunks: bool,
     closing: Closing,
     /// It goes out in chunks, for fields follow it.
     pub(super) finale: Option<Finale<'a>>,
@@ -172,7 +175,7 @@ pub(super) struct Job<'a> {
 impl Job<'_> {
     /// Whether the client knows chunks.
     pub(super) fn is_new(&self) -> bool {
-        self.version == Version::Http11
+        self.version == Version::Http11 && (self.chunks || self.conn.stream.http2().is_some())
     }
 
     pub(super) fn end_head(&self, out: &mut Vec<u8>) {

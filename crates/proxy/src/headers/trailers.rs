@@ -54,6 +54,7 @@ impl<'a> Finale<'a> {
 /// Whether the location adds fields behind the content of an answer to this request.
 pub(crate) fn expects(rules: &Rules, request: &Request<'_>, status: u16) -> bool {
     !rules.trailers.is_empty()
+        && rules.chunks
         && request.version() == Version::Http11
         && request.method() != "HEAD"
         && !is_bodiless(status)

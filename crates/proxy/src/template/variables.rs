@@ -73,7 +73,7 @@ impl Variable {
             Self::RequestField(name) => {
                 let servers = &config.servers;
                 let server = servers.get(record.visit.server);
-                let underscores = server.is_some_and(|server| server.underscores);
+                let underscores = server.is_some_and(|server| server.field_names.underscores);
                 return request_field(out, request, name, underscores);
             }
             Self::SentField(name) => {

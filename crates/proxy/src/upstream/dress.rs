@@ -163,7 +163,10 @@ pub(crate) fn write_head(
         }
         BodyLength::Empty => Framing::NoBody(answer.content_length()),
         BodyLength::Known(length) => Framing::Length(length),
-        BodyLength::Chunked | BodyLength::UntilClose if request.version() == Version::Http11 => {
+        BodyLength::Chunked | BodyLength::UntilClose
+            if request.version() == Version::Http11
+                && (dress.rules.chunks || conn.stream.http2().is_some()) =>
+        {
             Framing::Chunked
         }
         BodyLength::Chunked | BodyLength::UntilClose => Framing::Close,

@@ -9,13 +9,14 @@ use trine_http1::{Request, TargetForm};
 
 use crate::cache::{Fetch, is_condition};
 use crate::config::Gateway;
+use crate::headers::FieldNames;
 use crate::template::Scene;
 
 /// What the variables are made from.
 pub(super) struct Order<'a> {
     pub(super) gateway: &'a Gateway,
-    /// The client's fields may have underscores in their names.
-    pub(super) underscores: bool,
+    /// Which names the client's fields may have.
+    pub(super) names: FieldNames,
     /// The client's fields go on.
     pub(super) passes_fields: bool,
     /// A body of known length goes on.
@@ -96,7 +97,7 @@ impl Variables {
         for (index, (name, value)) in request.headers().enumerate() {
             let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
             let same = |(other, _): &(&[u8], &[u8])| other.eq_ignore_ascii_case(name);
-            let skipped = (name.contains(&b'_') && !order.underscores)
+            let skipped = !order.names.take(name)
                 // It would be HTTP_PROXY, which many HTTP clients obey.
                 || is("proxy")
                 // The body goes on without its chunks.

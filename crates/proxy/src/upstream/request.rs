@@ -147,7 +147,8 @@ impl Job<'_> {
                 let scene = self.scene(&request, record);
                 let order = head::Order {
                     fields,
-                    underscores: config.servers[record.visit.server].underscores,
+                    names: config.servers[record.visit.server].field_names,
+                    passes_trailers: pass.shaping.passes_trailers,
                     passes_fields: pass.shaping.passes_fields,
                     body: self.sent_as,
                     close,
@@ -197,7 +198,7 @@ impl Job<'_> {
         };
         let order = params::Order {
             gateway,
-            underscores: self.generation.config.servers[record.visit.server].underscores,
+            names: self.generation.config.servers[record.visit.server].field_names,
             passes_fields: self.pass.shaping.passes_fields,
             has_length: length > 0 || request.get("content-length") == Some(b"0"),
             fetch,

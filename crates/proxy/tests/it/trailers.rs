@@ -11,9 +11,11 @@ use crate::nginx_conf::{front, start};
 const ANSWER: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nX-App: yes\r\nTransfer-Encoding: chunked\r\n\r\n";
 const END: &str = "0\r\nX-Sum: 42\r\nX-Accel-Own: ours\r\n\r\n";
 
-fn answer(link: &mut Link) {
-    link.read_head();
+/// Answers, and returns what was asked.
+fn answer(link: &mut Link) -> String {
+    let head = link.read_head();
     link.write(format!("{ANSWER}2\r\nok\r\n{END}"));
+    head
 }
 
 #[test]
@@ -31,12 +33,16 @@ fn those_of_upstreams_go_on_where_they_may() {
     let mut client = Client::connect(&front(&daemon));
     client.get("/");
     let mut link = app.accept();
-    answer(&mut link);
+    assert!(!answer(&mut link).contains("TE: "));
     client.read_head();
     assert_eq!(client.read_exact(12), b"2\r\nok\r\n0\r\n\r\n");
     daemon.wait_access("/ 200 42 -");
     client.get("/pass");
-    answer(&mut link);
+    let asked = answer(&mut link);
+    assert!(
+        asked.contains("\r\nTE: trailers\r\nConnection: TE\r\n"),
+        "{asked}"
+    );
     client.read_head();
     // What is for us stays here.
     assert_eq!(client.read_exact(23), b"2\r\nok\r\n0\r\nX-Sum: 42\r\n\r\n");

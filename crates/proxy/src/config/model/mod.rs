@@ -30,6 +30,8 @@ use tracing::Level;
 use trine_config::ListenAddr;
 use trine_service::logging::SyslogSettings;
 
+use crate::headers::FieldNames;
+
 pub(crate) use cache::{CacheRules, Stale};
 pub(crate) use compression::{CodingRules, CompressionRules, Proxied};
 pub(crate) use files::{
@@ -269,8 +271,8 @@ pub(crate) struct Server {
     pub(crate) locations: Locations,
     /// By name, reached by internal redirects only.
     pub(crate) named: Vec<(String, Location)>,
-    /// Names with an underscore are let through.
-    pub(crate) underscores: bool,
+    /// Which names clients' fields may have.
+    pub(crate) field_names: FieldNames,
     pub(crate) merge_slashes: bool,
     pub(crate) real_ip: Option<RealIp>,
     /// How long its clients may take.

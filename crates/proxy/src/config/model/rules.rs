@@ -60,6 +60,8 @@ pub(crate) struct Rules {
     /// Where `try_files` looks when the content is not files.
     pub(crate) fallback_files: Option<Files>,
     pub(crate) error_pages: Vec<ErrorPage>,
+    /// Answers of unknown length go out in chunks where they can; else the connection's end is theirs.
+    pub(crate) chunks: bool,
     /// An error page may itself lead to an error page.
     pub(crate) recursive_errors: bool,
     pub(crate) headers: Vec<AddedHeader>,
@@ -355,6 +357,7 @@ impl Rules {
             content: Content::Nothing,
             fallback_files: None,
             error_pages: Vec::new(),
+            chunks: true,
             recursive_errors: false,
             headers: Vec::new(),
             trailers: Vec::new(),

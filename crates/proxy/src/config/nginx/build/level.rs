@@ -29,6 +29,7 @@ use crate::config::model::{
     RedirectStyle, Signature, Timeouts,
 };
 use crate::config::values::network;
+use crate::headers::FieldNames;
 use crate::template::Template;
 
 /// What HTTP/2 clients may send of a body unasked, by the protocol.
@@ -73,7 +74,8 @@ pub(super) struct Level {
     charset_types: Option<Vec<String>>,
     pub(super) timeouts: Timeouts,
     pub(super) heads: HeadLevel,
-    pub(super) underscores: bool,
+    pub(super) field_names: FieldNames,
+    pub(super) chunks: bool,
     pub(super) merge_slashes: bool,
     pub(super) real_ip: RealIp,
     /// By protocol.
@@ -145,7 +147,8 @@ impl Level {
                 send_rate: 0,
             },
             heads: HeadLevel::new(),
-            underscores: false,
+            field_names: FieldNames::default(),
+            chunks: true,
             merge_slashes: true,
             real_ip: RealIp::nobody(),
             passes: Family::ALL.map(ProxyLevel::new),
@@ -344,7 +347,9 @@ impl Builder<'_> {
                 Some(Ok(size)) if size < 1 << 31 => level.http2.window = size.max(PREREAD),
                 _ => self.invalid(directive),
             },
-            "underscores_in_headers" => level.underscores = is_on(directive),
+            "underscores_in_headers" => level.field_names.underscores = is_on(directive),
+            "ignore_invalid_headers" => level.field_names.odd = !is_on(directive),
+            "chunked_transfer_encoding" => level.chunks = is_on(directive),
             "merge_slashes" => level.merge_slashes = is_on(directive),
             "set_real_ip_from" => {
                 if !std::mem::replace(&mut own.trusted, true) {

@@ -171,6 +171,7 @@ impl Builder<'_> {
             limit_connections: level.limits.connections(),
             rate: level.limits.rate(),
             error_pages: level.error_pages.clone(),
+            chunks: level.chunks,
             recursive_errors: level.recursive_errors,
             headers: level.headers.clone(),
             trailers: level.trailers.clone(),

@@ -55,7 +55,7 @@ impl Builder<'_> {
             script,
             locations,
             named,
-            underscores: level.underscores,
+            field_names: level.field_names,
             merge_slashes: level.merge_slashes,
             real_ip: Some(level.real_ip),
             timeouts: level.timeouts,
