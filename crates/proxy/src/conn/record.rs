@@ -61,6 +61,8 @@ pub(crate) struct Visit {
     /// Lines of fields that an upstream has sent before it had another location answer, and its content type.
     pub(crate) carried: Vec<u8>,
     pub(crate) content_type: Option<Vec<u8>>,
+    /// The line of the field that tells the client its server (`sticky`).
+    pub(crate) bound: Vec<u8>,
     /// Where an upstream sends the request.
     pub(crate) accel: Option<Box<Accel>>,
     /// The realm of a password that was asked for: what is answered tells of it, error pages too.

@@ -19,6 +19,8 @@ pub(super) enum Variable {
     RequestField(String),
     SentField(String),
     UpstreamField(String),
+    /// A cookie that the upstream sets.
+    UpstreamCookie(String),
     /// Of those that follow the content.
     SentTrailer(String),
     UpstreamTrailer(String),
@@ -230,6 +232,9 @@ impl Variable {
         if let Some(rest) = name.strip_prefix("upstream_http_") {
             names.tells_heads.set(true);
             Some(Self::UpstreamField(field(rest)))
+        } else if let Some(rest) = name.strip_prefix("upstream_cookie_") {
+            names.tells_heads.set(true);
+            Some(Self::UpstreamCookie(rest.to_owned()))
         } else if let Some(rest) = name.strip_prefix("upstream_trailer_") {
             Some(Self::UpstreamTrailer(field(rest)))
         } else if let Some(rest) = name.strip_prefix("sent_trailer_") {

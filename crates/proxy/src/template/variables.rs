@@ -98,6 +98,14 @@ impl Variable {
                 let head = record.answer_head.as_deref();
                 return put(out, head.and_then(|head| sent_field(head, name)));
             }
+            Self::UpstreamCookie(name) => {
+                if let Some(answer) = scene.answer {
+                    let mut set = answer.get_all("set-cookie");
+                    return put(out, set.find_map(|line| set_cookie(line, name)));
+                }
+                let head = record.answer_head.as_deref().unwrap_or_default();
+                return put(out, head_cookie(head, name));
+            }
             Self::Host => match request.and_then(|request| request.authority()) {
                 Some(authority) => out.extend(name_of(authority).to_ascii_lowercase()),
                 None => out.extend_from_slice(scene.server_name()),
@@ -431,6 +439,23 @@ fn cookie<'a>(request: &Request<'a>, name: &str) -> Option<&'a [u8]> {
                 .eq_ignore_ascii_case(name.as_bytes())
                 .then(|| &pair[equals + 1..])
         })
+    })
+}
+
+/// The value of a cookie in a `Set-Cookie` field.
+fn set_cookie<'a>(line: &'a [u8], name: &str) -> Option<&'a [u8]> {
+    let pair = line.split(|&byte| byte == b';').next()?.trim_ascii();
+    let equals = memchr::memchr(b'=', pair)?;
+    let (found, value) = (pair[..equals].trim_ascii_end(), &pair[equals + 1..]);
+    (found.eq_ignore_ascii_case(name.as_bytes())).then(|| value.trim_ascii_start())
+}
+
+/// The same in the lines of a head.
+fn head_cookie<'a>(head: &'a [u8], name: &str) -> Option<&'a [u8]> {
+    head.split(|&byte| byte == b'\n').skip(1).find_map(|line| {
+        let (field, value) = line.split_at_checked(memchr::memchr(b':', line)?)?;
+        let sets = field.eq_ignore_ascii_case(b"set-cookie");
+        sets.then(|| set_cookie(&value[1..], name)).flatten()
     })
 }
 

@@ -19,6 +19,7 @@ use super::pool::add;
 use super::provide::{Provided, provide};
 use super::relay::Relay;
 use super::retry::{Lost, Retries};
+use super::sticky::Lesson;
 use super::{Group, Trip};
 use crate::cache::fill::{Verdict, seconds};
 use crate::cache::{self, Fetch};
@@ -154,6 +155,7 @@ impl Job<'_> {
             }
             let (peer, reused) = (link.peer().clone(), link.reused);
             record.upstream = Some(peer.clone());
+            self.tell_bound(index, bench, record);
             if !asked_for_body {
                 asked_for_body = true;
                 self.conn.send(reply::CONTINUE).await?;
@@ -182,10 +184,18 @@ impl Job<'_> {
             };
             let first = exchange.answer().await;
             self.tell_stderr(&mut exchange, record);
+            let mut lesson = None;
             let done = match first {
-                Ok(()) => self.answered(&mut exchange, &mut retries, record).await,
+                Ok(()) => {
+                    let learned = (index, &mut lesson);
+                    self.answered(&mut exchange, &mut retries, record, learned)
+                        .await
+                }
                 Err(fault) => Err(fault),
             };
+            if matches!(done, Ok(_) | Err(Fault::Handed | Fault::Intercepted(_))) {
+                self.learn(index, lesson);
+            }
             let fault = match done {
                 Ok((ending, reusable)) => {
                     self.group.answered(index);
@@ -255,6 +265,7 @@ impl Job<'_> {
         exchange: &mut Exchange<'_>,
         retries: &mut Retries<'_>,
         record: &mut Record,
+        (index, lesson): (usize, &mut Option<Lesson>),
     ) -> Result<(Ending, bool), Fault> {
         let conn = self.conn;
         let version = exchange.bench.head.on(exchange.bench.input.all()).version();
@@ -281,6 +292,10 @@ impl Job<'_> {
             && retries.again(Lost::Status(status), false, record.started.elapsed())
         {
             return Err(Fault::Unwanted(status));
+        }
+        *lesson = self.lesson(exchange, record);
+        if status == 101 || self.learns_at_head() {
+            self.learn(index, lesson.take());
         }
         self.forget(exchange, record);
         if self.judge(exchange, record) == Verdict::Instead {

@@ -53,13 +53,15 @@ impl Job<'_> {
 
     /// Begins the way over the servers.
     pub(super) fn trip(&self, bench: &Workbench, record: &Record) -> Trip {
-        self.group.trip(|method| match method {
+        let mut trip = self.group.trip(|method| match method {
             Method::Hash { key, .. } => {
                 let request = bench.head.on(bench.input.all());
                 key.value(&self.scene(&request, record))
             }
             _ => address_key(self.conn, record),
-        })
+        });
+        trip.bound = self.bound(bench, record);
+        trip
     }
 
     /// Where connections come from.

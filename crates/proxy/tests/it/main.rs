@@ -36,6 +36,7 @@ mod signature;
 mod smuggling;
 mod spooling;
 mod starting;
+mod sticky;
 mod tls;
 mod trailers;
 mod upgrades;

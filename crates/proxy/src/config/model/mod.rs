@@ -18,6 +18,7 @@ mod script;
 mod shaping;
 mod signature;
 mod spool;
+mod sticky;
 mod subrequest;
 mod upstream;
 
@@ -54,6 +55,7 @@ pub(crate) use replace::ReplaceRules;
 pub(crate) use shaping::{CookieFlags, CookieName, CookieRule, CookieRules, SameSite, Shaping};
 pub(crate) use signature::Signature;
 pub(crate) use spool::{BodyFile, BodyRules, Buffers, Quota, Room, SpoolFolder};
+pub(crate) use sticky::{CookieEnd, Learn, Sticky, StickyCookie};
 pub(crate) use subrequest::{AuthRequest, Mirror, SecureLink};
 pub(crate) use upstream::{
     DialRules, KeepAlive, Method, NEXT_STATUSES, NextUpstream, Outgoing, PassTls, Queue, Upstream,

@@ -28,6 +28,7 @@ mod script;
 mod server;
 mod shaping;
 mod spool;
+mod sticky;
 mod subrequest;
 mod tls;
 mod upstream;
@@ -43,6 +44,7 @@ use trine_sys::privileges;
 pub(crate) use location::split_kind;
 pub(crate) use outgoing::local_address;
 pub(crate) use proxy::{is_https, split_url};
+pub(crate) use sticky::is_same_site;
 pub(crate) use upstream::peer_address;
 
 use super::tree::Directive;
