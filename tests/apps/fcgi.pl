@@ -15,5 +15,8 @@ while ($request->Accept() >= 0) {
     if ($environment{QUERY_STRING} eq 'warn') { print STDERR "perl has something to say\n"; }
     print "Content-Type: text/plain\r\nX-Count: $count\r\n\r\n";
     print "$environment{REQUEST_METHOD} $environment{PATH_INFO} ", length($body), "\n";
+    if ($environment{QUERY_STRING} eq 'who') {
+        print "$environment{REMOTE_USER} $environment{AUTH_METHOD} $environment{ROLE} '$environment{TOLD}'\n";
+    }
     print 'p' x 200_000 if $environment{QUERY_STRING} eq 'long';
 }

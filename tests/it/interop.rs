@@ -7,6 +7,7 @@ mod cgi;
 mod failover;
 mod gateway;
 mod peers;
+mod perl;
 mod servers;
 mod supervisord;
 mod supervisord_conf;

@@ -18,6 +18,8 @@ pub struct Rules {
     pub cookies: bool,
     /// Heed Cache-Control of requests, which section 5.2.1 calls advice.
     pub heed_requests: bool,
+    /// Keep parts (206). Right only where the key says which part was asked for, and the same part is asked for always.
+    pub parts: bool,
 }
 
 impl Default for Rules {
@@ -26,6 +28,7 @@ impl Default for Rules {
             guess: false,
             cookies: false,
             heed_requests: true,
+            parts: false,
         }
     }
 }
@@ -121,7 +124,8 @@ pub fn judge(exchange: &Exchange<'_>, lifetime: Lifetime, rules: Rules) -> Resul
     let said = Said::read(answer);
     let given = matches!(lifetime, Lifetime::Given(_));
     let understood = UNDERSTOOD.contains(&status);
-    if status < 200 || matches!(status, 206 | 304) || (said.must_understand && !understood) {
+    let partial = status == 206 && !rules.parts;
+    if status < 200 || status == 304 || partial || (said.must_understand && !understood) {
         return Err(NotStored::Status);
     }
     // An answer that asks to be understood has no-store for those who do not (5.2.2.3).

@@ -12,7 +12,7 @@ use tokio::net::{TcpStream, UnixStream};
 use trine_sys::file::sendfile;
 use trine_sys::net;
 
-use crate::conn::subrequest::{Inner, skip_file};
+use crate::conn::subrequest::Inner;
 use crate::http2::Http2Stream;
 use crate::tls::{Dialled, Tls};
 
@@ -155,7 +155,7 @@ impl Stream {
             Self::Tls(tls) => return tls.poll_write(cx, slices),
             Self::Dialled(tls) => return tls.poll_write(cx, slices),
             Self::Http2(stream) => return stream.poll_write(cx, slices),
-            Self::Inner(inner) => return Poll::Ready(Ok(inner.take(slices))),
+            Self::Inner(inner) => return inner.poll_take(cx, slices),
             Self::Nobody(_) => {
                 return Poll::Ready(Ok(slices.iter().map(|slice| slice.len()).sum()));
             }
@@ -188,7 +188,7 @@ impl Stream {
         match self {
             Self::Tls(tls) => return tls.poll_sendfile(cx, file, offset, count),
             Self::Http2(stream) => return stream.poll_sendfile(cx, file, offset, count),
-            Self::Inner(_) => return Poll::Ready(skip_file(offset, count)),
+            Self::Inner(inner) => return inner.poll_take_file(cx, file, offset, count),
             // Files go to clients only.
             Self::Dialled(_) | Self::Nobody(_) => {
                 return Poll::Ready(Err(io::ErrorKind::Unsupported.into()));
@@ -273,6 +273,13 @@ impl Stream {
             | Self::Dialled(_)
             | Self::Nobody(_)
             | Self::Inner(_) => None,
+        }
+    }
+
+    /// All of the answer to one of our own requests was written.
+    pub(crate) fn end_part(&self) {
+        if let Self::Inner(inner) = self {
+            inner.end();
         }
     }
 

@@ -1,11 +1,10 @@
-//! CGI: `trine-proxy cgi-helper` behind trine-proxy and behind nginx, beside fcgiwrap with the same scripts; a Flask
-//! application by `wsgiref`; and a FastCGI application in Perl.
+//! CGI: `trine-proxy cgi-helper` behind trine-proxy and behind nginx, beside fcgiwrap with the same scripts; and a
+//! Flask application by `wsgiref`.
 
 use std::fs;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
-use std::process::Command;
 use std::thread;
 
 use e2e::client::{Client, Request, ask, get};
@@ -424,44 +423,4 @@ CGIHandler().run(app)
     assert_eq!(get(front, "/own/app.py/nowhere").status, 404);
     proxy.stop();
     helper.stop();
-}
-
-#[test]
-fn a_fastcgi_application_in_perl() {
-    let there = Command::new("perl").args(["-MFCGI", "-e", "1"]).output();
-    if !there.is_ok_and(|output| output.status.success()) {
-        return tools::skip("no FCGI for perl here; on Debian: apt-get install libfcgi-perl");
-    }
-    let folder = Folder::new();
-    let socket = folder.join("perl.sock");
-    let perl = Launch::program(tools::program("perl", "perl").unwrap())
-        .arg(tools::apps().join("fcgi.pl"))
-        .arg(&socket)
-        .start(&folder);
-    wait::until("perl", || UnixStream::connect(&socket).ok());
-    for keep in ["", "fastcgi_keep_conn on;"] {
-        let location = format!(
-            "location / {{ include @params@/fastcgi_params; fastcgi_param PATH_INFO $uri; {keep}
-             fastcgi_pass unix:@dir@/perl.sock; }}"
-        );
-        let (proxy, front) = proxy(&folder, "", &location);
-        let mut client = Client::connect(front);
-        for _ in 0..5 {
-            let reply = client.ask(&Request::get("/a/b"));
-            assert_eq!(reply.text(), "GET /a/b 0\n");
-            let reply = client.ask(&Request::post("/c", "12345"));
-            assert_eq!(reply.text(), "POST /c 5\n");
-        }
-        let long = client.ask(&Request::get("/l?long"));
-        assert_eq!(long.body.len(), "GET /l 0\n".len() + 200_000);
-        assert_eq!(client.ask(&Request::get("/?warn")).status, 200);
-        wait::until("what perl says", || {
-            proxy
-                .output()
-                .contains("\"perl has something to say\"")
-                .then_some(())
-        });
-        proxy.stop();
-    }
-    perl.stop();
 }

@@ -5,8 +5,7 @@
 
 pub(crate) mod password;
 pub(crate) mod proven;
-pub(crate) mod referer;
-mod users;
+pub(crate) mod users;
 
 use std::ffi::OsString;
 use std::net::IpAddr;

@@ -15,7 +15,6 @@ use crate::conn::reply::{Closing, write_number};
 use crate::conn::{Conn, Ending};
 use crate::engine::Generation;
 use crate::filter;
-use crate::headers::trailers::Finale;
 use crate::range::{MAX_PARTS, Ranges, ranges};
 use crate::upstream::fault::Fault;
 use crate::upstream::{ANSWER_LIMITS, Dress, Framing, clear_answer, write_head};
@@ -60,7 +59,15 @@ pub(crate) async fn send(
     if status == 304 {
         // Without a body nothing tells what the body is (RFC 9110, 15.4.5).
         for (name, value) in entry.fields() {
-            if !name.eq_ignore_ascii_case(b"content-type") {
+            let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
+            if !is("content-type") && !is("accept-ranges") {
+                write_header(&mut front, name, value);
+            }
+        }
+    } else if status == 206 {
+        // That it is a part says enough.
+        for (name, value) in entry.fields() {
+            if !name.eq_ignore_ascii_case(b"accept-ranges") {
                 write_header(&mut front, name, value);
             }
         }
@@ -91,7 +98,7 @@ pub(crate) async fn send(
         bench.answer = Input::new(front.len());
     }
     bench.answer.append(&front);
-    if record.visit.is_own || generation.config.tells_heads {
+    if record.visit.is_own {
         record.answer_head = Some(front.as_slice().into());
     }
     let parsed = bench
@@ -130,18 +137,14 @@ pub(crate) async fn send(
         _ => entry.body.get(part).unwrap_or_default(),
     };
     let chunked = framing == Framing::Chunked;
-    let request = bench.head.on(bench.input.all());
-    let config = &generation.config;
-    let finale = Finale::new(conn, config, rules, request, sent).filter(|_| chunked);
     let done = match chain {
         Some(chain) => {
             let out = std::mem::take(&mut bench.out);
             let from = filter::From::Memory(body);
-            let end = (chunked, finale);
-            let done = Box::pin(filter::send(conn, record, chain, from, out, end)).await;
+            let done = Box::pin(filter::send(conn, record, chain, from, out, chunked)).await;
             done.map_err(|broken| tracing::debug!("an answer was cut: {broken}"))
         }
-        None => whole(conn, &mut bench.out, record, body, (chunked, finale))
+        None => whole(conn, &mut bench.out, record, body, chunked)
             .await
             .map_err(|fault| tracing::debug!("an answer was cut: {fault}")),
     };
@@ -161,18 +164,16 @@ async fn whole(
     out: &mut Vec<u8>,
     record: &mut Record,
     body: &[u8],
-    (chunked, finale): (bool, Option<Finale<'_>>),
+    chunked: bool,
 ) -> Result<(), Fault> {
     if chunked && !body.is_empty() {
         write_chunk_head(out, body.len());
     }
     record.body_bytes = body.len() as u64;
-    let last = finale.map(|finale| finale.last_chunk(record));
-    let last = last.as_deref().unwrap_or(LAST_CHUNK);
     let tail: &[&[u8]] = match (chunked, body.is_empty()) {
         (false, _) => &[],
-        (true, false) => &[CHUNK_END, last],
-        (true, true) => &[last],
+        (true, false) => &[CHUNK_END, LAST_CHUNK],
+        (true, true) => &[LAST_CHUNK],
     };
     if body.len() <= TOGETHER {
         out.extend_from_slice(body);
@@ -194,11 +195,21 @@ fn judge(
     if entry.kept.status != 200 {
         return (entry.kept.status, 0..size);
     }
+    wanted(request, Some(size), |name| entry.field(name))
+}
+
+/// What a client wants of an answer of 200 that has these fields: all of it, a part, or none. Without a size there are no
+/// parts.
+pub(crate) fn wanted<'f>(
+    request: &trine_http1::Request<'_>,
+    size: Option<u64>,
+    field: impl Fn(&str) -> Option<&'f [u8]>,
+) -> (u16, std::ops::Range<u64>) {
+    let all = 0..size.unwrap_or(u64::MAX);
     let first = |name| request.get(name);
-    let tag = entry.field("etag").unwrap_or_default();
+    let tag = field("etag").unwrap_or_default();
     let is_weak = tag.starts_with(b"W/");
-    let modified = entry
-        .field("last-modified")
+    let modified = field("last-modified")
         .and_then(|value| std::str::from_utf8(value).ok())
         .and_then(|text| httpdate::parse_http_date(text).ok());
     let strong_only = request.get("if-match").is_some() || request.get("if-range").is_some();
@@ -222,15 +233,18 @@ fn judge(
         Verdict::Failed => return (412, 0..0),
         Verdict::Send { range } => range,
     };
-    let Some(field) = request
+    let Some(asked) = request
         .get("range")
         .filter(|_| range && request.method() == "GET")
     else {
-        return (200, 0..size);
+        return (200, all);
     };
-    match ranges(field, size, MAX_PARTS) {
+    let Some(size) = size else {
+        return (200, all);
+    };
+    match ranges(asked, size, MAX_PARTS) {
         // Several parts are not worth their frames from memory.
-        Ranges::Whole | Ranges::Many(_) => (200, 0..size),
+        Ranges::Whole | Ranges::Many(_) => (200, all),
         Ranges::One(part) => (206, part),
         Ranges::Unsatisfiable => (416, 0..0),
     }

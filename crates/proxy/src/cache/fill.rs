@@ -31,7 +31,7 @@ pub(crate) struct Fetch {
     /// Held for those that wait; they look again when it is gone.
     pub(super) flight: Option<Flight>,
     /// The answer may be kept, as far as the request goes.
-    pub(super) keeps: bool,
+    pub(crate) keeps: bool,
     /// The client's HEAD goes on as GET.
     pub(crate) converts: bool,
     /// What is kept is asked about, and not only fetched anew.

@@ -5,14 +5,13 @@
 use trine_http1::{BodyLength, Request, TargetForm};
 
 use super::record::Record;
-use super::reply::{Closing, Last, Reply, is_bodiless};
+use super::reply::{Closing, Reply, is_bodiless};
 use super::{Conn, Ending};
 use crate::compress::{Answer, Then};
 use crate::config::RedirectStyle;
 use crate::engine::Generation;
 use crate::filter::{self, Plan};
 use crate::headers::added;
-use crate::headers::trailers::Finale;
 use crate::route::path;
 use crate::template::Scene;
 use crate::workbench::Workbench;
@@ -53,7 +52,8 @@ pub(crate) async fn answer(
     let scene = Scene::new(conn, &generation.config, Some(request), record);
     conn.set_pace(&scene);
     let (kind, body) = reply.content(status, (&rules.signature, Some(&scene)));
-    let plan = if rules.filters() && !is_bodiless(status) {
+    let filters = rules.filters() && !record.visit.bare;
+    let plan = if filters && !is_bodiless(status) {
         let about = Answer {
             status,
             content_type: kind.as_bytes(),
@@ -85,13 +85,6 @@ pub(crate) async fn answer(
             (filter::PLAIN, &*body)
         }
     };
-    let finale = Finale::new(conn, &generation.config, rules, request, status);
-    let last = finale.as_ref().map(|finale| {
-        |head: &[u8]| {
-            record.note_head(finale.config, head);
-            finale.last_chunk(record)
-        }
-    });
     let body_bytes = reply.write_with(
         out,
         &conn.engine.time,
@@ -100,14 +93,9 @@ pub(crate) async fn answer(
         version,
         closing,
         head_only,
-        (
-            &kind,
-            (&plan, body),
-            last.as_ref().map(|last| last as Last<'_>),
-        ),
+        (&kind, (&plan, body)),
         |out| added::write(out, rules, status, None, &scene),
     );
-    record.note_head(&generation.config, out);
     record.body_bytes = body_bytes;
     if conn.send(&bench.out).await.is_err() {
         return Ending::Close;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use trine_cache::status::Status;
 
+use super::parts::{self, Make};
 use super::record::Record;
 use super::reply::Reply;
 use super::serve::{lost, report};
@@ -53,6 +54,15 @@ pub(super) async fn cached(
         }
         Look::NotCached => return Err(Reply::status(NOT_CACHED)),
         Look::Purged(had) => return Err(Reply::status(if had { 204 } else { 404 })),
+        // Who wants only a part, or to know whether it is the same, gets that of the whole answer that is kept.
+        Look::Fetch(fetch)
+            if fetch.keeps
+                && !record.visit.is_own
+                && parts::is_particular(&bench.head.on(bench.input.all())) =>
+        {
+            drop(fetch);
+            return parts::serve(conn, bench, generation, group, record, Make::Whole).await;
+        }
         Look::Fetch(fetch) => {
             record.kept.clone_from(&fetch.stored);
             record.cache_key = Some(fetch.key.clone());

@@ -1,11 +1,12 @@
 //! One client connection: waits for a request, has it served, logs it, and waits for the next one.
 //!
 //! `head` reads a request's head, `body` its body, `settings` says what the configuration grants the connection;
-//! `serve`, `stage` and `script` decide who answers, `subrequest` asks for ourselves; `answer` sends short answers,
+//! `serve`, `stage` and `script` decide who answers, `subrequest` asks for ourselves, `parts` puts answers together, `authorizer` reads a verdict; `answer` sends short answers,
 //! `reply` writes our own, `frame` is a write that may take several turns, `wait` has what ends in time, `record` is
 //! what the log gets. Not here: how anything is answered.
 
 pub(crate) mod answer;
+mod authorizer;
 pub(crate) mod body;
 mod cached;
 pub(crate) mod collect;
@@ -13,6 +14,7 @@ pub(crate) mod explain;
 pub(crate) mod frame;
 mod head;
 pub(crate) mod lane;
+mod parts;
 mod pause;
 pub(crate) mod record;
 pub(crate) mod reply;
@@ -165,6 +167,12 @@ impl Conn {
     pub(crate) fn for_own(client: &Self) -> Self {
         let inner = Inner::new(Rc::clone(&client.stream));
         Self::like(client, Stream::Inner(Box::new(inner)))
+    }
+
+    /// The same, and who reads its answer.
+    pub(crate) fn for_part(client: &Self) -> (Self, tokio::io::DuplexStream) {
+        let (inner, reader) = Inner::read(Rc::clone(&client.stream));
+        (Self::like(client, Stream::Inner(Box::new(inner))), reader)
     }
 
     fn like(like: &Self, stream: Stream) -> Self {

@@ -46,7 +46,11 @@ impl Script<'_> {
             match op {
                 Op::Set { slot, value } => {
                     let value = value.value(&self.scene(record));
-                    record.visit.set(*slot, value);
+                    let vars = &mut record.visit.vars;
+                    if vars.len() <= *slot {
+                        vars.resize(*slot + 1, None);
+                    }
+                    vars[*slot] = Some(value);
                 }
                 Op::If { test, then, rules } => {
                     if !self.holds(test, record) {
@@ -104,7 +108,6 @@ impl Script<'_> {
             }
         };
         if let Some(captures) = captures {
-            record.visit.keep_groups(&captures, self.config);
             record.visit.captures = Some(Box::new(captures));
         }
         holds != test.negated
@@ -113,7 +116,6 @@ impl Script<'_> {
     /// `None` if the path does not match.
     fn rewrite<'g>(&self, rewrite: &Rewrite, record: &mut Record) -> Option<Flow<'g>> {
         let captures = rewrite.pattern.captures(&record.visit.path)?;
-        record.visit.keep_groups(&captures, self.config);
         record.visit.captures = Some(Box::new(captures));
         let scene = self.scene(record);
         let path = rewrite.to.value(&scene);

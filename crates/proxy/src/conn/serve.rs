@@ -11,6 +11,7 @@ use trine_http1::{Request, TargetForm};
 
 use super::answer::answer;
 use super::cached::cached;
+use super::parts;
 use super::pause::{After, Pause};
 use super::record::{AS_IT_COMES, Record};
 use super::reply::Reply;
@@ -132,6 +133,15 @@ pub(super) async fn go_on<'g>(
             Step::File(entry, plan) => {
                 return files::serve(conn, bench, record, generation, &entry, &plan).await;
             }
+            Step::Upstream(pass, group)
+                if let Some(make) = parts::make(config, rules, pass, &request, record) =>
+            {
+                let sent = parts::serve(conn, bench, generation, &group, record, make);
+                match Box::pin(sent).await {
+                    Ok(ending) => return ending,
+                    Err(reply) => reply,
+                }
+            }
             Step::Upstream(pass, group) if pass.cache.is_some() => {
                 let sent = Box::pin(cached(conn, bench, generation, &group, pass, record));
                 match sent.await {
@@ -198,9 +208,6 @@ pub(super) fn arrive<'g>(
     conn.server.set(Some(index));
     record.visit.server = index;
     record.visit.rules = server.rules;
-    if let Some(captures) = &captures {
-        record.visit.keep_groups(captures, config);
-    }
     record.visit.server_captures = captures.map(Box::new);
     real_ip(conn, config, request, record);
     if let Some(status) = distrust(conn, generation, index) {

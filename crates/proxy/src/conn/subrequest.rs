@@ -6,14 +6,19 @@
 
 use std::cell::RefCell;
 use std::io::{self, IoSlice};
+use std::os::fd::BorrowedFd;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
+use tokio::io::{AsyncWrite as _, DuplexStream};
 use trine_http1::{
-    BodyLength, Limits, Policy, Request, ResponseHead, write_header, write_request_line,
+    BodyLength, Limits, Policy, Request, ResponseHead, Version, write_header, write_request_line,
 };
+use trine_sys::file::pread;
 
+use super::authorizer::{self, Denial};
 use super::pause::Pause;
 use super::record::{Record, Visit};
 use super::reply::{self, Reply, write_number};
@@ -21,7 +26,7 @@ use super::serve::{Step, go_on};
 use super::stage::Stage;
 use super::told::{Told, tell};
 use super::{Conn, Ending};
-use crate::config::Rules;
+use crate::config::{Content, Rules};
 use crate::engine::Generation;
 use crate::stream::Stream;
 use crate::template::Scene;
@@ -40,22 +45,81 @@ const MOST_MIRRORED: usize = 1024 * 1024;
 pub(crate) struct Inner {
     client: Rc<Stream>,
     kept: RefCell<Vec<u8>>,
+    /// Who reads all of it, as it comes.
+    reader: Option<RefCell<DuplexStream>>,
 }
+
+/// So much of an answer waits for who reads it.
+const PIPE: usize = 64 * 1024;
 
 impl Inner {
     pub(super) fn new(client: Rc<Stream>) -> Self {
         Self {
             client,
             kept: RefCell::default(),
+            reader: None,
         }
+    }
+
+    /// One whose answer is read as it comes, at the other end.
+    pub(super) fn read(client: Rc<Stream>) -> (Self, DuplexStream) {
+        let (end, reader) = tokio::io::duplex(PIPE);
+        let inner = Self {
+            reader: Some(end.into()),
+            ..Self::new(client)
+        };
+        (inner, reader)
     }
 
     pub(crate) fn client(&self) -> &Stream {
         &self.client
     }
 
-    /// Takes all of it.
-    pub(crate) fn take(&self, slices: &[IoSlice<'_>]) -> usize {
+    /// Takes all of it, or what there is room for.
+    pub(crate) fn poll_take(
+        &self,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let Some(reader) = &self.reader else {
+            return Poll::Ready(Ok(self.keep(slices)));
+        };
+        let Some(first) = slices.iter().find(|slice| !slice.is_empty()) else {
+            return Poll::Ready(Ok(0));
+        };
+        Pin::new(&mut *reader.borrow_mut()).poll_write(cx, first)
+    }
+
+    /// The same for a part of a file.
+    pub(crate) fn poll_take_file(
+        &self,
+        cx: &mut Context<'_>,
+        file: BorrowedFd<'_>,
+        offset: &mut u64,
+        count: usize,
+    ) -> Poll<io::Result<usize>> {
+        if self.reader.is_none() {
+            *offset += count as u64;
+            return Poll::Ready(Ok(count));
+        }
+        let mut buffer = vec![0; count.min(PIPE)];
+        let read = pread(file, &mut buffer, *offset)?;
+        let taken = ready!(self.poll_take(cx, &[IoSlice::new(&buffer[..read])]))?;
+        *offset += taken as u64;
+        Poll::Ready(Ok(taken))
+    }
+
+    /// Nothing more comes.
+    pub(crate) fn end(&self) {
+        if let Some(reader) = &self.reader {
+            let mut cx = Context::from_waker(std::task::Waker::noop());
+            // It ends at once, whether or not it is read to its end.
+            let _: Poll<io::Result<()>> =
+                Pin::new(&mut *reader.borrow_mut()).poll_shutdown(&mut cx);
+        }
+    }
+
+    fn keep(&self, slices: &[IoSlice<'_>]) -> usize {
         let mut kept = self.kept.borrow_mut();
         for slice in slices {
             let room = MOST_KEPT.saturating_sub(kept.len()).min(slice.len());
@@ -82,6 +146,9 @@ pub(super) struct Outcome {
     /// Lines of `WWW-Authenticate`.
     challenges: Vec<u8>,
     vars: Vec<Option<Vec<u8>>>,
+    /// What an authorizer has to say: variables for the request, or an answer in its place.
+    granted: Vec<(String, Vec<u8>)>,
+    denial: Option<Denial>,
 }
 
 impl Outcome {
@@ -127,15 +194,26 @@ impl Ask {
             ..Visit::default()
         };
         Self {
-            bytes: bytes(request, method, body),
+            bytes: bytes(request, (method, request.version()), body, |_| false),
             record: own,
             rules: record.visit.rules,
         }
     }
 }
 
+/// The request once more, but without a body and some of its fields.
+pub(super) fn request_bytes(request: &Request<'_>, leaves_out: impl Fn(&[u8]) -> bool) -> Vec<u8> {
+    let (method, version) = (request.method(), Version::Http11);
+    bytes(request, (method, version), None, leaves_out)
+}
+
 /// The request with its fields, but without those of its connection, and with another body.
-fn bytes(request: &Request<'_>, method: &str, body: Option<&[u8]>) -> Vec<u8> {
+fn bytes(
+    request: &Request<'_>,
+    (method, version): (&str, Version),
+    body: Option<&[u8]>,
+    leaves_out: impl Fn(&[u8]) -> bool,
+) -> Vec<u8> {
     const NOT_ITS_OWN: [&str; 8] = [
         "connection",
         "keep-alive",
@@ -147,10 +225,10 @@ fn bytes(request: &Request<'_>, method: &str, body: Option<&[u8]>) -> Vec<u8> {
         "trailer",
     ];
     let mut out = Vec::with_capacity(1024);
-    write_request_line(&mut out, method, request.target(), request.version());
+    write_request_line(&mut out, method, request.target(), version);
     for (name, value) in request.headers() {
         let is = |other: &&str| name.eq_ignore_ascii_case(other.as_bytes());
-        if !NOT_ITS_OWN.iter().any(is) {
+        if !NOT_ITS_OWN.iter().any(is) && !leaves_out(name) {
             write_header(&mut out, name, value);
         }
     }
@@ -179,6 +257,12 @@ impl<'g> Stage<'_, 'g> {
     /// What it said. With `satisfy any` its word is enough, and another's refusal stands if it is none.
     pub(super) fn answered(&self, outcome: Outcome, record: &mut Record) -> Step<'g> {
         record.visit.vars = outcome.vars;
+        record.visit.granted = outcome.granted;
+        if let Some(denial) = outcome.denial {
+            record.visit.carried.extend_from_slice(&denial.fields);
+            let reply = Reply::text(denial.status, denial.kind, denial.body);
+            return Step::Reply(reply);
+        }
         let refused = record.visit.refused.take();
         let status = match outcome.status {
             200..=299 => {
@@ -274,10 +358,22 @@ fn outcome(
         }
         vars[slot] = Some(value);
     }
+    let authorizes = match &config.rules(record.visit.rules).content {
+        Content::Proxy(pass) => pass.authorizes(),
+        _ => false,
+    };
+    let (mut granted, mut denial) = (Vec::new(), None);
+    if authorizes && has_answer && record.status == 200 {
+        granted = authorizer::variables(&answer.on(theirs));
+    } else if authorizes && has_answer && is_there {
+        denial = Denial::of(&answer.on(theirs), kept);
+    }
     Outcome {
         status: record.status,
         challenges,
         vars,
+        granted,
+        denial,
     }
 }
 
@@ -339,10 +435,4 @@ pub(super) async fn mirror(
         }));
     }
     Ok(())
-}
-
-/// A file is what a request of our own got: nobody reads it.
-pub(crate) fn skip_file(offset: &mut u64, count: usize) -> io::Result<usize> {
-    *offset += count as u64;
-    Ok(count)
 }

@@ -35,7 +35,6 @@ pub(crate) fn adds(rules: &Rules, record: &Record) -> bool {
         || rules.expires.is_some()
         || record.visit.challenge.is_some()
         || !record.visit.carried.is_empty()
-        || !record.visit.bound.is_empty()
 }
 
 /// Appends the fields. What is in `out` so far is the head that `$sent_http_…` looks at.
@@ -49,8 +48,7 @@ pub(crate) fn write(
     if !adds(rules, scene.record) {
         return;
     }
-    let visit = &scene.record.visit;
-    let mut added = [&visit.bound[..], &visit.carried].concat();
+    let mut added = scene.record.visit.carried.clone();
     if let Some(realm) = scene
         .record
         .visit

@@ -19,11 +19,6 @@ pub(super) enum Variable {
     RequestField(String),
     SentField(String),
     UpstreamField(String),
-    /// A cookie that the upstream sets.
-    UpstreamCookie(String),
-    /// Of those that follow the content.
-    SentTrailer(String),
-    UpstreamTrailer(String),
     Host,
     HostName,
     ServerName,
@@ -68,6 +63,7 @@ pub(super) enum Variable {
     Http2,
     Upstream(Told),
     UpstreamCacheStatus,
+    SliceRange,
     UpstreamCacheKey,
     /// Of the kept answer.
     UpstreamCacheField(&'static str),
@@ -79,7 +75,6 @@ pub(super) enum Variable {
     Empty,
     SecureLink,
     SecureLinkExpires,
-    InvalidReferer,
     Https,
     TlsProtocol,
     TlsCipher,
@@ -90,8 +85,7 @@ pub(super) enum Variable {
     TlsApplication,
     TlsReused,
     Group(u8),
-    /// Its number is that among the values of `set`.
-    NamedGroup(String, usize),
+    NamedGroup(String),
     Map(usize),
     Set(usize),
 }
@@ -166,10 +160,10 @@ const NAMED: &[(&str, Variable)] = &[
         Variable::UpstreamCacheField("last-modified"),
     ),
     ("upstream_cache_status", Variable::UpstreamCacheStatus),
+    ("slice_range", Variable::SliceRange),
     ("request_completion", Variable::Completion),
     ("secure_link", Variable::SecureLink),
     ("secure_link_expires", Variable::SecureLinkExpires),
-    ("invalid_referer", Variable::InvalidReferer),
     ("https", Variable::Https),
     ("ssl_server_name", Variable::TlsServerName),
     ("ssl_client_verify", Variable::TlsClientVerify),
@@ -214,15 +208,17 @@ impl Variable {
         if name == "limit_rate" {
             return Some(Self::LimitRate);
         }
-        if let Some(&slot) = names.groups.get(name) {
-            return Some(Self::NamedGroup(name.to_owned(), slot));
-        }
         if let Some(&slot) = names.set.get(name) {
             return Some(Self::Set(slot));
+        }
+        if names.groups.contains(name) {
+            return Some(Self::NamedGroup(name.to_owned()));
         }
         if let Some((_, variable)) = NAMED.iter().find(|(known, _)| *known == name) {
             let tells_body = &names.tells_body;
             tells_body.set(tells_body.get() || *variable == Self::RequestBody);
+            let tells_slice = &names.tells_slice;
+            tells_slice.set(tells_slice.get() || *variable == Self::SliceRange);
             return Some(variable.clone());
         }
         if let Ok(number @ 0..=9) = name.parse() {
@@ -230,17 +226,8 @@ impl Variable {
         }
         let field = |rest: &str| rest.replace('_', "-");
         if let Some(rest) = name.strip_prefix("upstream_http_") {
-            names.tells_heads.set(true);
             Some(Self::UpstreamField(field(rest)))
-        } else if let Some(rest) = name.strip_prefix("upstream_cookie_") {
-            names.tells_heads.set(true);
-            Some(Self::UpstreamCookie(rest.to_owned()))
-        } else if let Some(rest) = name.strip_prefix("upstream_trailer_") {
-            Some(Self::UpstreamTrailer(field(rest)))
-        } else if let Some(rest) = name.strip_prefix("sent_trailer_") {
-            Some(Self::SentTrailer(field(rest)))
         } else if let Some(rest) = name.strip_prefix("sent_http_") {
-            names.tells_heads.set(true);
             Some(Self::SentField(field(rest)))
         } else if let Some(rest) = name.strip_prefix("http_") {
             Some(Self::RequestField(field(rest)))

@@ -6,7 +6,6 @@ use trine_http1::{
     BodyLength, Request, Response, Version, default_reason, write_header, write_status_line,
 };
 
-use super::exchange::Exchange;
 use super::fault::Fault;
 use crate::compress::{self, Answer};
 use crate::config::{Config, ProxyPass, RedirectRule, Rules};
@@ -15,7 +14,7 @@ use crate::conn::answer::located;
 use crate::conn::record::Record;
 use crate::conn::reply::{self, Closing, write_number};
 use crate::filter::{self, Chain, Plan, Shown};
-use crate::headers::{Listed, added, cookies, response_field_passes, trailers};
+use crate::headers::{Listed, added, cookies, response_field_passes};
 use crate::template::Scene;
 use crate::workbench::Workbench;
 
@@ -43,7 +42,7 @@ impl Dress<'_> {
     /// What is done to the body on its way.
     fn plan(&self, conn: &Conn, request: &Request<'_>, answer: &Response<'_>) -> Plan<'_> {
         let has_none = matches!(answer.status(), ..200 | 204 | 304);
-        if has_none || !self.rules.filters() {
+        if has_none || self.record.visit.bare || !self.rules.filters() {
             return filter::PLAIN;
         }
         let about = Answer {
@@ -55,14 +54,6 @@ impl Dress<'_> {
             now: conn.engine.time.now(),
         };
         Plan::new(self.rules, request, &about)
-    }
-
-    /// Whether fields may follow the content.
-    pub(crate) fn has_trailers(&self, exchange: &Exchange<'_>) -> bool {
-        let request = exchange.bench.head.on(exchange.bench.input.all());
-        let sent = exchange.head().body("GET") == BodyLength::Chunked;
-        (sent && self.pass.shaping.passes_trailers)
-            || trailers::expects(self.rules, &request, self.status)
     }
 
     /// Whether a field of the upstream goes out.
@@ -150,11 +141,7 @@ pub(crate) fn write_head(
     let told = answer.content_length();
     let length = match length {
         // How long it will be is not known.
-        BodyLength::Known(_)
-            if plan.changes() || trailers::expects(dress.rules, &request, dress.status) =>
-        {
-            BodyLength::UntilClose
-        }
+        BodyLength::Known(_) if plan.changes() => BodyLength::UntilClose,
         length => length,
     };
     let framing = match length {
@@ -163,10 +150,7 @@ pub(crate) fn write_head(
         }
         BodyLength::Empty => Framing::NoBody(answer.content_length()),
         BodyLength::Known(length) => Framing::Length(length),
-        BodyLength::Chunked | BodyLength::UntilClose
-            if request.version() == Version::Http11
-                && (dress.rules.chunks || conn.stream.http2().is_some()) =>
-        {
+        BodyLength::Chunked | BodyLength::UntilClose if request.version() == Version::Http11 => {
             Framing::Chunked
         }
         BodyLength::Chunked | BodyLength::UntilClose => Framing::Close,
@@ -191,6 +175,12 @@ pub(crate) fn write_head(
     };
     conn.set_pace(&scene);
     let (mut dated, mut served) = (false, false);
+    let is_whole = status == 200 && dress.status == 200;
+    let is_forced = dress.pass.shaping.forces_ranges && is_whole && !plan.changes();
+    let has_length = matches!(framing, Framing::Length(_) | Framing::NoBody(Some(_)));
+    if is_forced && has_length && answer.get("accept-ranges").is_none() {
+        out.extend_from_slice(b"Accept-Ranges: bytes\r\n");
+    }
     for (name, value) in answer.headers() {
         if dress.shows(name) && !listed.contains(name) {
             match plan.shows(name) {
@@ -226,7 +216,6 @@ pub(crate) fn write_head(
     }
     reply::write_connection(out, closing, request.version());
     out.extend_from_slice(b"\r\n");
-    dress.record.note_head(dress.config, out);
     let chain = if matches!(framing, Framing::NoBody(_)) {
         None
     } else {

@@ -157,8 +157,7 @@ impl Relay {
         }
         self.body_bytes += made.len() as u64;
         made.clear();
-        let is_last = *then == Then::End;
-        self.end(is_last);
+        self.complete = *then == Then::End;
         let tail: &'static [u8] = if self.chunked && self.complete {
             LAST_CHUNK
         } else {

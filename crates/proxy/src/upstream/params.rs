@@ -9,22 +9,27 @@ use trine_http1::{Request, TargetForm};
 
 use crate::cache::{Fetch, is_condition};
 use crate::config::Gateway;
-use crate::headers::FieldNames;
 use crate::template::Scene;
+
+/// What an authorizer is not told (FastCGI 1.0, section 6.3): it is not for the content.
+const NOT_FOR_AUTHORIZERS: [&str; 4] = [
+    "CONTENT_LENGTH",
+    "PATH_INFO",
+    "PATH_TRANSLATED",
+    "SCRIPT_NAME",
+];
 
 /// What the variables are made from.
 pub(super) struct Order<'a> {
     pub(super) gateway: &'a Gateway,
-    /// Which names the client's fields may have.
-    pub(super) names: FieldNames,
+    /// The client's fields may have underscores in their names.
+    pub(super) underscores: bool,
     /// The client's fields go on.
     pub(super) passes_fields: bool,
     /// A body of known length goes on.
     pub(super) has_length: bool,
     /// The answer is for the cache: its conditions stand in the place of the client's.
     pub(super) fetch: Option<&'a Fetch>,
-    /// The trace that begins here, in place of the client's.
-    pub(super) trace: Option<&'a [u8]>,
 }
 
 /// All variables of one request, in order.
@@ -40,7 +45,14 @@ impl Variables {
             bytes: Vec::with_capacity(1024),
             pairs: Vec::with_capacity(32),
         };
+        let granted = &scene.record.visit.granted;
         for param in &order.gateway.params {
+            let name = param.name.as_str();
+            if order.gateway.authorizer && NOT_FOR_AUTHORIZERS.contains(&name)
+                || granted.iter().any(|(granted, _)| granted == name)
+            {
+                continue;
+            }
             let name = all.text(param.name.as_bytes());
             let start = all.bytes.len();
             param.value.write(&mut all.bytes, scene);
@@ -51,13 +63,12 @@ impl Variables {
                 all.pairs.push((name, value));
             }
         }
+        for (name, value) in granted {
+            let pair = (all.text(name.as_bytes()), all.text(value));
+            all.pairs.push(pair);
+        }
         if order.passes_fields {
             all.fields(order, request);
-        }
-        if let Some(trace) = order.trace {
-            let name = all.field_name(b"traceparent");
-            let value = all.text(trace);
-            all.pairs.push((name, value));
         }
         if let Some(fetch) = order.fetch {
             let mut lines = Vec::new();
@@ -97,13 +108,12 @@ impl Variables {
         for (index, (name, value)) in request.headers().enumerate() {
             let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
             let same = |(other, _): &(&[u8], &[u8])| other.eq_ignore_ascii_case(name);
-            let skipped = !order.names.take(name)
+            let skipped = (name.contains(&b'_') && !order.underscores)
                 // It would be HTTP_PROXY, which many HTTP clients obey.
                 || is("proxy")
                 // The body goes on without its chunks.
                 || is("transfer-encoding")
                 || (is("content-length") && !order.has_length)
-                || (order.trace.is_some() && (is("traceparent") || is("tracestate")))
                 || (order.fetch.is_some() && is_condition(name))
                 || request.headers().take(index).any(|before| same(&before));
             if skipped {

@@ -53,15 +53,13 @@ impl Job<'_> {
 
     /// Begins the way over the servers.
     pub(super) fn trip(&self, bench: &Workbench, record: &Record) -> Trip {
-        let mut trip = self.group.trip(|method| match method {
+        self.group.trip(|method| match method {
             Method::Hash { key, .. } => {
                 let request = bench.head.on(bench.input.all());
                 key.value(&self.scene(&request, record))
             }
             _ => address_key(self.conn, record),
-        });
-        trip.bound = self.bound(bench, record);
-        trip
+        })
     }
 
     /// Where connections come from.
@@ -149,8 +147,7 @@ impl Job<'_> {
                 let scene = self.scene(&request, record);
                 let order = head::Order {
                     fields,
-                    names: config.servers[record.visit.server].field_names,
-                    passes_trailers: pass.shaping.passes_trailers,
+                    underscores: config.servers[record.visit.server].underscores,
                     passes_fields: pass.shaping.passes_fields,
                     body: self.sent_as,
                     close,
@@ -159,19 +156,11 @@ impl Job<'_> {
                 head::write_set(out, method, &target, &request, &order, &scene);
             }
         }
-        if let Some(trace) = self.trace(&request, record) {
-            trace::put(out, trace);
+        if pass.shaping.traces && trace::given(&request).is_none() {
+            let engine = &conn.engine;
+            let begin = || trace::begun(&record.any_id(engine), &engine.ids.next());
+            trace::put(out, record.trace.get_or_init(begin));
         }
-    }
-
-    /// The trace that begins with this request, if one does.
-    fn trace<'r>(&self, request: &Request<'_>, record: &'r Record) -> Option<&'r [u8]> {
-        if !self.pass.shaping.traces || trace::given(request).is_some() {
-            return None;
-        }
-        let engine = &self.conn.engine;
-        let begin = || trace::begun(&record.any_id(engine), &engine.ids.next());
-        Some(record.trace.get_or_init(begin))
     }
 
     /// The head of a request that is variables.
@@ -200,11 +189,10 @@ impl Job<'_> {
         };
         let order = params::Order {
             gateway,
-            names: self.generation.config.servers[record.visit.server].field_names,
+            underscores: self.generation.config.servers[record.visit.server].underscores,
             passes_fields: self.pass.shaping.passes_fields,
             has_length: length > 0 || request.get("content-length") == Some(b"0"),
             fetch,
-            trace: self.trace(&request, record),
         };
         let variables = Variables::of(&order, &request, &scene);
         out.clear();
@@ -216,7 +204,12 @@ impl Job<'_> {
             }
             Protocol::FastCgi | Protocol::Http1 => {
                 let keep = gateway.keep && self.group.config.keepalive.count > 0;
-                write_begin(out, REQUEST_ID, Role::Responder, keep);
+                let role = if gateway.authorizer {
+                    Role::Authorizer
+                } else {
+                    Role::Responder
+                };
+                write_begin(out, REQUEST_ID, role, keep);
                 write_params(out, REQUEST_ID, variables.iter());
             }
         }

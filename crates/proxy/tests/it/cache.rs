@@ -1,12 +1,13 @@
 //! `proxy_cache`: what is kept, for how long, who waits for whom, and what survives a restart.
 //!
 //! `directives` has what single directives do, `faults` broken disks and crowds, `forgetting` purges and unsafe methods,
-//! `gateways` the same of FastCGI, uwsgi and SCGI.
+//! `gateways` the same of FastCGI, uwsgi and SCGI, `slices` what is fetched in pieces.
 
 mod directives;
 mod faults;
 mod forgetting;
 mod gateways;
+mod slices;
 
 use std::fs;
 use std::path::PathBuf;
@@ -79,7 +80,7 @@ fn a_second_request_does_not_reach_the_upstream() {
     let (reply, asked) = ask(&daemon, &app, request, &fresh);
     assert_eq!(
         (reply.status, reply.text(), was(&reply)),
-        (200, "hello", "MISS")
+        (206, "he", "MISS")
     );
     assert_eq!(
         reply.field("Cache-Status"),

@@ -109,9 +109,7 @@ pub fn run(start: Start) -> Result<u8, Error> {
         }
         holder.wait_and_handle()?;
         if let (Some(code), None) = (holder.table.exit, &holder.brain) {
-            if !holder.table.leave {
-                leftovers::end_all();
-            }
+            leftovers::end_all();
             return Ok(code);
         }
     }

@@ -41,8 +41,6 @@ pub struct Table {
     pub(super) stdins: Epoll,
     /// Set by `Order::Exit`.
     pub exit: Option<u8>,
-    /// At our end, what programs have left behind lives on.
-    pub leave: bool,
     /// Set by `Order::Started`.
     pub started: bool,
     /// Set by `Order::Upgrade`: who asked, and what to execute.
@@ -92,7 +90,6 @@ impl Table {
             upgrades: 0,
             stdins: Epoll::new()?,
             exit: None,
-            leave: false,
             started: false,
             upgrade: None,
             pong: 0,

@@ -15,6 +15,8 @@ pub(crate) struct Gateway {
     pub(crate) keep: bool,
     /// Words on standard error that make an answer a failure.
     pub(crate) caught: Vec<Vec<u8>>,
+    /// The application says whether a request may pass (FastCGI 1.0, section 6.3), and does not answer it.
+    pub(crate) authorizer: bool,
     /// The numbers of a uwsgi packet.
     pub(crate) modifiers: (u8, u8),
 }
@@ -56,6 +58,12 @@ impl ProxyPass {
             (Some(gateway), Protocol::FastCgi) => gateway.keep,
             (_, protocol) => protocol == Protocol::Http1,
         }
+    }
+
+    /// It says whether a request may pass.
+    pub(crate) fn authorizes(&self) -> bool {
+        let gateway = self.gateway.as_ref();
+        self.protocol == Protocol::FastCgi && gateway.is_some_and(|gateway| gateway.authorizer)
     }
 
     /// What its standard error must not say.

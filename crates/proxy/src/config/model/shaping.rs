@@ -19,10 +19,10 @@ pub(crate) struct Shaping {
     pub(crate) passes_fields: bool,
     /// A client that leaves does not end what its server does for it.
     pub(crate) ignores_abort: bool,
-    /// Fields that follow an answer's content go on.
-    pub(crate) passes_trailers: bool,
     /// Requests without a trace begin one.
     pub(crate) traces: bool,
+    /// Parts of answers can be had although the upstream cannot make them.
+    pub(crate) forces_ranges: bool,
     /// The client's body goes on.
     pub(crate) passes_body: bool,
 }
@@ -105,7 +105,7 @@ impl Default for Shaping {
             body: None,
             ignores_abort: false,
             traces: false,
-            passes_trailers: false,
+            forces_ranges: false,
             passes_fields: true,
             passes_body: true,
         }

@@ -21,6 +21,22 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Without `max_size` nginx fills the disk; this much is enough for a site and too little to stop a server.
 const MOST_ON_DISK: u64 = 10 << 30;
 
+/// What stands at most once in a block.
+const ONCE: [&str; 12] = [
+    "cache",
+    "cache_key",
+    "cache_use_stale",
+    "cache_lock",
+    "cache_lock_timeout",
+    "cache_lock_age",
+    "cache_background_update",
+    "cache_revalidate",
+    "cache_convert_head",
+    "cache_max_range_offset",
+    "cache_min_uses",
+    "cache_methods",
+];
+
 /// What a block hands down about caching.
 #[derive(Debug, Clone, Default)]
 pub(super) struct CacheLevel {
@@ -54,9 +70,17 @@ impl Builder<'_> {
         let mut bypass: Option<Vec<Template>> = None;
         let mut no_store: Option<Vec<Template>> = None;
         let mut purge: Option<Vec<Template>> = None;
+        let mut met: Vec<&str> = Vec::new();
         for directive in block {
             let first = arg(directive, 0);
-            match family.rest_of(directive) {
+            let word = family.rest_of(directive);
+            if ONCE.contains(&word) && met.contains(&word) {
+                let message = format!("\"{}\" directive is duplicate", directive.name.text);
+                self.wrong(directive, message, "");
+                continue;
+            }
+            met.push(word);
+            match word {
                 "cache" if first == "off" => level.zone = None,
                 "cache" => {
                     level.zone = self.caches.iter().position(|zone| zone.name == first);
@@ -159,6 +183,7 @@ impl Builder<'_> {
             };
             Template::parse(key, &self.names).ok()
         })?;
+        let parts = key.tells_slice();
         let ignores = |name: &str| level.ignored.iter().any(|ignored| ignored == name);
         Some(Arc::new(CacheRules {
             zone,
@@ -182,6 +207,7 @@ impl Builder<'_> {
                 cookies: ignores("set-cookie"),
                 // nginx does not listen to clients about this, and a reload in a browser would go past the cache.
                 heed_requests: false,
+                parts,
             },
         }))
     }

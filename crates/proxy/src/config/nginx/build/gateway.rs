@@ -62,6 +62,14 @@ impl Builder<'_> {
                 }
                 "index" => level.index = first.as_bytes().to_vec(),
                 "split_path_info" => level.split = self.split(directive),
+                "role" => match first {
+                    "authorizer" => level.rules.authorizer = true,
+                    "responder" => level.rules.authorizer = false,
+                    other => {
+                        let message = format!("invalid value \"{other}\"");
+                        self.wrong(directive, message, "it is authorizer or responder");
+                    }
+                },
                 "keep_conn" => level.rules.keep = is_on(directive),
                 "catch_stderr" => {
                     let list = caught.get_or_insert_default();

@@ -22,13 +22,11 @@ mod names;
 mod outgoing;
 mod patience;
 mod proxy;
-mod referers;
 mod replace;
 mod script;
 mod server;
 mod shaping;
 mod spool;
-mod sticky;
 mod subrequest;
 mod tls;
 mod upstream;
@@ -44,7 +42,6 @@ use trine_sys::privileges;
 pub(crate) use location::split_kind;
 pub(crate) use outgoing::local_address;
 pub(crate) use proxy::{is_https, split_url};
-pub(crate) use sticky::is_same_site;
 pub(crate) use upstream::peer_address;
 
 use super::tree::Directive;
@@ -134,9 +131,8 @@ pub(super) fn build(
         caches: builder.caches,
         spools: builder.spools,
         tells_body: builder.names.tells_body.get(),
-        tells_heads: builder.names.tells_heads.get(),
+        tells_slice: builder.names.tells_slice.get(),
         rate_slot: builder.names.set.get("limit_rate").copied(),
-        group_slots: builder.names.groups,
     })
 }
 

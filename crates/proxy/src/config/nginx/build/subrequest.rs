@@ -1,10 +1,11 @@
-//! `auth_request`, `mirror` and `secure_link`.
+//! `auth_request`, `mirror`, `secure_link` and `slice`.
 //!
 //! Not here: making the requests (`conn::subrequest`), or checking links (`template::link`).
 
 use std::sync::Arc;
 
 use super::super::tree::Directive;
+use super::super::units;
 use super::{Builder, arg, is_on};
 use crate::config::model::{AuthRequest, Mirror, SecureLink};
 use crate::template::Template;
@@ -19,6 +20,7 @@ pub(super) struct SubLevel {
     link: Option<Template>,
     md5: Option<Template>,
     word: Option<String>,
+    pub(super) slice: Option<u64>,
 }
 
 impl SubLevel {
@@ -31,6 +33,7 @@ impl SubLevel {
             link: None,
             md5: None,
             word: None,
+            slice: None,
         }
     }
 
@@ -82,6 +85,10 @@ impl Builder<'_> {
                 "mirror_request_body" => level.mirrors_body = is_on(directive),
                 "secure_link" => level.link = Some(self.template(directive, first)),
                 "secure_link_md5" => level.md5 = Some(self.template(directive, first)),
+                "slice" => match units::size(first) {
+                    Some(size) => level.slice = (size > 0).then_some(size),
+                    None => self.invalid(directive),
+                },
                 "secure_link_secret" => level.word = Some(first.to_owned()),
                 _ => {}
             }

@@ -22,5 +22,10 @@ pub(super) const ROWS: &[Known] = &[
         MORE,
         "servers are not chosen by their times; use `least_conn`",
     ),
-    works("sticky", UPSTREAM, Args::Words(2, ANY)),
+    refused(
+        "sticky",
+        UPSTREAM,
+        MORE,
+        "sticky sessions are not there yet; use `hash` or `ip_hash`",
+    ),
 ];
