@@ -355,7 +355,7 @@ impl Trailers {
         };
         let parsed = self
             .fields
-            .parse(&self.section, &self.section, self.count, false, leniency);
+            .parse(&self.section, &self.section, false, leniency);
         parsed.map_err(|_| BodyError::Trailer)?;
         if self
             .fields

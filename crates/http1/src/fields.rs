@@ -1,10 +1,8 @@
 //! Header fields as offsets into the head: no lifetimes, so that a head can be kept and used again.
 //! Not here: which fields mean what.
 
-use smallvec::SmallVec;
-
 use crate::error::HeadError;
-use crate::syntax::{is_ows, trim_ows};
+use crate::syntax::{field_bytes, is_ows, token_bytes, trim_ows};
 
 /// A part of the head, in bytes from its buffer's start. Heads are smaller than 4 GiB (see `scan`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -54,16 +52,28 @@ pub(crate) struct Fields {
     /// The field lines as they should have been, when they had to be changed to be read; else
     /// empty.
     rewritten: Vec<u8>,
+    /// The marks of all names, so that most names that are asked for and not there need no search.
+    marks: u64,
+}
+
+/// One bit of 64, the same for a name in any case.
+fn mark(name: &[u8]) -> u64 {
+    let Some(&first) = name.first() else {
+        return 0;
+    };
+    // The middle tells apart what begins alike (`x-accel-…`).
+    let middle = name[name.len() / 2];
+    let mixed = usize::from(first | 0x20) * 5 + usize::from(middle | 0x20) + name.len() * 11;
+    1 << (mixed % 64)
 }
 
 impl Fields {
-    /// Reads `count` fields out of `lines`, a part of `buf` that ends with the empty line. `folded`
+    /// Reads the fields out of `lines`, a part of `buf` that ends with the empty line. `folded`
     /// says that some line continues the one before.
     pub(crate) fn parse(
         &mut self,
         buf: &[u8],
         lines: &[u8],
-        count: usize,
         folded: bool,
         leniency: Leniency,
     ) -> Result<(), HeadError> {
@@ -74,39 +84,59 @@ impl Fields {
             }
             unfold(lines, &mut self.rewritten);
         }
-        match self.parse_lines(buf, lines, count) {
-            Err(HeadError::HeaderName) if leniency.strip_name_spaces => {
-                self.rewritten = strip_name_spaces(if folded { &self.rewritten } else { lines });
-                self.parse_lines(buf, lines, count)
-            }
-            result => result,
+        let mut result = self.parse_lines(buf, lines);
+        if leniency.strip_name_spaces && matches!(result, Err(HeadError::HeaderName)) {
+            self.rewritten = strip_name_spaces(if folded { &self.rewritten } else { lines });
+            result = self.parse_lines(buf, lines);
         }
+        // What came before the fault is of no use.
+        result.inspect_err(|_| self.list.clear())
     }
 
-    fn parse_lines(&mut self, buf: &[u8], lines: &[u8], count: usize) -> Result<(), HeadError> {
-        let Self { list, rewritten } = self;
+    fn parse_lines(&mut self, buf: &[u8], lines: &[u8]) -> Result<(), HeadError> {
+        let Self {
+            list,
+            rewritten,
+            marks,
+        } = self;
         let (whole, lines) = if rewritten.is_empty() {
             (buf, lines)
         } else {
             (&rewritten[..], &rewritten[..])
         };
         list.clear();
-        // Filled in place: `from_elem` would build a kilobyte and then move it.
-        let mut parsed: SmallVec<[httparse::Header<'_>; 32]> = SmallVec::new();
-        parsed.resize(count, httparse::EMPTY_HEADER);
-        match httparse::parse_headers(lines, &mut parsed) {
-            Ok(httparse::Status::Complete((_, found))) => {
-                list.extend(found.iter().map(|header| Field {
-                    name: Span::locate(header.name.as_bytes(), whole),
-                    value: Span::locate(header.value, whole),
-                }));
-                Ok(())
-            }
-            Err(httparse::Error::HeaderValue | httparse::Error::NewLine) => {
-                Err(HeadError::HeaderValue)
-            }
-            // The empty line is there and the fields are counted, so that only a bad name is left.
-            Ok(httparse::Status::Partial) | Err(_) => Err(HeadError::HeaderName),
+        *marks = 0;
+        let mut rest = lines;
+        while rest != b"\r\n" {
+            let (name, after) = rest.split_at(token_bytes(rest));
+            let after = match after {
+                [b':', after @ ..] if !name.is_empty() => after,
+                // A bare CR is always told the same way.
+                [b'\r', ..] if name.is_empty() => return Err(HeadError::HeaderValue),
+                _ => return Err(HeadError::HeaderName),
+            };
+            let (value, after) = after.split_at(field_bytes(after));
+            // Anything but the line's end is a control character, which no value may have.
+            let [b'\r', b'\n', after @ ..] = after else {
+                return Err(HeadError::HeaderValue);
+            };
+            *marks |= mark(name);
+            list.push(Field {
+                name: Span::locate(name, whole),
+                value: Span::locate(trim_ows(value), whole),
+            });
+            rest = after;
+        }
+        Ok(())
+    }
+
+    /// The fields that may have this name: none, if it is known that none has.
+    pub(crate) fn likely<'a>(&'a self, buf: &'a [u8], name: &str) -> Headers<'a> {
+        let known = self.marks & mark(name.as_bytes()) != 0;
+        let list: &[Field] = if known { &self.list } else { &[] };
+        Headers {
+            fields: list.iter(),
+            bytes: self.bytes(buf),
         }
     }
 
@@ -199,3 +229,71 @@ impl<'a> Iterator for Headers<'a> {
 }
 
 impl ExactSizeIterator for Headers<'_> {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What `httparse` makes of the same lines.
+    fn peer(lines: &[u8]) -> Option<Vec<(Vec<u8>, Vec<u8>)>> {
+        let mut found = [httparse::EMPTY_HEADER; 64];
+        match httparse::parse_headers(lines, &mut found) {
+            Ok(httparse::Status::Complete((_, found))) => Some(
+                found
+                    .iter()
+                    .map(|field| (field.name.as_bytes().to_vec(), field.value.to_vec()))
+                    .collect(),
+            ),
+            _ => None,
+        }
+    }
+
+    fn ours(lines: &[u8]) -> Option<Vec<(Vec<u8>, Vec<u8>)>> {
+        let mut fields = Fields::default();
+        fields.parse_lines(lines, lines).ok()?;
+        let all = fields.iter(lines);
+        Some(
+            all.map(|(name, value)| (name.to_vec(), value.to_vec()))
+                .collect(),
+        )
+    }
+
+    #[test]
+    fn every_byte_everywhere_is_read_as_httparse_reads_it() {
+        let heads: [&[u8]; 4] = [
+            b"Host: a\r\n\r\n",
+            b"A:\r\nLonger-Name_1: \t two words and a tab\tin between \t\r\nB:x\r\n\r\n",
+            b"X: \xe4\xff 0123456789012345678901234567890123456789\r\n\r\n",
+            b"a: \r\nbb:  \t \r\nccc:1\r\ndddd: 12345678\r\n\r\n",
+        ];
+        for head in heads {
+            assert!(ours(head).is_some());
+            for at in 0..head.len() - 2 {
+                for byte in 0..=255 {
+                    let mut changed = head.to_vec();
+                    changed[at] = byte;
+                    let lines = changed.windows(2).filter(|two| two == b"\r\n").count();
+                    let bare = changed.iter().filter(|byte| **byte == b'\n').count() != lines;
+                    let early = changed.windows(4).position(|four| four == b"\r\n\r\n");
+                    // What `Scan` never lets through.
+                    if bare || changed.starts_with(b"\r\n") || early != Some(changed.len() - 4) {
+                        continue;
+                    }
+                    let shown = changed.escape_ascii().to_string();
+                    assert_eq!(ours(&changed), peer(&changed), "{shown}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_name_is_found_in_any_case_and_only_if_it_is_there() {
+        let lines = b"Content-Type: a\r\nX-ACCEL-Buffering: no\r\ncontent-type: b\r\n\r\n";
+        let mut fields = Fields::default();
+        fields.parse_lines(lines, lines).unwrap();
+        let all = |name: &str| -> Vec<&[u8]> { fields.likely(lines, name).named(name).collect() };
+        assert_eq!(all("CONTENT-TYPE"), [b"a", b"b"]);
+        assert_eq!(all("x-accel-buffering"), [b"no"]);
+        assert!(all("x-accel-redirect").is_empty() && all("").is_empty());
+    }
+}

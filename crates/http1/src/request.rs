@@ -127,8 +127,7 @@ impl RequestHead {
             strip_name_spaces: policy.strip_header_spaces,
         };
         let lines = &buf[extent.fields..extent.end];
-        self.fields
-            .parse(buf, lines, extent.field_count, extent.folded, leniency)?;
+        self.fields.parse(buf, lines, extent.folded, leniency)?;
         self.interpret(buf)?;
         Ok(Some(extent.end))
     }
@@ -273,7 +272,11 @@ impl<'a> Request<'a> {
     #[must_use]
     pub fn method(&self) -> &'a str {
         if self.head.casefolded_method.is_empty() {
-            std::str::from_utf8(self.head.method.of(self.buf)).unwrap_or_default()
+            match self.head.method.of(self.buf) {
+                b"GET" => "GET",
+                b"POST" => "POST",
+                other => std::str::from_utf8(other).unwrap_or_default(),
+            }
         } else {
             &self.head.casefolded_method
         }
@@ -334,7 +337,7 @@ impl<'a> Request<'a> {
 
     /// The values of all fields of a name in any case, in the order they came.
     pub fn get_all<'n>(&self, name: &'n str) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {
-        self.headers().named(name)
+        self.head.fields.likely(self.buf, name).named(name)
     }
 
     /// The value of Host: a valid host with an optional port, or empty. Always there on HTTP/1.1.

@@ -81,8 +81,7 @@ impl ResponseHead {
             strip_name_spaces: false,
         };
         let lines = &buf[extent.fields..extent.end];
-        self.fields
-            .parse(buf, lines, extent.field_count, extent.folded, leniency)?;
+        self.fields.parse(buf, lines, extent.folded, leniency)?;
         self.interpret(buf)?;
         Ok(Some(extent.end))
     }
@@ -182,7 +181,7 @@ impl<'a> Response<'a> {
 
     /// The values of all fields of a name in any case, in the order they came.
     pub fn get_all<'n>(&self, name: &'n str) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {
-        self.headers().named(name)
+        self.head.fields.likely(self.buf, name).named(name)
     }
 
     /// How the body that follows is framed (RFC 9112 section 6.3), given the method of the request

@@ -63,11 +63,46 @@ pub(crate) const fn is_field_byte(byte: u8) -> bool {
     byte == b'\t' || (byte >= b' ' && byte != 0x7f)
 }
 
+/// How many bytes at the start of `bytes` may stand in a token.
+pub(crate) fn token_bytes(bytes: &[u8]) -> usize {
+    bytes
+        .iter()
+        .position(|&byte| !is_token_byte(byte))
+        .unwrap_or(bytes.len())
+}
+
+/// How many bytes at the start of `bytes` may stand in a field value. Looks at eight at a time.
+pub(crate) fn field_bytes(bytes: &[u8]) -> usize {
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    const TOPS: u64 = ONES << 7;
+    let mut at = 0;
+    loop {
+        while let Some(eight) = bytes[at..].first_chunk::<8>() {
+            let eight = u64::from_le_bytes(*eight);
+            // A byte's top bit is set where that byte is below a space, or is DEL. What a borrow adds comes behind one
+            // that is set rightly, and the first one is what counts.
+            let low = eight.wrapping_sub(ONES * 0x20) & !eight;
+            let del = eight ^ (ONES * 0x7f);
+            let del = del.wrapping_sub(ONES) & !del;
+            let odd = (low | del) & TOPS;
+            if odd != 0 {
+                at += odd.trailing_zeros() as usize / 8;
+                break;
+            }
+            at += 8;
+        }
+        match bytes.get(at) {
+            Some(&byte) if is_field_byte(byte) => at += 1,
+            _ => return at,
+        }
+    }
+}
+
 /// `bytes` without spaces and tabs at both ends (OWS, RFC 9110 section 5.6.3).
 #[must_use]
 pub fn trim_ows(bytes: &[u8]) -> &[u8] {
     let Some(first) = bytes.iter().position(|&byte| !is_ows(byte)) else {
-        return &[];
+        return &bytes[..0];
     };
     let last = bytes
         .iter()
