@@ -2,6 +2,8 @@
 //! Not here: which fields mean what.
 
 use crate::error::HeadError;
+use crate::limits::Limits;
+use crate::scan::Extent;
 use crate::syntax::{field_bytes, is_ows, token_bytes, trim_ows};
 
 /// A part of the head, in bytes from its buffer's start. Heads are smaller than 4 GiB (see `scan`).
@@ -84,16 +86,46 @@ impl Fields {
             }
             unfold(lines, &mut self.rewritten);
         }
-        let mut result = self.parse_lines(buf, lines);
+        // `Scan` has seen to the limits.
+        let mut result = self.parse_lines(buf, lines, usize::MAX, usize::MAX);
         if leniency.strip_name_spaces && matches!(result, Err(HeadError::HeaderName)) {
             self.rewritten = strip_name_spaces(if folded { &self.rewritten } else { lines });
-            result = self.parse_lines(buf, lines);
+            result = self.parse_lines(buf, lines, usize::MAX, usize::MAX);
         }
         // What came before the fault is of no use.
-        result.inspect_err(|_| self.list.clear())
+        result.map(drop).inspect_err(|_| self.list.clear())
     }
 
-    fn parse_lines(&mut self, buf: &[u8], lines: &[u8]) -> Result<(), HeadError> {
+    /// Reads a head in one pass, if all of it is there and nothing about it is unusual: else `Scan` finds out what is
+    /// missing or wrong.
+    pub(crate) fn parse_whole(&mut self, buf: &[u8], limits: &Limits) -> Option<Extent> {
+        let fields = memchr::memchr(b'\n', buf)? + 1;
+        let first_line = buf[..fields].strip_suffix(b"\r\n")?;
+        if first_line.is_empty() || first_line.len() > limits.request_line {
+            return None;
+        }
+        self.rewritten.clear();
+        let (longest, most) = (limits.header_line, limits.header_count);
+        let length = self.parse_lines(buf, &buf[fields..], longest, most).ok()?;
+        let end = fields + length;
+        (end <= limits.head.min(u32::MAX as usize)).then_some(Extent {
+            start: 0,
+            fields,
+            end,
+            field_count: self.list.len(),
+            folded: false,
+        })
+    }
+
+    /// Reads field lines up to an empty one: how long they are with that. No line may be longer than `longest`, and
+    /// there may be `most` of them.
+    fn parse_lines(
+        &mut self,
+        buf: &[u8],
+        lines: &[u8],
+        longest: usize,
+        most: usize,
+    ) -> Result<usize, HeadError> {
         let Self {
             list,
             rewritten,
@@ -107,7 +139,7 @@ impl Fields {
         list.clear();
         *marks = 0;
         let mut rest = lines;
-        while rest != b"\r\n" {
+        while !rest.starts_with(b"\r\n") {
             let (name, after) = rest.split_at(token_bytes(rest));
             let after = match after {
                 [b':', after @ ..] if !name.is_empty() => after,
@@ -120,6 +152,12 @@ impl Fields {
             let [b'\r', b'\n', after @ ..] = after else {
                 return Err(HeadError::HeaderValue);
             };
+            if rest.len() - after.len() - 2 > longest {
+                return Err(HeadError::HeaderLineTooLong { limit: longest });
+            }
+            if list.len() == most {
+                return Err(HeadError::TooManyHeaders { limit: most });
+            }
             *marks |= mark(name);
             list.push(Field {
                 name: Span::locate(name, whole),
@@ -127,7 +165,7 @@ impl Fields {
             });
             rest = after;
         }
-        Ok(())
+        Ok(lines.len() - rest.len() + 2)
     }
 
     /// The fields that may have this name: none, if it is known that none has.
@@ -231,69 +269,4 @@ impl<'a> Iterator for Headers<'a> {
 impl ExactSizeIterator for Headers<'_> {}
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// What `httparse` makes of the same lines.
-    fn peer(lines: &[u8]) -> Option<Vec<(Vec<u8>, Vec<u8>)>> {
-        let mut found = [httparse::EMPTY_HEADER; 64];
-        match httparse::parse_headers(lines, &mut found) {
-            Ok(httparse::Status::Complete((_, found))) => Some(
-                found
-                    .iter()
-                    .map(|field| (field.name.as_bytes().to_vec(), field.value.to_vec()))
-                    .collect(),
-            ),
-            _ => None,
-        }
-    }
-
-    fn ours(lines: &[u8]) -> Option<Vec<(Vec<u8>, Vec<u8>)>> {
-        let mut fields = Fields::default();
-        fields.parse_lines(lines, lines).ok()?;
-        let all = fields.iter(lines);
-        Some(
-            all.map(|(name, value)| (name.to_vec(), value.to_vec()))
-                .collect(),
-        )
-    }
-
-    #[test]
-    fn every_byte_everywhere_is_read_as_httparse_reads_it() {
-        let heads: [&[u8]; 4] = [
-            b"Host: a\r\n\r\n",
-            b"A:\r\nLonger-Name_1: \t two words and a tab\tin between \t\r\nB:x\r\n\r\n",
-            b"X: \xe4\xff 0123456789012345678901234567890123456789\r\n\r\n",
-            b"a: \r\nbb:  \t \r\nccc:1\r\ndddd: 12345678\r\n\r\n",
-        ];
-        for head in heads {
-            assert!(ours(head).is_some());
-            for at in 0..head.len() - 2 {
-                for byte in 0..=255 {
-                    let mut changed = head.to_vec();
-                    changed[at] = byte;
-                    let lines = changed.windows(2).filter(|two| two == b"\r\n").count();
-                    let bare = changed.iter().filter(|byte| **byte == b'\n').count() != lines;
-                    let early = changed.windows(4).position(|four| four == b"\r\n\r\n");
-                    // What `Scan` never lets through.
-                    if bare || changed.starts_with(b"\r\n") || early != Some(changed.len() - 4) {
-                        continue;
-                    }
-                    let shown = changed.escape_ascii().to_string();
-                    assert_eq!(ours(&changed), peer(&changed), "{shown}");
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn a_name_is_found_in_any_case_and_only_if_it_is_there() {
-        let lines = b"Content-Type: a\r\nX-ACCEL-Buffering: no\r\ncontent-type: b\r\n\r\n";
-        let mut fields = Fields::default();
-        fields.parse_lines(lines, lines).unwrap();
-        let all = |name: &str| -> Vec<&[u8]> { fields.likely(lines, name).named(name).collect() };
-        assert_eq!(all("CONTENT-TYPE"), [b"a", b"b"]);
-        assert_eq!(all("x-accel-buffering"), [b"no"]);
-        assert!(all("x-accel-redirect").is_empty() && all("").is_empty());
-    }
-}
+mod tests;

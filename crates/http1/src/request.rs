@@ -112,6 +112,13 @@ impl RequestHead {
         limits: &Limits,
         policy: &Policy,
     ) -> Result<Option<usize>, RequestError> {
+        if self.scan.is_new()
+            && let Some(extent) = self.fields.parse_whole(buf, limits)
+        {
+            self.parse_first_line(buf, extent.first_line(buf), policy)?;
+            self.interpret(buf)?;
+            return Ok(Some(extent.end));
+        }
         let Some(extent) = self.scan.advance(buf, limits, MAX_EMPTY_LINES)? else {
             // Tell a peer that does not speak HTTP (TLS, say) before it has sent a line end.
             return match buf.get(self.scan.start()) {

@@ -72,6 +72,13 @@ impl ResponseHead {
         {
             return Err(ResponseError::StatusLine);
         }
+        if self.scan.is_new()
+            && let Some(extent) = self.fields.parse_whole(buf, limits)
+        {
+            self.parse_status_line(buf, extent.first_line(buf))?;
+            self.interpret(buf)?;
+            return Ok(Some(extent.end));
+        }
         let Some(extent) = self.scan.advance(buf, limits, 0)? else {
             return Ok(None);
         };

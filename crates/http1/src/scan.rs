@@ -43,6 +43,11 @@ impl Extent {
 }
 
 impl Scan {
+    /// Nothing was searched yet.
+    pub(crate) fn is_new(&self) -> bool {
+        self.searched == 0
+    }
+
     /// Where the first line starts, as far as the search has come.
     pub(crate) fn start(&self) -> usize {
         self.extent.start
