@@ -161,8 +161,8 @@ impl Stream {
             }
             Self::Tcp(_) | Self::Unix(_) => {}
         }
+        // Nearly always there is room, as the runtime remembers.
         loop {
-            ready!(self.poll_writable(cx))?;
             let write = || match (slices, more) {
                 ([one], false) => net::send(self, one),
                 ([one], true) => net::send_more(self, one),
@@ -170,7 +170,9 @@ impl Stream {
                 (_, true) => net::writev_more(self, slices),
             };
             match self.try_io(Interest::WRITABLE, write) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    ready!(self.poll_writable(cx))?;
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 done => return Poll::Ready(done),
             }

@@ -90,9 +90,17 @@ impl Store {
     }
 
     pub(crate) fn give_back(&self, mut bench: Box<Workbench>) {
-        self.give_back_bulk(std::mem::replace(&mut bench.bulk, Input::new(0)));
-        self.give_back_bulk(std::mem::replace(&mut bench.page, Input::new(0)));
-        self.give_back_bulk(std::mem::replace(&mut bench.sending, Input::new(0)));
+        let Workbench {
+            bulk,
+            page,
+            sending,
+            ..
+        } = &mut *bench;
+        for lent in [bulk, page, sending] {
+            if lent.capacity() > 0 {
+                self.give_back_bulk(std::mem::replace(lent, Input::new(0)));
+            }
+        }
         let mut benches = self.benches.borrow_mut();
         if benches.len() < KEEP_COUNT && bench.answer.capacity() > 0 {
             bench.tidy();

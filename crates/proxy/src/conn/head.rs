@@ -27,7 +27,7 @@ pub(super) enum NoHead {
 impl Conn {
     /// Reads until a head is complete; what follows it is left unread.
     pub(super) async fn read_head(&self, bench: &mut Workbench) -> Result<(), NoHead> {
-        let timeout = self.timeouts().header;
+        let timeout = self.timeout(|timeouts| timeouts.header);
         let limits = self.head_limits();
         let policy = Policy {
             // Theirs are written by us.

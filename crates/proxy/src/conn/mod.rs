@@ -276,13 +276,12 @@ impl Conn {
 
     /// Waits for a request to begin, without a buffer. Returns false if none will come.
     async fn idle(&self, served: bool) -> bool {
-        let timeouts = self.timeouts();
         let begun = Instant::now();
         let end = if served {
-            begun + timeouts.keepalive
+            begun + self.timeout(|timeouts| timeouts.keepalive)
         } else {
             // Until its first request, whatever a client sends (as in a handshake) has to lead to one in time.
-            self.opened + timeouts.header
+            self.opened + self.timeout(|timeouts| timeouts.header)
         };
         let mut armed = false;
         let call = poll_fn(|cx| {
@@ -311,7 +310,8 @@ impl Conn {
             }
             Some(Call::Leave) => {
                 let grace = if served {
-                    timeouts.keepalive_min.saturating_sub(begun.elapsed())
+                    self.timeout(|timeouts| timeouts.keepalive_min)
+                        .saturating_sub(begun.elapsed())
                 } else {
                     FRESH_GRACE
                 };
@@ -450,14 +450,14 @@ impl Conn {
         request.keep_alive()
             && !self.is_undressed
             && self.is_welcome()
-            && !self.timeouts().keepalive.is_zero()
+            && !self.timeout(|timeouts| timeouts.keepalive.is_zero())
             && !self.is_used_up(self.requests.get())
     }
 
     /// Whether a connection with so many requests has to end.
     pub(crate) fn is_used_up(&self, requests: u64) -> bool {
-        let timeouts = self.timeouts();
-        requests >= timeouts.requests || self.opened.elapsed() >= timeouts.lifetime
+        let (most, lifetime) = self.timeout(|timeouts| (timeouts.requests, timeouts.lifetime));
+        requests >= most || self.opened.elapsed() >= lifetime
     }
 
     /// Whether the daemon goes on, and with this connection's door.

@@ -18,14 +18,21 @@ impl Conn {
 
     /// How long the client may take.
     pub(crate) fn timeouts(&self) -> Timeouts {
+        self.timeout(|timeouts| *timeouts)
+    }
+
+    /// One of these: there are many.
+    pub(crate) fn timeout<T>(&self, which: impl FnOnce(&Timeouts) -> T) -> T {
         let generation = self.generation.borrow();
         let config = &generation.config;
         let rules = self.rules.get().and_then(|rules| config.rules.get(rules));
-        if let Some(timeouts) = rules.and_then(|rules| rules.timeouts) {
-            return timeouts;
+        if let Some(timeouts) = rules.and_then(|rules| rules.timeouts.as_ref()) {
+            return which(timeouts);
         }
-        self.server_of(&generation)
-            .map_or(config.timeouts, |server| server.timeouts)
+        which(
+            self.server_of(&generation)
+                .map_or(&config.timeouts, |server| &server.timeouts),
+        )
     }
 
     /// How large the head of a request may be.

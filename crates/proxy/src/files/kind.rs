@@ -23,6 +23,9 @@ impl Kinds {
     /// The type of an upstream's answer, if it is a text's that does not say which character set it has. The upstream may
     /// name one for us, or forbid it.
     pub(crate) fn of_upstream(&self, kind: &[u8], named: Option<&[u8]>) -> Option<Vec<u8>> {
+        if named.is_none() && !(self.for_upstreams && matches!(self.charset, Charset::Named(_))) {
+            return None;
+        }
         let has = |part: &[u8]| {
             let part = part.trim_ascii_start();
             part.get(..8)

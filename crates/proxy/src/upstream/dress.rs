@@ -56,11 +56,11 @@ impl Dress<'_> {
         Plan::new(self.rules, request, &about)
     }
 
-    /// Whether a field of the upstream goes out.
-    fn shows(&self, name: &[u8]) -> bool {
+    /// Whether a field of the upstream goes out. `dates` says that the location sets how long the answer may be kept.
+    fn shows(&self, name: &[u8], dates: bool) -> bool {
         let is = |other: &String| name.eq_ignore_ascii_case(other.as_bytes());
         let passes = response_field_passes(name) || self.pass.shown.iter().any(is);
-        let replaced = added::sets_expiry(self.rules, self.status)
+        let replaced = dates
             && (name.eq_ignore_ascii_case(b"expires")
                 || name.eq_ignore_ascii_case(b"cache-control"));
         passes && !replaced && !self.pass.hidden.iter().any(is)
@@ -181,8 +181,9 @@ pub(crate) fn write_head(
     if is_forced && has_length && answer.get("accept-ranges").is_none() {
         out.extend_from_slice(b"Accept-Ranges: bytes\r\n");
     }
+    let dates = added::sets_expiry(dress.rules, dress.status);
     for (name, value) in answer.headers() {
-        if dress.shows(name) && !listed.contains(name) {
+        if dress.shows(name, dates) && !listed.contains(name) {
             match plan.shows(name) {
                 Shown::AsItIs => {}
                 Shown::Weak => {

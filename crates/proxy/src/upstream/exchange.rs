@@ -15,7 +15,7 @@ use super::codec::{ANSWER_LIMITS, Codec};
 use super::fault::Fault;
 use super::pool::{Link, Peer};
 use crate::cache::Fetch;
-use crate::config::ProxyPass;
+use crate::config::{ProxyPass, Timeouts};
 use crate::conn::Conn;
 use crate::conn::body::{ClientBody, Intake};
 use crate::conn::frame::Frame;
@@ -352,18 +352,21 @@ impl Exchange<'_> {
     /// Sees to it that the wait ends in time.
     pub(crate) fn poll_late(&mut self, cx: &mut Context<'_>, wait: Wait) -> Poll<Fault> {
         let now = Instant::now();
-        let timeouts = self.conn.timeouts();
+        let of = |which: fn(&Timeouts) -> (Duration, u64)| self.conn.timeout(which);
+        let mut rate = 0;
         let (timeout, late_at) = match wait {
             Wait::Nothing => (None, None),
             Wait::UpstreamWrite => (Some(self.pass.send_timeout), None),
             Wait::UpstreamRead => (Some(self.pass.read_timeout), None),
             Wait::ClientRead => {
-                let late_at = self.conn.sends.late_at(timeouts.body_rate, now);
-                (Some(timeouts.body), late_at)
+                let timeout;
+                (timeout, rate) = of(|timeouts| (timeouts.body, timeouts.body_rate));
+                (Some(timeout), self.conn.sends.late_at(rate, now))
             }
             Wait::ClientWrite => {
-                let late_at = self.conn.takes.late_at(timeouts.send_rate, now);
-                (Some(timeouts.send), late_at)
+                let timeout;
+                (timeout, rate) = of(|timeouts| (timeouts.send, timeouts.send_rate));
+                (Some(timeout), self.conn.takes.late_at(rate, now))
             }
         };
         if self.clock.moved || self.clock.waiting != wait {
@@ -384,12 +387,10 @@ impl Exchange<'_> {
         Poll::Ready(match wait {
             Wait::UpstreamWrite => Fault::SendTimeout(timeout),
             Wait::Nothing | Wait::UpstreamRead => Fault::ReadTimeout(timeout),
-            Wait::ClientRead if late_at.is_some_and(|late| late <= now) => {
-                Fault::BodyTooSlow(timeouts.body_rate)
-            }
+            Wait::ClientRead if late_at.is_some_and(|late| late <= now) => Fault::BodyTooSlow(rate),
             Wait::ClientRead => Fault::BodyTimeout(timeout),
             Wait::ClientWrite if late_at.is_some_and(|late| late <= now) => {
-                Fault::TakesTooSlowly(timeouts.send_rate)
+                Fault::TakesTooSlowly(rate)
             }
             Wait::ClientWrite => Fault::ClientSendTimeout(timeout),
         })

@@ -234,8 +234,7 @@ impl Job<'_> {
     fn limit(&self, record: &Record) -> Option<(Instant, std::time::Duration)> {
         let client = self
             .conn
-            .timeouts()
-            .total
+            .timeout(|timeouts| timeouts.total)
             .map(|total| (record.started + total, total));
         let upstream = self
             .pass

@@ -120,26 +120,25 @@ impl Peer {
             // Bytes that nobody asked for are as bad as a closed connection.
             if now.saturating_duration_since(since) < most && stream.glance() == Glance::Quiet {
                 drop(idle);
-                let mut link = self.link(stream, true);
-                link.age = age;
-                link.tag = tag;
-                return Some(link);
+                return Some(self.lend(stream, true, age, tag));
             }
         }
     }
 
     pub(crate) fn link(self: &Rc<Self>, stream: Stream, reused: bool) -> Link {
+        let born = Instant::now();
+        self.lend(stream, reused, Age { born, served: 0 }, 0)
+    }
+
+    fn lend(self: &Rc<Self>, stream: Stream, reused: bool, age: Age, tag: u64) -> Link {
         add(&self.figures.active, 1);
         Link {
             stream: Some(stream),
             peer: Rc::clone(self),
             reused,
             ticket: None,
-            tag: 0,
-            age: Age {
-                born: Instant::now(),
-                served: 0,
-            },
+            tag,
+            age,
         }
     }
 
