@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
+use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::version::{TLS12, TLS13};
@@ -40,7 +40,7 @@ impl Dial {
     /// # Errors
     /// A file that cannot be used.
     pub(crate) fn new(rules: &DialRules) -> Result<Self, TlsError> {
-        let provider = Arc::new(ring::default_provider());
+        let provider = Arc::new(aws_lc_rs::default_provider());
         let mut versions: Vec<&'static SupportedProtocolVersion> = Vec::new();
         versions.extend(rules.tls13.then_some(&TLS13));
         versions.extend(rules.tls12.then_some(&TLS12));

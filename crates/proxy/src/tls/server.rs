@@ -8,7 +8,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use rustls::crypto::{CryptoProvider, ring};
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::server::{NoServerSessionStorage, ServerSessionMemoryCache};
 use rustls::version::{TLS12, TLS13};
 use rustls::{ServerConfig, SupportedCipherSuite, SupportedProtocolVersion};
@@ -207,7 +207,7 @@ fn chosen(rules: &TlsRules, http2: bool, keyring: &Keyring) -> Result<Chosen, Tl
 
 /// rustls's algorithms, with the suites of TLS 1.2 that are wanted.
 fn provider(rules: &TlsRules) -> CryptoProvider {
-    let mut provider = ring::default_provider();
+    let mut provider = aws_lc_rs::default_provider();
     if let Some(wanted) = &rules.suites {
         let place = |suite: &SupportedCipherSuite| {
             let name = openssl_name(suite.suite().as_str().unwrap_or_default());

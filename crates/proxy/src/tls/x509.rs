@@ -5,9 +5,9 @@
 use std::fmt::Write as _;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use aws_lc_rs::digest;
 use base64::Engine as _;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use ring::digest;
 use x509_parser::prelude::{FromDer as _, X509Certificate, X509Name};
 use x509_parser::time::ASN1Time;
 

@@ -25,7 +25,7 @@ fn serve(path: &Path, authority: &Authority, name: &str) {
     roots
         .add(CertificateDer::from_pem_slice(authority.pem().as_bytes()).unwrap())
         .unwrap();
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let verifier =
         WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
             .allow_unauthenticated()
@@ -37,7 +37,7 @@ fn serve(path: &Path, authority: &Authority, name: &str) {
         .with_client_cert_verifier(verifier)
         .with_single_cert(chain, key)
         .unwrap();
-    config.ticketer = rustls::crypto::ring::Ticketer::new().unwrap();
+    config.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new().unwrap();
     let config = Arc::new(config);
     let listener = UnixListener::bind(path).unwrap();
     std::thread::spawn(move || {
