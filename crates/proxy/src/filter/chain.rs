@@ -87,7 +87,7 @@ impl Chain {
         self.last = then == Then::End;
         for stage in &mut self.stages.0 {
             if let Stage::Encode(encoder) = stage {
-                encoder.prepare(&presses.shelf);
+                encoder.prepare(&presses.shelf, bytes, then)?;
             }
         }
         let cost = self.cost.saturating_mul(bytes.len() as u64);
