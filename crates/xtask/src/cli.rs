@@ -1,8 +1,9 @@
 //! The command line of `cargo xtask`.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 #[derive(Debug, Parser)]
 #[command(
@@ -17,6 +18,9 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Task {
+    /// What stands behind the proxies in some measurements: answers every request on a Unix socket
+    #[command(hide = true)]
+    Answer(AnswerOptions),
     /// Measures ours against the peers that are installed, and prints tables
     Bench(BenchOptions),
     /// Serves examples/flask through all three daemons
@@ -63,6 +67,19 @@ pub(crate) struct BenchOptions {
     /// Install the load generator and the peers (Debian packages, and a virtual environment under target/)
     #[arg(long)]
     pub(crate) setup: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AnswerOptions {
+    pub(crate) protocol: Gateway,
+    pub(crate) socket: PathBuf,
+}
+
+/// How a web server asks an application.
+#[derive(Debug, Clone, Copy, PartialEq, ValueEnum)]
+pub(crate) enum Gateway {
+    Fastcgi,
+    Uwsgi,
 }
 
 #[derive(Debug, Args)]

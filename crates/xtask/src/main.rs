@@ -21,6 +21,7 @@ fn main() -> ExitCode {
     let done = match Cli::parse().task {
         Task::Bench(options) => bench::run(&options),
         Task::Demo(options) => demo::run(&options),
+        Task::Answer(options) => bench::answer(&options),
         Task::Test(options) => test::run(&options),
     };
     match done {

@@ -4,6 +4,7 @@
 //! timed, the server runs on CPU 0 and the load generator (with any upstream) on CPU 1. Machines drift, so only
 //! medians of rounds and ratios within a round count. Not here: what a subject is (see the folder of each daemon).
 
+mod answer;
 mod load;
 mod proxy;
 mod report;
@@ -18,6 +19,8 @@ use std::thread::available_parallelism;
 use anyhow::bail;
 
 use crate::cli::BenchOptions;
+
+pub(crate) use answer::run as answer;
 
 pub(crate) fn run(options: &BenchOptions) -> anyhow::Result<bool> {
     if options.list {

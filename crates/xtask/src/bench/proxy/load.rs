@@ -84,6 +84,9 @@ fn wrk(
     let script = field.write("wrk.lua", &script)?;
     command.args(["wrk", "-t1", "--latency", "--timeout", "10s"]);
     command.args([format!("-c{connections}"), format!("-d{seconds}s")]);
+    if let Serves::Json { .. } = scenario.serves {
+        command.args(["-H", "Accept-Encoding: gzip"]);
+    }
     command.arg("-s").arg(script);
     Ok(())
 }

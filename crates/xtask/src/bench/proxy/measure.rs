@@ -13,7 +13,7 @@ use super::super::report::Sample;
 use super::super::server::{Field, Server, children_cpu};
 use super::load;
 use super::peers::{self, Peer};
-use super::scenarios::{Kind, Scenario};
+use super::scenarios::{Kind, Scenario, Serves};
 
 /// How long memory is left to settle.
 const SETTLE: Duration = Duration::from_millis(500);
@@ -32,7 +32,7 @@ pub(super) fn one(
         allow_connections()?;
     }
     let (server, addr) = peer.start(scenario, field)?;
-    look(scenario, addr)?;
+    look(scenario, peer, addr)?;
     match scenario.kind {
         Kind::Idle { connections } => {
             let before = server.pss_mib();
@@ -91,7 +91,7 @@ fn under_load(
 }
 
 /// Asks once with curl, which speaks all that is asked here.
-fn look(scenario: &Scenario, addr: SocketAddr) -> anyhow::Result<()> {
+fn look(scenario: &Scenario, peer: Peer, addr: SocketAddr) -> anyhow::Result<()> {
     let tls = scenario.tls;
     let scheme = if tls.is_some() { "https" } else { "http" };
     let version = if tls.is_some_and(|tls| tls.http2) {
@@ -99,15 +99,30 @@ fn look(scenario: &Scenario, addr: SocketAddr) -> anyhow::Result<()> {
     } else {
         "1.1"
     };
-    let out = Command::new("curl")
+    let mut curl = Command::new("curl");
+    let packs = matches!(scenario.serves, Serves::Json { .. });
+    if packs {
+        curl.arg("--compressed");
+    }
+    let out = curl
         .args(["-sk", "--max-time", "20", &format!("--http{version}")])
-        .args(["-w", "%{stderr}%{http_code} %{http_version}"])
+        .args([
+            "-w",
+            "%{stderr}%{http_code} %{http_version} %{size_download}",
+        ])
         .arg(format!("{scheme}://{addr}{}", scenario.serves.target()))
         .output()
         .context("cannot run curl; see --setup")?;
     let told = String::from_utf8_lossy(&out.stderr);
-    if out.stdout != scenario.serves.body() || told != format!("200 {version}") {
+    let size = told.strip_prefix(&format!("200 {version} "));
+    let size = size.and_then(|size| size.parse::<usize>().ok());
+    let body = scenario.serves.body();
+    let fits = size.is_some_and(|size| packs == (size < body.len()));
+    if out.stdout != body || !fits {
         bail!("a wrong answer: {told}, {} bytes", out.stdout.len());
+    }
+    if packs {
+        eprintln!("{}: {} sends {told} bytes", scenario.name, peer.name());
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 //!
 //! What is asked is in `scenarios`, who is asked in `peers`. Not here: other daemons.
 
+mod json;
 mod load;
 mod measure;
 mod peers;
@@ -9,6 +10,7 @@ mod scenarios;
 
 use std::time::Duration;
 
+pub(super) use self::scenarios::HELLO;
 use self::scenarios::{SCENARIOS, Scenario};
 use super::report::{Report, Sample};
 use super::rounds::{self, Subject};

@@ -12,6 +12,7 @@ use anyhow::bail;
 
 use super::super::server::{Field, LOAD_CPU, SERVER_CPU, Server};
 use super::scenarios::{Key, Scenario, Serves};
+use crate::cli::Gateway;
 use crate::workspace::find_program;
 
 const FILE_CACHE: &str = "open_file_cache max=1000 inactive=60s; open_file_cache_valid 60s;";
@@ -114,6 +115,17 @@ pub(super) fn upstream(scenario: &Scenario, field: &Field) -> anyhow::Result<Opt
     let socket = field.path("up.sock");
     // nginx does not take over a socket that a killed nginx left.
     let _not_there = std::fs::remove_file(&socket);
+    if let Serves::Gateway(protocol) = scenario.serves {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.arg("answer").arg(name_of(protocol)).arg(&socket);
+        let mut server = Server::start(&command, LOAD_CPU, field)?;
+        server.wait_unix(&socket)?;
+        return Ok(Some(server));
+    }
+    let kind = match scenario.serves {
+        Serves::Json { .. } => "application/json",
+        _ => "text/plain",
+    };
     let mut server = format!("listen unix:{} backlog=1024;\n", socket.display());
     let mut whole = String::new();
     // nginx takes no parameter of 4 KiB at once.
@@ -122,7 +134,7 @@ pub(super) fn upstream(scenario: &Scenario, field: &Field) -> anyhow::Result<Opt
         whole += &format!("$piece{number}");
     }
     server += &format!(
-        "location / {{ default_type text/plain; add_header Cache-Control max-age=3600; return 200 '{whole}'; }}"
+        "location / {{ default_type {kind}; add_header Cache-Control max-age=3600; return 200 '{whole}'; }}"
     );
     let conf = field.write(
         "upstream.conf",
@@ -131,6 +143,14 @@ pub(super) fn upstream(scenario: &Scenario, field: &Field) -> anyhow::Result<Opt
     let mut server = Server::start(Command::new("nginx").arg("-c").arg(conf), LOAD_CPU, field)?;
     server.wait_unix(&socket)?;
     Ok(Some(server))
+}
+
+/// A protocol in directives.
+fn name_of(protocol: Gateway) -> &'static str {
+    match protocol {
+        Gateway::Fastcgi => "fastcgi",
+        Gateway::Uwsgi => "uwsgi",
+    }
 }
 
 /// Puts what is served into the field: the file, and a certificate for this machine.
@@ -226,13 +246,35 @@ fn nginx(
         );
     }
     match scenario.serves {
-        Serves::Upstream => {
+        Serves::Upstream | Serves::Json { .. } => {
+            if let Serves::Json { level } = scenario.serves {
+                let _infallible = write!(
+                    http,
+                    "\ngzip on; gzip_types application/json; gzip_comp_level {level};"
+                );
+            }
             let _infallible = write!(
                 http,
                 "\nupstream up {{ server unix:{}; keepalive 64; keepalive_requests 1000000; }}",
                 show("up.sock")
             );
             server += ";\nlocation / { proxy_pass http://up; proxy_http_version 1.1; proxy_set_header Connection ''; }";
+        }
+        Serves::Gateway(protocol) => {
+            let name = name_of(protocol);
+            let _infallible = write!(
+                http,
+                "\nupstream up {{ server unix:{}; keepalive 64; keepalive_requests 1000000; }}",
+                show("up.sock")
+            );
+            let keeps = match protocol {
+                Gateway::Fastcgi => " fastcgi_keep_conn on;",
+                Gateway::Uwsgi => "",
+            };
+            let _infallible = write!(
+                server,
+                ";\nlocation / {{ include /etc/nginx/{name}_params; {name}_pass up;{keeps} }}"
+            );
         }
         Serves::Cached | Serves::CachedOnDisk => {
             // nginx keeps keys in memory and answers in files, the proxy both in both.

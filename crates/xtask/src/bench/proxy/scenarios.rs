@@ -2,7 +2,12 @@
 
 use std::time::Duration;
 
+use super::json::records;
 use super::peers::Peer;
+use crate::cli::Gateway;
+
+/// What upstreams and applications say.
+pub(crate) const HELLO: &[u8] = b"Hello, world!";
 
 /// One question, asked of several servers.
 #[derive(Debug)]
@@ -21,6 +26,10 @@ pub(super) struct Scenario {
 pub(super) enum Serves {
     /// 13 bytes from an upstream on a Unix socket, whose connections are kept.
     Upstream,
+    /// The same from an application that speaks another protocol than HTTP.
+    Gateway(Gateway),
+    /// 20 KiB of JSON from an upstream, compressed by gzip at this level.
+    Json { level: u8 },
     /// One file of so many bytes.
     File(usize),
     /// 4 KiB from a cache that has it in memory.
@@ -100,7 +109,24 @@ const HANDSHAKES: Scenario = Scenario {
 use Kind::{Close, Http2, Idle, KeepAlive, Latency, Resumed};
 use Peer::{H2o, Haproxy, Nginx, NginxOfc, NginxTuned, Trine};
 
-pub(super) const SCENARIOS: [Scenario; 15] = [
+const FASTCGI: Scenario = Scenario {
+    name: "proxy-fastcgi",
+    what: "A 13-byte answer from a FastCGI application on a Unix socket, keep-alive on both sides",
+    goal: "requests per CPU second: 1.2× nginx",
+    serves: Serves::Gateway(Gateway::Fastcgi),
+    peers: &[Trine, Nginx],
+    ..PROXY
+};
+const GZIP: Scenario = Scenario {
+    name: "proxy-gzip-1",
+    what: "20 KiB of JSON from a Unix socket, compressed by gzip at level 1",
+    goal: "requests per CPU second: 1.2× nginx, and no larger",
+    serves: Serves::Json { level: 1 },
+    peers: &[Trine, Nginx],
+    ..PROXY
+};
+
+pub(super) const SCENARIOS: [Scenario; 19] = [
     PROXY,
     Scenario {
         name: "proxy-close",
@@ -132,6 +158,20 @@ pub(super) const SCENARIOS: [Scenario; 15] = [
         serves: Serves::CachedOnDisk,
         peers: &[Trine, NginxOfc],
         ..PROXY
+    },
+    FASTCGI,
+    Scenario {
+        name: "proxy-uwsgi",
+        what: "The same from an application that speaks uwsgi, whose connections are made anew for each request",
+        serves: Serves::Gateway(Gateway::Uwsgi),
+        ..FASTCGI
+    },
+    GZIP,
+    Scenario {
+        name: "proxy-gzip-6",
+        what: "20 KiB of JSON from a Unix socket, compressed by gzip at level 6",
+        serves: Serves::Json { level: 6 },
+        ..GZIP
     },
     Scenario {
         name: "proxy-static-64k",
@@ -210,7 +250,7 @@ pub(super) const SCENARIOS: [Scenario; 15] = [
 impl Serves {
     pub(super) fn target(self) -> &'static str {
         match self {
-            Self::Upstream | Self::Cached => "/",
+            Self::Upstream | Self::Gateway(_) | Self::Json { .. } | Self::Cached => "/",
             Self::CachedOnDisk => "/0",
             Self::File(_) => "/file.txt",
         }
@@ -224,7 +264,8 @@ impl Serves {
     /// What every server must answer before anything is timed.
     pub(super) fn body(self) -> Vec<u8> {
         match self {
-            Self::Upstream => b"Hello, world!".to_vec(),
+            Self::Upstream | Self::Gateway(_) => HELLO.to_vec(),
+            Self::Json { .. } => records(20 * 1024).into_bytes(),
             Self::Cached | Self::CachedOnDisk => (b'A'..=b'Z').cycle().take(4096).collect(),
             Self::File(bytes) => (b' '..b'~').cycle().take(bytes).collect(),
         }
