@@ -2,6 +2,7 @@
 
 mod django;
 mod flask;
+mod seats;
 mod up;
 
 /// A megabyte whose digest is known.

@@ -13,6 +13,7 @@ use std::time::Instant;
 use arc_swap::ArcSwap;
 use tokio::sync::Notify;
 
+use super::capacity::seat;
 use super::monitor::health::Health;
 use super::names::{Book, expand};
 use crate::config::{Config, PeerAddr, Upstream, UpstreamServer};
@@ -96,7 +97,10 @@ impl Fleet {
                     .into_iter()
                     .find(|squad| squad.upstream.name == upstream.name)
             });
-            ArcSwap::new(Squad::new(&expand(upstream, names), known.as_deref()))
+            ArcSwap::new(Squad::new(
+                &seat(expand(upstream, names), names),
+                known.as_deref(),
+            ))
         });
         let squads = squads.collect();
         let dials = config
@@ -116,7 +120,7 @@ impl Fleet {
     pub(crate) fn renew(&self, index: usize, config: &Arc<Upstream>) -> Option<Arc<Squad>> {
         let slot = self.squads.get(index)?;
         let before = slot.load_full();
-        let upstream = expand(config, &self.names);
+        let upstream = seat(expand(config, &self.names), &self.names);
         if upstream.servers == before.upstream.servers
             && upstream.primaries == before.upstream.primaries
         {

@@ -1,6 +1,6 @@
 //! Upstreams: whom a request is forwarded to, and forwarding it until one of them has answered.
 //!
-//! `balance` chooses a server, `fleet` knows how all of them stand, `pool` keeps connections, `connect` makes them,
+//! `balance` chooses a server, `capacity` among workers that are known one by one, `fleet` knows how all of them stand, `pool` keeps connections, `connect` makes them,
 //! `request`, `head` and `params` write what is sent, `codec` knows the protocols, `exchange` sends and reads the
 //! answer's head, `dress` makes it the client's, `relay` passes the answer on, `filtered` what is changed in it, `interim` what comes before it, `tunnel`
 //! copies what follows an upgrade, `retry` decides what may be sent again, `forward` puts them
@@ -9,6 +9,7 @@
 pub(crate) mod accel;
 mod ahead;
 mod balance;
+mod capacity;
 mod codec;
 pub(crate) mod connect;
 mod dress;
@@ -168,6 +169,12 @@ impl Group {
             let dice = &mut || self.roll();
             let picked = self.primaries.borrow_mut().pick(walk, &known(0), dice);
             let picked = picked.or_else(|| {
+                // Workers that are busy are waited for: what they share leads to them, too.
+                if self.config.capacity.is_some()
+                    && (0..self.config.primaries).any(|index| known(0).is_eligible(index))
+                {
+                    return None;
+                }
                 let first = self.config.primaries;
                 let mut backups = self.backups.borrow_mut();
                 let picked = backups.pick(&mut Walk::default(), &known(first), dice)?;

@@ -94,6 +94,7 @@ struct Location {
 #[derive(Debug, Serialize)]
 struct Upstream {
     servers: Vec<String>,
+    capacity: PathBuf,
 }
 
 #[derive(Debug, Serialize)]
@@ -224,6 +225,7 @@ fn proxy(plan: &Plan) -> Proxy {
             "app",
             Upstream {
                 servers: vec![unix(&plan.run_dir.socket("app"))],
+                capacity: plan.run_dir.socket(WSGI),
             },
         )]),
     }

@@ -290,6 +290,10 @@ impl Arbiter {
         let mut text = String::from(
             "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n",
         );
+        if !head_only {
+            // The first piece goes out at once, so that the client knows that it is subscribed.
+            text.push_str(": hello\n\n");
+        }
         if let Some(since) = query.since.filter(|_| !head_only) {
             let missed = self.events.since(since);
             for event in missed.iter().filter(|event| query.wants(&event.kind)) {

@@ -25,6 +25,8 @@ pub(crate) struct Upstream {
     pub(crate) health: Option<HealthCheck>,
     /// Who is asked for the addresses of names that are followed; `None`: the system.
     pub(crate) names: Option<Arc<NameRules>>,
+    /// The control socket that tells of the workers behind its servers.
+    pub(crate) capacity: Option<PathBuf>,
     /// It stands for an address in a URL, and this is the port of that URL's scheme.
     pub(crate) implicit: bool,
     pub(crate) port: u16,
@@ -223,6 +225,7 @@ impl Upstream {
             queue: None,
             health: None,
             names: None,
+            capacity: None,
             implicit: true,
             port: 80,
         }

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -177,6 +178,8 @@ pub(super) struct RawUpstream {
     pub(super) total_timeout: Option<Limit>,
     /// Idle connections kept for each server on each core; 0 closes after each request.
     pub(super) keepalive: Option<u16>,
+    /// The control socket of the trine-wsgi behind it: each of its workers gets what it has seats for, the rest waits here.
+    pub(super) capacity: Option<PathBuf>,
 }
 
 /// An address, with parameters behind it perhaps.

@@ -341,6 +341,10 @@ impl Checker<'_> {
                 &at.key("keepalive"),
             ));
         }
+        if let Some(path) = &raw.capacity {
+            let path = self.folder.join(path).to_string_lossy().into_owned();
+            inner.push(directive("trine_capacity", &[&path], &at.key("capacity")));
+        }
         inner.extend(self.words(at));
         block("upstream", &[name], inner, at)
     }

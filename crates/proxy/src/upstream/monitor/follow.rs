@@ -3,17 +3,11 @@
 //! A name that does not resolve any more keeps its last addresses, and is asked for again soon. Not here: asking (see
 //! `names::ask`), or what the servers are by the answers (see `names`).
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use serde_json::json;
-use tokio::sync::mpsc;
 use trine_service::exit::chain;
 
-use crate::config::Upstream;
-use crate::control::Public;
-use crate::cores::Order;
-use crate::upstream::fleet::Fleet;
+use super::Fresh;
 use crate::upstream::names::Question;
 use crate::upstream::names::ask::Asker;
 
@@ -27,15 +21,9 @@ struct Followed {
     failing: bool,
 }
 
-/// Follows the names of an upstream for as long as it is polled. `changed` hears of other servers.
-pub(super) async fn follow(
-    index: usize,
-    upstream: &Arc<Upstream>,
-    fleet: &Arc<Fleet>,
-    cores: &[mpsc::Sender<Order>],
-    public: &Public,
-    changed: mpsc::Sender<()>,
-) {
+/// Follows the names of an upstream for as long as it is polled.
+pub(super) async fn follow(fresh: &Fresh<'_>) {
+    let (upstream, fleet) = (fresh.upstream, fresh.fleet);
     let asker = match Asker::new(upstream.names.as_ref()) {
         Ok(asker) => asker,
         Err(error) => {
@@ -76,22 +64,6 @@ pub(super) async fn follow(
                 }
             }
         }
-        let Some(squad) = fleet.renew(index, upstream) else {
-            continue;
-        };
-        let servers: Vec<_> = squad
-            .servers
-            .iter()
-            .map(|one| one.name().to_string())
-            .collect();
-        tracing::info!(upstream = %upstream.name, "servers are now {}", servers.join(", "));
-        let data = json!({ "upstream": upstream.name, "servers": servers });
-        public.events.push("upstream.servers", data);
-        for core in cores {
-            // One that is gone has no requests.
-            let _ = core.send(Order::Regroup(Arc::clone(fleet))).await;
-        }
-        // It begins anew before long if it has not begun yet.
-        let _ = changed.try_send(());
+        fresh.servers().await;
     }
 }

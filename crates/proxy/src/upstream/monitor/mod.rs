@@ -4,6 +4,7 @@
 //! with each reload it goes on with the new one. Not here: what a check's results come to (`health`), or one check
 //! (`probe`).
 
+mod capacity;
 mod follow;
 pub(crate) mod health;
 mod probe;
@@ -113,10 +114,48 @@ fn run(
 
 /// Whether there is anything to do for an upstream.
 fn is_watched(upstream: &Upstream) -> bool {
-    upstream.health.is_some() || upstream.servers.iter().any(|server| server.resolve)
+    upstream.health.is_some()
+        || upstream.capacity.is_some()
+        || upstream.servers.iter().any(|server| server.resolve)
 }
 
-/// Follows the names of an upstream's servers and checks those that there are, for as long as it is polled.
+/// What is found out about the servers of an upstream, for those who use them.
+struct Fresh<'a> {
+    index: usize,
+    upstream: &'a Arc<Upstream>,
+    fleet: &'a Arc<Fleet>,
+    cores: &'a [mpsc::Sender<Order>],
+    public: &'a Public,
+    /// Hears of other servers.
+    changed: mpsc::Sender<()>,
+}
+
+impl Fresh<'_> {
+    /// Something is news: the upstream gets its servers anew.
+    async fn servers(&self) {
+        let Some(squad) = self.fleet.renew(self.index, self.upstream) else {
+            return;
+        };
+        let name = &self.upstream.name;
+        let servers: Vec<_> = squad
+            .servers
+            .iter()
+            .map(|one| one.name().to_string())
+            .collect();
+        tracing::info!(upstream = %name, "servers are now {}", servers.join(", "));
+        let data = json!({ "upstream": name, "servers": servers });
+        self.public.events.push("upstream.servers", data);
+        for core in self.cores {
+            // One that is gone has no requests.
+            let _ = core.send(Order::Regroup(Arc::clone(self.fleet))).await;
+        }
+        // It begins anew before long if it has not begun yet.
+        let _ = self.changed.try_send(());
+    }
+}
+
+/// Follows the names of an upstream's servers and the workers behind them, and checks those that there are, for as long
+/// as it is polled.
 async fn watch(index: usize, watched: Rc<Watched>, public: Arc<Public>) {
     let Watched {
         config,
@@ -127,7 +166,20 @@ async fn watch(index: usize, watched: Rc<Watched>, public: Arc<Public>) {
         return;
     };
     let (changed, mut changes) = mpsc::channel(1);
-    let follow = follow::follow(index, upstream, fleet, cores, &public, changed);
+    let fresh = Fresh {
+        index,
+        upstream,
+        fleet,
+        cores,
+        public: &public,
+        changed,
+    };
+    let follow = follow::follow(&fresh);
+    let seats = async {
+        if let Some(control) = &upstream.capacity {
+            capacity::follow(control, &fresh).await;
+        }
+    };
     let check = async {
         loop {
             let Some(squad) = fleet.squads().into_iter().nth(index) else {
@@ -148,7 +200,7 @@ async fn watch(index: usize, watched: Rc<Watched>, public: Arc<Public>) {
             }
         }
     };
-    tokio::join!(follow, check);
+    tokio::join!(follow, seats, check);
 }
 
 /// Checks the servers of an upstream for as long as it is polled.

@@ -7,9 +7,11 @@ pub(crate) mod start;
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use super::capacity::Worker;
 use crate::config::{NameRules, PeerAddr, Upstream, UpstreamServer};
 
 /// A server's weight by its SRV record is brought below this: only the proportions count.
@@ -43,9 +45,12 @@ pub(crate) struct Answer {
     pub(crate) valid: Duration,
 }
 
-/// The last answer to each question. It outlives reloads.
+/// The last answer to each question, and the workers last seen behind each control socket. It outlives reloads.
 #[derive(Debug, Default)]
-pub(crate) struct Book(Mutex<HashMap<Question, Vec<Address>>>);
+pub(crate) struct Book {
+    names: Mutex<HashMap<Question, Vec<Address>>>,
+    workers: Mutex<HashMap<PathBuf, Vec<Worker>>>,
+}
 
 impl Book {
     pub(crate) fn get(&self, question: &Question) -> Option<Vec<Address>> {
@@ -60,13 +65,26 @@ impl Book {
         news
     }
 
+    /// The workers behind a control socket.
+    pub(crate) fn workers(&self, control: &Path) -> Option<Vec<Worker>> {
+        let known = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
+        known.get(control).cloned()
+    }
+
+    /// Returns whether that is news.
+    pub(crate) fn put_workers(&self, control: &Path, workers: Vec<Worker>) -> bool {
+        let mut known = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = known.insert(control.to_owned(), workers.clone());
+        before.unwrap_or_default() != workers
+    }
+
     /// Forgets what nobody asks any more.
     pub(crate) fn keep(&self, wanted: &[Question]) {
         self.lock().retain(|question, _| wanted.contains(question));
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Question, Vec<Address>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.names.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -47,6 +47,7 @@ impl Builder<'_> {
         let mut method = Method::RoundRobin;
         let mut queue = None;
         let mut health = None;
+        let mut capacity = None;
         let mut names = NamesLevel::default();
         self.apply_names(&mut names, directive.block.as_deref().unwrap_or_default());
         let (mut primaries, mut backups) = (Vec::new(), Vec::new());
@@ -84,6 +85,7 @@ impl Builder<'_> {
                 "hash" => method = self.hash(inner),
                 "random" => method = self.random(inner),
                 "queue" => queue = self.queue(inner),
+                "trine_capacity" => capacity = self.control_socket(inner),
                 "health_check" => health = self.health_check(inner, &name, true),
                 _ => {}
             }
@@ -103,6 +105,7 @@ impl Builder<'_> {
             queue,
             health,
             names: names.rules(),
+            capacity,
             implicit: false,
             port: 80,
         });
@@ -245,6 +248,19 @@ impl Builder<'_> {
             self.wrong(directive, format!("invalid parameter \"{text}\""), "");
         }
         timeout.map(|timeout| Queue { most, timeout })
+    }
+
+    /// `trine_capacity PATH`.
+    fn control_socket(&mut self, directive: &Directive) -> Option<PathBuf> {
+        let text = arg(directive, 0);
+        let path = PathBuf::from(text.strip_prefix("unix:").unwrap_or(text));
+        if path.is_absolute() && trine_sys::net::fits_unix_path(&path) {
+            return Some(path);
+        }
+        let message = format!("invalid control socket \"{text}\"");
+        let help = "write the path of trine-wsgi's control socket, such as /run/app/control.sock";
+        self.wrong(directive, message, help);
+        None
     }
 
     /// What should be a number is none.
