@@ -14,6 +14,8 @@ pub struct Reply {
     pub status: u16,
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
+    /// The fields that follow the body.
+    pub trailers: Vec<(String, String)>,
     /// Whether another request may follow on this connection.
     pub keep_alive: bool,
     /// When each part of the body came, and how many bytes there were by then.
@@ -63,6 +65,7 @@ impl Client {
             status: head.status,
             headers: head.headers,
             body: vec![],
+            trailers: vec![],
             keep_alive: head.keep_alive,
             pieces: vec![],
         };
@@ -82,15 +85,7 @@ impl Client {
                 let view = head.on(&self.buf);
                 let found = Head {
                     status: view.status(),
-                    headers: view
-                        .headers()
-                        .map(|(name, value)| {
-                            (
-                                String::from_utf8_lossy(name).into_owned(),
-                                String::from_utf8_lossy(value).into_owned(),
-                            )
-                        })
-                        .collect(),
+                    headers: texts(view.headers()),
                     keep_alive: view.keep_alive(),
                     body: view.body(method),
                 };
@@ -124,6 +119,7 @@ impl Client {
             }
             self.buf.drain(..decoded.consumed);
             if decoded.done {
+                reply.trailers = texts(decoder.trailers());
                 return Ok(());
             }
             if decoded.consumed > 0 {
@@ -142,4 +138,11 @@ impl Client {
             }
         }
     }
+}
+
+fn texts<'a>(fields: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> Vec<(String, String)> {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    fields
+        .map(|(name, value)| (text(name), text(value)))
+        .collect()
 }

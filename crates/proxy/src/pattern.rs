@@ -116,11 +116,14 @@ impl Captures {
     }
 
     pub(crate) fn name(&self, name: &str) -> Option<&[u8]> {
-        let number = self
-            .names
-            .iter()
-            .position(|one| one.as_deref() == Some(name))?;
-        self.number(number)
+        self.named()
+            .find_map(|(known, value)| known.eq_ignore_ascii_case(name).then_some(value))?
+    }
+
+    /// The groups that have names, with what they match.
+    pub(crate) fn named(&self) -> impl Iterator<Item = (&str, Option<&[u8]>)> {
+        let names = self.names.iter().enumerate();
+        names.filter_map(|(number, name)| Some((name.as_deref()?, self.number(number))))
     }
 }
 

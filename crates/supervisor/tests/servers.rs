@@ -1,4 +1,5 @@
-//! HTTP servers of the configuration over reloads and the death of a brain.
+//! HTTP servers of the configuration, and the places where the supervisor itself is found, over reloads and the death
+//! of a brain.
 
 mod rig;
 
@@ -6,6 +7,7 @@ use rig::Rig;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 /// An address on which nobody listens, below the ports that the kernel gives to connections.
@@ -105,5 +107,124 @@ fn a_reload_puts_changed_servers_into_effect_and_a_bad_one_changes_nothing() {
         (!rig.path("u.sock").exists()).then_some(())
     });
     assert_eq!(rig.running_pid("sleeper"), sleeper);
+    rig.stop();
+}
+
+/// The supervisor's own places.
+fn places(rig: &Rig, control: &str, pidfile: &str, log: &str) {
+    let programs = "programs:\n  sleeper:\n    command: [sleep, '1000']\n    startsecs: 0s\n";
+    let text = format!("{control}{pidfile}log: {{ {log} }}\n{programs}");
+    std::fs::write(rig.path("supervisor.yaml"), text).expect("a file of the test");
+}
+
+/// Asks one control socket; `None`: nobody answers there.
+fn ask(rig: &Rig, socket: &str, call: &str) -> Option<(u16, String)> {
+    let mut stream = UnixStream::connect(rig.path(socket)).ok()?;
+    stream
+        .set_read_timeout(Some(Duration::from_secs(30)))
+        .ok()?;
+    write!(
+        stream,
+        "{call} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+    )
+    .ok()?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text).ok()?;
+    let status = text.split(' ').nth(1)?.parse().ok()?;
+    Some((status, text))
+}
+
+#[test]
+fn a_reload_moves_the_control_socket_the_pid_file_and_the_log() {
+    let mut rig = Rig::start("  sleeper:\n    command: [sleep, '1000']\n    startsecs: 0s\n");
+    let sleeper = rig.running_pid("sleeper");
+    let pid = format!("{}\n", rig.holder());
+    let is_there = |rig: &Rig, name: &str| rig.path(name).exists();
+    let brain = |rig: &Rig, socket: &str| {
+        let (status, text) = ask(rig, socket, "GET /v1/status")?;
+        let body = text.split("\r\n\r\n").nth(1)?;
+        let said: serde_json::Value = serde_json::from_str(body).ok()?;
+        (status == 200).then(|| said["detail"]["brain_pid"].as_i64())?
+    };
+
+    // What cannot be is told, each part of it, and nothing moves.
+    std::fs::write(rig.path("file"), "no folder").unwrap();
+    places(
+        &rig,
+        "control: file/s.sock\n",
+        "pidfile: moved.pid\n",
+        "file: file/x.log",
+    );
+    let (status, told) = ask(&rig, "s.sock", "POST /v1/reload").unwrap();
+    assert_eq!(status, 422, "{told}");
+    for problem in [
+        "control: cannot make the folder",
+        "log: cannot make the folder",
+    ] {
+        assert!(told.contains(problem), "{told}");
+    }
+    assert!(!is_there(&rig, "moved.pid") && rig.read("s.pid") == pid);
+    assert_eq!(
+        brain(&rig, "s.sock"),
+        rig.brain().map(i64::from),
+        "still here"
+    );
+
+    // The one who asks the old socket gets the answer of it.
+    places(
+        &rig,
+        "control: run/moved.sock\n",
+        "pidfile: run/moved.pid\n",
+        "file: run/moved.log, format: json",
+    );
+    let (status, told) = ask(&rig, "s.sock", "POST /v1/reload").unwrap();
+    assert_eq!(status, 200, "{told}");
+    let moved = |rig: &Rig| {
+        rig.until("the other control socket", || brain(rig, "run/moved.sock"));
+        rig.until("the old one to go", || {
+            (!is_there(rig, "s.sock")).then_some(())
+        });
+        assert!(!is_there(rig, "s.pid") && rig.read("run/moved.pid") == pid);
+    };
+    moved(&rig);
+    let log = rig.read("run/moved.log");
+    let first: serde_json::Value = serde_json::from_str(log.lines().next().unwrap()).unwrap();
+    let said = first["message"].as_str().unwrap();
+    assert!(said.starts_with("reloaded "), "{log}");
+    assert!(!rig.read("supervisor.log").contains("reloaded "));
+
+    // The next brain is found there, too, and stays so after another move.
+    let replace = |rig: &Rig, socket: &str| {
+        let old = rig.brain().unwrap();
+        rig::signal(old, nix::sys::signal::Signal::SIGKILL);
+        rig.until("the next brain", || {
+            brain(rig, socket).filter(|pid| *pid != i64::from(old))
+        });
+    };
+    replace(&rig, "run/moved.sock");
+    moved(&rig);
+    assert!(rig.read("run/moved.log").contains("the brain was replaced"));
+    places(&rig, "control: third.sock\n", "", "file: run/moved.log");
+    let (status, told) = ask(&rig, "run/moved.sock", "POST /v1/reload").unwrap();
+    assert_eq!(status, 200, "{told}");
+    rig.until("the third", || brain(&rig, "third.sock"));
+    rig.until("the second to go", || {
+        (!is_there(&rig, "run/moved.sock")).then_some(())
+    });
+    assert!(!is_there(&rig, "run/moved.pid"), "there is none now");
+    replace(&rig, "third.sock");
+
+    // And back.
+    places(
+        &rig,
+        "control: s.sock\n",
+        "pidfile: s.pid\n",
+        "file: supervisor.log",
+    );
+    let (status, told) = ask(&rig, "third.sock", "POST /v1/reload").unwrap();
+    assert_eq!(status, 200, "{told}");
+    rig.until("the first again", || brain(&rig, "s.sock"));
+    assert_eq!(rig.running_pid("sleeper"), sleeper);
+    assert!(rig.try_exit().is_none());
     rig.stop();
 }

@@ -39,6 +39,7 @@ const CASES: &[(&str, &str)] = &[
     ("gateways", include_str!("differential/gateways.txt")),
     ("bodies", include_str!("differential/bodies.txt")),
     ("slicing", include_str!("differential/slicing.txt")),
+    ("trailers", include_str!("differential/trailers.txt")),
 ];
 const REVIEWED: &str = include_str!("differential/differences.txt");
 const FEWEST_CASES: usize = 433;
@@ -197,7 +198,15 @@ fn shown(reply: &std::io::Result<Reply>) -> String {
     } else {
         &body
     };
-    format!("{}\n{}\n\n{body}", reply.status, fields.join("\n"))
+    let trailers = reply.trailers.iter();
+    let trailers: String = trailers
+        .map(|(name, value)| format!("\n{}: {value}", name.to_ascii_lowercase()))
+        .collect();
+    format!(
+        "{}\n{}\n\n{body}{trailers}",
+        reply.status,
+        fields.join("\n")
+    )
 }
 
 /// The same configuration once more, converted to YAML: it has to convert, and to answer the same.

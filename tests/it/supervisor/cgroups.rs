@@ -204,6 +204,65 @@ fn limits_hold_and_who_dies_of_them_is_told() {
 }
 
 #[test]
+fn what_a_killed_supervisor_left_is_taken_away_once_it_is_empty() {
+    if !kernel::is_own() {
+        return;
+    }
+    const PROGRAMS: &str = "  lives:
+    command: [sleep, '1000']
+    startsecs: 0s
+  ends:
+    command: [sleep, '1000']
+    startsecs: 0s
+";
+    let (first_folder, second_folder) = (Folder::new(), Folder::new());
+    let (mut first, control) = start(&first_folder, "left", PROGRAMS);
+    let unit = Path::new(ROOT).join("left");
+    let (lives, ends) = (control.wait_running("lives"), control.wait_running("ends"));
+    let base = unit.join(format!("trine-{}", first.pid()));
+    let leaf = unit.join(format!("trine-{}-supervisor", first.pid()));
+    assert!(base.join("lives.1").exists() && leaf.exists());
+    process::signal(first.pid(), Signal::SIGKILL);
+    first.wait_exit();
+    process::signal(ends, Signal::SIGKILL);
+    wait::until("the brain to follow, and the one program", || {
+        let is_empty = |folder: &Path| read(folder, "cgroup.procs").is_empty();
+        (is_empty(&leaf) && is_empty(&base.join("ends.1"))).then_some(())
+    });
+    assert!(leaf.exists() && base.join("ends.1").exists());
+
+    // As who starts the next one has to: a group that shares out controllers takes no process.
+    for folder in [&base, &unit] {
+        fs::write(folder.join("cgroup.subtree_control"), "-cpu -memory -pids").unwrap();
+    }
+
+    // The next one leaves alone what is inhabited, and nothing else.
+    let (second, control) = start(&second_folder, "left", PROGRAMS);
+    let own = control.wait_running("lives");
+    let own_base = unit.join(format!("trine-{}", second.pid()));
+    assert!(!leaf.exists() && !base.join("ends.1").exists());
+    assert_eq!(
+        read(&base.join("lives.1"), "cgroup.procs"),
+        format!("{lives}\n")
+    );
+    process::signal(lives, Signal::SIGKILL);
+    wait::until("its group to be empty", || {
+        let left = read(&base.join("lives.1"), "cgroup.procs");
+        left.is_empty().then_some(())
+    });
+    control.kill_brain();
+    wait::until("the next brain to have looked", || {
+        (!base.exists()).then_some(())
+    });
+    assert_eq!(
+        read(&own_base.join("lives.1"), "cgroup.procs"),
+        format!("{own}\n")
+    );
+    second.stop();
+    assert!(!own_base.exists());
+}
+
+#[test]
 fn a_limit_that_cannot_be_kept_starts_nothing() {
     if !kernel::is_own() {
         return;

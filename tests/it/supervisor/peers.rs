@@ -2,6 +2,7 @@
 //! RPC interface through Python's client, superlance's listeners.
 
 mod ansible;
+mod away;
 mod ctl;
 mod lanes;
 mod listeners;

@@ -5,7 +5,7 @@ use std::net::TcpStream;
 
 use e2e::client::{self};
 use e2e::folder::Folder;
-use e2e::{port, tools, wait};
+use e2e::{port, process, tools, wait};
 
 use super::{start, wait_state};
 
@@ -160,10 +160,20 @@ fn hostile_programs_harm_nobody_else() {
   no_such:
     command: [/no/such/program]
     startretries: 1
+  forks_away:
+    command: [sh, -c, 'rm -f there; setsid sh -c \"echo \\$\\$ >> away; : > there; exec sleep 1000\" & until test -e there; do sleep 0.02; done']
+    startsecs: 100s
+    startretries: 1
 ",
     );
     let good = control.wait_running("good");
     wait_state(&control, "quits", "FATAL");
+    // It ends before it counts as started, and what it has put into the background ends with it, each time.
+    wait_state(&control, "forks_away", "FATAL");
+    let away = folder.read("away");
+    let away: Vec<i32> = away.lines().map(|line| line.parse().unwrap()).collect();
+    assert_eq!(away.len(), 2);
+    away.into_iter().for_each(process::wait_gone);
     wait_state(&control, "no_such", "FATAL");
     control.wait_running("closes_stdout");
     wait::until("the flood to be over", || {

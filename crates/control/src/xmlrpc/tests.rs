@@ -25,7 +25,7 @@ fn everything_comes_back() {
         params: vec![sample(), Value::Int(1)],
     };
     assert_eq!(read_call(call.as_bytes()), Ok(want));
-    let answer = write_response(&sample());
+    let answer = write_response(sample());
     assert_eq!(read_answer(answer.as_bytes()), Ok(Ok(sample())));
     let fault = Fault {
         code: 10,
@@ -46,15 +46,34 @@ fn what_is_written_at_once_is_what_values_become() {
         writer.add_struct(|out| {
             out.text("text & name", text);
             out.int("number", number);
+            if number == 0 {
+                out.int("more", i32::MIN);
+            }
+        });
+        let mut members = vec![
+            ("text & name".to_owned(), Value::from(text)),
+            ("number".to_owned(), Value::Int(number)),
+        ];
+        if number == 0 {
+            members.push(("more".to_owned(), Value::Int(i32::MIN)));
+        }
+        values.push(Value::Struct(members));
+        // The same names in another order, and with other values.
+        writer.add_struct(|out| {
+            out.text("number", text);
+            out.text("text & name", text);
         });
         values.push(Value::members([
+            ("number", Value::from(text)),
             ("text & name", Value::from(text)),
-            ("number", Value::Int(number)),
         ]));
     }
     let (at_once, values) = (writer.finish(), Value::Array(values));
-    assert_eq!(write_response(&at_once), write_response(&values));
-    let nested = |value| write_response(&Value::Array(vec![value, Value::Int(1)]));
+    assert_eq!(
+        write_response(at_once.clone()),
+        write_response(values.clone())
+    );
+    let nested = |value| write_response(Value::Array(vec![value, Value::Int(1)]));
     assert_eq!(nested(at_once), nested(values));
 }
 
@@ -62,7 +81,7 @@ fn what_is_written_at_once_is_what_values_become() {
 fn no_prefix_is_a_message() {
     for text in [
         write_call("m.n", &[sample()]),
-        write_response(&sample()),
+        write_response(sample()),
         write_fault(&Fault {
             code: 1,
             text: "é".to_owned(),
@@ -87,7 +106,7 @@ fn laid_out_as_python_does() {
         <value><array><data>\n<value><int>1</int></value>\n<value><boolean>0</boolean></value>\n</data></array></value>\n\
         </member>\n<member>\n<name>b</name>\n<value><string>x&lt;y</string></value>\n</member>\n</struct></value>\n\
         </param>\n</params>\n</methodResponse>\n";
-    assert_eq!(write_response(&value), want);
+    assert_eq!(write_response(value), want);
     let want = "<?xml version='1.0'?>\n<methodResponse>\n<fault>\n<value><struct>\n<member>\n<name>faultCode</name>\n\
         <value><int>1</int></value>\n</member>\n<member>\n<name>faultString</name>\n<value><string>UNKNOWN_METHOD</string>\
         </value>\n</member>\n</struct></value>\n</fault>\n</methodResponse>\n";
@@ -96,7 +115,7 @@ fn laid_out_as_python_does() {
         text: "UNKNOWN_METHOD".to_owned(),
     };
     assert_eq!(write_fault(&fault), want);
-    assert!(write_response(&Value::from("\x1b[1m\0")).contains("\u{fffd}[1m\u{fffd}"));
+    assert!(write_response(Value::from("\x1b[1m\0")).contains("\u{fffd}[1m\u{fffd}"));
 }
 
 #[track_caller]

@@ -27,7 +27,12 @@ pub enum Value {
 
 /// The XML of a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Written(pub(super) String);
+pub struct Written {
+    /// With the beginning of an answer in front of it.
+    pub(super) text: String,
+    /// Where the value begins.
+    pub(super) from: usize,
+}
 
 impl Value {
     /// A struct of these members.

@@ -7,6 +7,8 @@ use base64::Engine as _;
 use super::{Fault, Value, Written};
 
 const HEAD: &str = "<?xml version='1.0'?>\n";
+const ANSWER: &str = "<?xml version='1.0'?>\n<methodResponse>\n<params>\n<param>\n";
+const ANSWER_END: &str = "\n</param>\n</params>\n</methodResponse>\n";
 
 /// A call of `method`.
 #[must_use]
@@ -21,16 +23,16 @@ pub fn write_call(method: &str, params: &[Value]) -> String {
 
 /// The answer to a call that was done.
 #[must_use]
-pub fn write_response(value: &Value) -> String {
-    let room = match value {
-        Value::Written(Written(text)) => text.len() + 256, // and what stands around it
-        _ => 256,
+pub fn write_response(value: Value) -> String {
+    let mut out = match value {
+        Value::Written(Written { text, .. }) => text, // which begins as an answer
+        other => {
+            let mut out = ANSWER.to_owned();
+            push_bare(&mut out, &other);
+            out
+        }
     };
-    let mut out = String::with_capacity(room);
-    out.push_str(HEAD);
-    out.push_str("<methodResponse>\n");
-    push_params(&mut out, std::slice::from_ref(value));
-    out.push_str("</methodResponse>\n");
+    out.push_str(ANSWER_END);
     out
 }
 
@@ -60,6 +62,11 @@ fn push_params(out: &mut String, params: &[Value]) {
 }
 
 fn push_value(out: &mut String, value: &Value) {
+    push_bare(out, value);
+    out.push('\n');
+}
+
+fn push_bare(out: &mut String, value: &Value) {
     match value {
         Value::Int(number) => push_int(out, *number),
         Value::Bool(is) => {
@@ -92,9 +99,8 @@ fn push_value(out: &mut String, value: &Value) {
             }
             out.push_str(STRUCT_END);
         }
-        Value::Written(Written(text)) => out.push_str(text),
+        Value::Written(Written { text, from }) => out.push_str(&text[*from..]),
     }
-    out.push('\n');
 }
 
 const ARRAY: &str = "<value><array><data>\n";
@@ -102,50 +108,82 @@ const ARRAY_END: &str = "</data></array></value>";
 const STRUCT: &str = "<value><struct>\n";
 const STRUCT_END: &str = "</struct></value>";
 
+const INT: &str = "<value><int>";
+const INT_END: &str = "</int></value>";
+const STRING: &str = "<value><string>";
+const STRING_END: &str = "</string></value>";
+
 fn push_int(out: &mut String, number: i32) {
-    // Writing to a string never fails.
-    let _ = write!(out, "<value><int>{number}</int></value>");
+    out.push_str(INT);
+    out.push_str(itoa::Buffer::new().format(number));
+    out.push_str(INT_END);
 }
 
 fn push_string(out: &mut String, text: &str) {
-    out.push_str("<value><string>");
+    out.push_str(STRING);
     push_text(out, text);
-    out.push_str("</string></value>");
+    out.push_str(STRING_END);
 }
 
 fn push_member(out: &mut String, name: &str, push: impl FnOnce(&mut String)) {
-    out.push_str("<member>\n<name>");
-    push_text(out, name);
-    out.push_str("</name>\n");
+    push_name(out, name);
     push(out);
     out.push_str("</member>\n");
 }
 
-/// Writes an array of structs at once, for answers too large to be built as [`Value`]s first.
+fn push_name(out: &mut String, name: &str) {
+    out.push_str("<member>\n<name>");
+    push_text(out, name);
+    out.push_str("</name>\n");
+}
+
+/// Writes an array of structs at once, for answers too large to be built as [`Value`]s first: in the place where the answer
+/// will be sent from, and what is the same in all structs is put together once.
 #[derive(Debug)]
 pub struct ArrayWriter {
     out: String,
+    /// How the members begin, in the order of the structs so far.
+    openings: Vec<Opening>,
+}
+
+#[derive(Debug)]
+struct Opening {
+    name: &'static str,
+    value: &'static str,
+    text: String,
 }
 
 /// One struct of an [`ArrayWriter`].
 #[derive(Debug)]
 pub struct StructWriter<'a> {
     out: &'a mut String,
+    openings: &'a mut Vec<Opening>,
+    /// The number of the next member.
+    next: usize,
 }
 
 impl ArrayWriter {
     /// `bytes`: about how long it will get.
     #[must_use]
     pub fn with_capacity(bytes: usize) -> Self {
-        let mut out = String::with_capacity(bytes);
+        let around = ANSWER.len() + ARRAY.len() + ARRAY_END.len() + ANSWER_END.len();
+        let mut out = String::with_capacity(bytes + around);
+        out.push_str(ANSWER);
         out.push_str(ARRAY);
-        Self { out }
+        Self {
+            out,
+            openings: Vec::new(),
+        }
     }
 
     /// Adds a struct.
     pub fn add_struct(&mut self, put: impl FnOnce(&mut StructWriter<'_>)) {
         self.out.push_str(STRUCT);
-        put(&mut StructWriter { out: &mut self.out });
+        put(&mut StructWriter {
+            out: &mut self.out,
+            openings: &mut self.openings,
+            next: 0,
+        });
         self.out.push_str(STRUCT_END);
         self.out.push('\n');
     }
@@ -154,34 +192,53 @@ impl ArrayWriter {
     #[must_use]
     pub fn finish(mut self) -> Value {
         self.out.push_str(ARRAY_END);
-        Value::Written(Written(self.out))
+        Value::Written(Written {
+            text: self.out,
+            from: ANSWER.len(),
+        })
     }
 }
 
 impl StructWriter<'_> {
     /// Adds a string.
-    pub fn text(&mut self, name: &str, text: &str) {
-        push_member(self.out, name, |out| {
-            push_string(out, text);
-            out.push('\n');
-        });
+    pub fn text(&mut self, name: &'static str, text: &str) {
+        self.open(name, STRING);
+        push_text(self.out, text);
+        self.out.push_str("</string></value>\n</member>\n");
     }
 
     /// Adds a number.
-    pub fn int(&mut self, name: &str, number: i32) {
-        push_member(self.out, name, |out| {
-            push_int(out, number);
-            out.push('\n');
-        });
+    pub fn int(&mut self, name: &'static str, number: i32) {
+        self.open(name, INT);
+        self.out.push_str(itoa::Buffer::new().format(number));
+        self.out.push_str("</int></value>\n</member>\n");
+    }
+
+    fn open(&mut self, name: &'static str, value: &'static str) {
+        let known = self.openings.get(self.next);
+        let known = known.filter(|opening| opening.name == name && opening.value == value);
+        match known {
+            Some(opening) => self.out.push_str(&opening.text),
+            None => {
+                let mut text = String::new();
+                push_name(&mut text, name);
+                text.push_str(value);
+                self.out.push_str(&text);
+                self.openings.truncate(self.next); // no struct before looked like this
+                self.openings.push(Opening { name, value, text });
+            }
+        }
+        self.next += 1;
     }
 }
 
 /// XML 1.0 has no place for most control characters, and a carriage return would become a newline on the way; both
 /// make clients stumble over a log, so the first are replaced and the second is written as a reference.
 fn push_text(out: &mut String, text: &str) {
-    // 0xef: where U+FFFE and U+FFFF begin.
-    let is_plain = |byte: u8| byte >= 0x20 && !matches!(byte, b'&' | b'<' | b'>' | 0xef);
-    if text.bytes().all(is_plain) {
+    // 0xef: where U+FFFE and U+FFFF begin. All bytes are looked at in any case, which is done many at a time.
+    let is_special = |byte: u8| (byte < 0x20) | matches!(byte, b'&' | b'<' | b'>' | 0xef);
+    let special = text.bytes().fold(false, |any, byte| any | is_special(byte));
+    if !special {
         out.push_str(text);
         return;
     }

@@ -5,7 +5,8 @@
 
 pub(crate) mod password;
 pub(crate) mod proven;
-pub(crate) mod users;
+pub(crate) mod referer;
+mod users;
 
 use std::ffi::OsString;
 use std::net::IpAddr;

@@ -15,6 +15,7 @@ use crate::conn::reply::{Closing, write_number};
 use crate::conn::{Conn, Ending};
 use crate::engine::Generation;
 use crate::filter;
+use crate::headers::trailers::Finale;
 use crate::range::{MAX_PARTS, Ranges, ranges};
 use crate::upstream::fault::Fault;
 use crate::upstream::{ANSWER_LIMITS, Dress, Framing, clear_answer, write_head};
@@ -98,7 +99,7 @@ pub(crate) async fn send(
         bench.answer = Input::new(front.len());
     }
     bench.answer.append(&front);
-    if record.visit.is_own {
+    if record.visit.is_own || generation.config.tells_heads {
         record.answer_head = Some(front.as_slice().into());
     }
     let parsed = bench
@@ -137,14 +138,18 @@ pub(crate) async fn send(
         _ => entry.body.get(part).unwrap_or_default(),
     };
     let chunked = framing == Framing::Chunked;
+    let request = bench.head.on(bench.input.all());
+    let config = &generation.config;
+    let finale = Finale::new(conn, config, rules, request, sent).filter(|_| chunked);
     let done = match chain {
         Some(chain) => {
             let out = std::mem::take(&mut bench.out);
             let from = filter::From::Memory(body);
-            let done = Box::pin(filter::send(conn, record, chain, from, out, chunked)).await;
+            let end = (chunked, finale);
+            let done = Box::pin(filter::send(conn, record, chain, from, out, end)).await;
             done.map_err(|broken| tracing::debug!("an answer was cut: {broken}"))
         }
-        None => whole(conn, &mut bench.out, record, body, chunked)
+        None => whole(conn, &mut bench.out, record, body, (chunked, finale))
             .await
             .map_err(|fault| tracing::debug!("an answer was cut: {fault}")),
     };
@@ -164,16 +169,18 @@ async fn whole(
     out: &mut Vec<u8>,
     record: &mut Record,
     body: &[u8],
-    chunked: bool,
+    (chunked, finale): (bool, Option<Finale<'_>>),
 ) -> Result<(), Fault> {
     if chunked && !body.is_empty() {
         write_chunk_head(out, body.len());
     }
     record.body_bytes = body.len() as u64;
+    let last = finale.map(|finale| finale.last_chunk(record));
+    let last = last.as_deref().unwrap_or(LAST_CHUNK);
     let tail: &[&[u8]] = match (chunked, body.is_empty()) {
         (false, _) => &[],
-        (true, false) => &[CHUNK_END, LAST_CHUNK],
-        (true, true) => &[LAST_CHUNK],
+        (true, false) => &[CHUNK_END, last],
+        (true, true) => &[last],
     };
     if body.len() <= TOGETHER {
         out.extend_from_slice(body);

@@ -59,15 +59,18 @@ fn place<'c>(config: &'c Config, record: &Record, target: &str) -> Option<(&'c C
     let Content::Proxy(pass) = &config.rules(rules).content else {
         return None;
     };
-    let visit = Visit {
+    let mut visit = Visit {
         path: normal.path[..].into(),
         vars: record.visit.vars.clone(),
         server: record.visit.server,
         rules,
-        captures,
         server_captures: record.visit.server_captures.clone(),
         ..Visit::default()
     };
+    if let Some(captures) = &captures {
+        visit.keep_groups(captures, config);
+    }
+    visit.captures = captures;
     Some((pass.cache.as_deref()?, visit))
 }
 

@@ -12,10 +12,10 @@ use std::path::{Path, PathBuf};
 
 pub(crate) use model::NameRules;
 pub(crate) use model::{
-    Access, Asked, BasicAuth, CacheRules, Charset, Content, ErrorTarget, Expires, FileTest, Files,
-    Flag, Folder, Gateway, Kinds, LogUse, Op, Protocol, ProxyPass, ProxyTarget, Rebase,
-    RedirectRule, RedirectStyle, RequestFields, Return, ReturnBody, Rewrite, Rules, Server, Test,
-    TryFiles, TryLast, Who,
+    Access, Asked, BasicAuth, CacheRules, Charset, Content, CookieEnd, ErrorTarget, Expires,
+    FileTest, Files, Flag, Folder, Gateway, Kinds, Learn, LogUse, Op, Protocol, ProxyPass,
+    ProxyTarget, Rebase, RedirectRule, RedirectStyle, RequestFields, Return, ReturnBody, Rewrite,
+    Rules, Server, Sticky, StickyCookie, Test, TryFiles, TryLast, Who,
 };
 pub(crate) use model::{
     AccessLog, AccessPlace, CertificateFiles, ClientCertificates, Config, Demand, DialRules,

@@ -5,13 +5,14 @@
 use trine_http1::{BodyLength, Request, TargetForm};
 
 use super::record::Record;
-use super::reply::{Closing, Reply, is_bodiless};
+use super::reply::{Closing, Last, Reply, is_bodiless};
 use super::{Conn, Ending};
 use crate::compress::{Answer, Then};
 use crate::config::RedirectStyle;
 use crate::engine::Generation;
 use crate::filter::{self, Plan};
 use crate::headers::added;
+use crate::headers::trailers::Finale;
 use crate::route::path;
 use crate::template::Scene;
 use crate::workbench::Workbench;
@@ -85,6 +86,13 @@ pub(crate) async fn answer(
             (filter::PLAIN, &*body)
         }
     };
+    let finale = Finale::new(conn, &generation.config, rules, request, status);
+    let last = finale.as_ref().map(|finale| {
+        |head: &[u8]| {
+            record.note_head(finale.config, head);
+            finale.last_chunk(record)
+        }
+    });
     let body_bytes = reply.write_with(
         out,
         &conn.engine.time,
@@ -93,9 +101,14 @@ pub(crate) async fn answer(
         version,
         closing,
         head_only,
-        (&kind, (&plan, body)),
+        (
+            &kind,
+            (&plan, body),
+            last.as_ref().map(|last| last as Last<'_>),
+        ),
         |out| added::write(out, rules, status, None, &scene),
     );
+    record.note_head(&generation.config, out);
     record.body_bytes = body_bytes;
     if conn.send(&bench.out).await.is_err() {
         return Ending::Close;

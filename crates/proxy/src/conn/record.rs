@@ -2,6 +2,7 @@
 //!
 //! Not here: writing it down (see `access_log`).
 
+use std::cell::{OnceCell, RefCell};
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -12,6 +13,7 @@ use smallvec::SmallVec;
 
 use super::body::ClientBody;
 use crate::cache::Entry;
+use crate::config::Config;
 use crate::engine::Engine;
 use crate::limit::Status;
 use crate::limit::connections::Permit;
@@ -35,6 +37,8 @@ pub(crate) struct Visit {
     pub(crate) rewritten: bool,
     /// Values of `set`, by their numbers.
     pub(crate) vars: Vec<Option<Vec<u8>>>,
+    /// Values of named groups that a `map` has met, which go before those.
+    pub(crate) met: RefCell<Vec<(usize, Vec<u8>)>>,
     /// Index of the server.
     pub(crate) server: usize,
     /// Index of the rules in force.
@@ -57,6 +61,8 @@ pub(crate) struct Visit {
     /// Lines of fields that an upstream has sent before it had another location answer, and its content type.
     pub(crate) carried: Vec<u8>,
     pub(crate) content_type: Option<Vec<u8>>,
+    /// The line of the field that tells the client its server (`sticky`).
+    pub(crate) bound: Vec<u8>,
     /// Where an upstream sends the request.
     pub(crate) accel: Option<Box<Accel>>,
     /// The realm of a password that was asked for: what is answered tells of it, error pages too.
@@ -75,6 +81,49 @@ pub(crate) struct Visit {
     pub(crate) mirrored: bool,
     /// The status that led to an error page, which the page's answer gets unless `=` says otherwise.
     pub(crate) error: Option<u16>,
+}
+
+impl Visit {
+    /// Gives a variable its value.
+    pub(crate) fn set(&mut self, slot: usize, value: Vec<u8>) {
+        if self.vars.len() <= slot {
+            self.vars.resize(slot + 1, None);
+        }
+        self.vars[slot] = Some(value);
+        self.met.get_mut().retain(|(met, _)| *met != slot);
+    }
+
+    /// Appends the value of a named group's variable. Whether it has one.
+    pub(crate) fn write_group(&self, out: &mut Vec<u8>, slot: usize) -> bool {
+        let met = self.met.borrow();
+        let met = met.iter().find(|(met, _)| *met == slot);
+        let value = match met {
+            Some((_, value)) => Some(value),
+            None => self.vars.get(slot).and_then(Option::as_ref),
+        };
+        out.extend_from_slice(value.map_or(&[][..], Vec::as_slice));
+        value.is_some()
+    }
+
+    /// An expression has matched in the middle of writing a string.
+    pub(crate) fn meet_groups(&self, captures: &Captures, config: &Config) {
+        for (name, value) in captures.named() {
+            if let Some(&slot) = config.group_slots.get(&name.to_ascii_lowercase()) {
+                let mut met = self.met.borrow_mut();
+                met.retain(|(met, _)| *met != slot);
+                met.push((slot, value.unwrap_or_default().to_vec()));
+            }
+        }
+    }
+
+    /// An expression has matched: variables with the names of its groups have their values from now on.
+    pub(crate) fn keep_groups(&mut self, captures: &Captures, config: &Config) {
+        for (name, value) in captures.named() {
+            if let Some(&slot) = config.group_slots.get(&name.to_ascii_lowercase()) {
+                self.set(slot, value.unwrap_or_default().to_vec());
+            }
+        }
+    }
 }
 
 /// What limits have done to a request.
@@ -145,9 +194,14 @@ pub(crate) struct Record {
     /// The head that an upstream sent, of a request of our own.
     pub(crate) answer_head: Option<Box<[u8]>>,
     pub(crate) limited: Limited,
-    id: std::cell::OnceCell<[u8; 32]>,
+    /// The head that went out, if anybody may ask for its fields.
+    pub(crate) sent_head: OnceCell<Vec<u8>>,
+    /// The last chunk that went out, and the one that an upstream sent, as far as they have fields.
+    pub(crate) sent_end: OnceCell<Vec<u8>>,
+    pub(crate) upstream_end: OnceCell<Vec<u8>>,
+    id: OnceCell<[u8; 32]>,
     /// The field of the trace that began here.
-    pub(crate) trace: std::cell::OnceCell<Vec<u8>>,
+    pub(crate) trace: OnceCell<Vec<u8>>,
 }
 
 impl Record {
@@ -178,8 +232,19 @@ impl Record {
             visit: Visit::default(),
             answer_head: None,
             limited: Limited::default(),
-            id: std::cell::OnceCell::new(),
-            trace: std::cell::OnceCell::new(),
+            sent_head: OnceCell::new(),
+            sent_end: OnceCell::new(),
+            upstream_end: OnceCell::new(),
+            id: OnceCell::new(),
+            trace: OnceCell::new(),
+        }
+    }
+
+    /// Notes a head that goes out, at the beginning of `out`.
+    pub(crate) fn note_head(&self, config: &Config, out: &[u8]) {
+        if config.tells_heads && self.sent_head.get().is_none() {
+            let end = memchr::memmem::find(out, b"\r\n\r\n").map_or(out.len(), |end| end + 2);
+            _ = self.sent_head.set(out[..end].to_vec());
         }
     }
 

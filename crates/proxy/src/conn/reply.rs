@@ -4,7 +4,9 @@
 
 use std::borrow::Cow;
 
-use trine_http1::{Version, default_reason, write_header, write_status_line};
+use trine_http1::{
+    CHUNK_END, Version, default_reason, write_chunk_head, write_header, write_status_line,
+};
 
 use crate::config::Signature;
 use crate::filter::{self, Plan};
@@ -16,6 +18,9 @@ pub(crate) const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// What an answer tells of the program, and what the variables in that are taken from.
 pub(crate) type Signed<'s, 'r> = (&'s Signature, Option<&'s Scene<'r>>);
+
+/// Makes the last chunk, with the head at hand.
+pub(crate) type Last<'a> = &'a dyn Fn(&[u8]) -> Vec<u8>;
 
 /// What becomes of the connection after an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,12 +99,13 @@ impl Reply {
             version,
             closing,
             head_only,
-            (&kind, change),
+            (&kind, change, None),
             |_| (),
         )
     }
 
-    /// The same with another status, a body that may be changed, and with fields that `add` appends.
+    /// The same with another status, a body that may be changed, with the `last` chunk if it goes out in chunks, and with
+    /// fields that `add` appends.
     #[expect(
         clippy::too_many_arguments,
         reason = "what the answer is, and how this client gets it"
@@ -113,7 +119,7 @@ impl Reply {
         version: Version,
         closing: Closing,
         head_only: bool,
-        (kind, (plan, body)): (&str, (&Plan<'_>, &[u8])),
+        (kind, (plan, body), last): (&str, (&Plan<'_>, &[u8]), Option<Last<'_>>),
         add: impl FnOnce(&mut Vec<u8>),
     ) -> u64 {
         out.clear();
@@ -128,17 +134,31 @@ impl Reply {
             }
             plan.write(out);
             // What a changed body's length is would be known only after all the work.
-            if !head_only || !plan.changes() {
+            if last.is_some() {
+                out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
+            } else if !head_only || !plan.changes() {
                 write_number(out, b"Content-Length", body.len() as u64);
             }
         }
         add(out);
         write_connection(out, closing, version);
         out.extend_from_slice(b"\r\n");
+        let head = out.len();
         if head_only || bodiless {
             return 0;
         }
-        out.extend_from_slice(body);
+        match last {
+            None => out.extend_from_slice(body),
+            Some(last) => {
+                if !body.is_empty() {
+                    write_chunk_head(out, body.len());
+                    out.extend_from_slice(body);
+                    out.extend_from_slice(CHUNK_END);
+                }
+                let end = last(&out[..head]);
+                out.extend_from_slice(&end);
+            }
+        }
         body.len() as u64
     }
 }

@@ -46,11 +46,7 @@ impl Script<'_> {
             match op {
                 Op::Set { slot, value } => {
                     let value = value.value(&self.scene(record));
-                    let vars = &mut record.visit.vars;
-                    if vars.len() <= *slot {
-                        vars.resize(*slot + 1, None);
-                    }
-                    vars[*slot] = Some(value);
+                    record.visit.set(*slot, value);
                 }
                 Op::If { test, then, rules } => {
                     if !self.holds(test, record) {
@@ -108,6 +104,7 @@ impl Script<'_> {
             }
         };
         if let Some(captures) = captures {
+            record.visit.keep_groups(&captures, self.config);
             record.visit.captures = Some(Box::new(captures));
         }
         holds != test.negated
@@ -116,6 +113,7 @@ impl Script<'_> {
     /// `None` if the path does not match.
     fn rewrite<'g>(&self, rewrite: &Rewrite, record: &mut Record) -> Option<Flow<'g>> {
         let captures = rewrite.pattern.captures(&record.visit.path)?;
+        record.visit.keep_groups(&captures, self.config);
         record.visit.captures = Some(Box::new(captures));
         let scene = self.scene(record);
         let path = rewrite.to.value(&scene);

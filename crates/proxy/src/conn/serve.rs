@@ -208,6 +208,9 @@ pub(super) fn arrive<'g>(
     conn.server.set(Some(index));
     record.visit.server = index;
     record.visit.rules = server.rules;
+    if let Some(captures) = &captures {
+        record.visit.keep_groups(captures, config);
+    }
     record.visit.server_captures = captures.map(Box::new);
     real_ip(conn, config, request, record);
     if let Some(status) = distrust(conn, generation, index) {

@@ -52,6 +52,9 @@ impl<'g> Stage<'_, 'g> {
             }
             Found::Location(location, captures) => {
                 self.enter(location, record);
+                if let Some(captures) = &captures {
+                    record.visit.keep_groups(captures, config);
+                }
                 record.visit.captures = captures;
             }
             Found::AddSlash => {

@@ -73,7 +73,7 @@ impl Job<'_> {
         plan.write(out);
         out.extend_from_slice(added);
         let small = match plan.mark() {
-            Some(how) if entry.size <= SMALL && !self.head_only => {
+            Some(how) if entry.size <= SMALL && !self.head_only && self.finale.is_none() => {
                 Some(self.small(plan, how).await?)
             }
             _ => None,
@@ -81,6 +81,7 @@ impl Job<'_> {
         if let Some(body) = small {
             write_number(out, b"Content-Length", body.len() as u64);
             self.end_head(out);
+            record.note_head(self.config, out);
             out.extend_from_slice(&body);
             record.body_bytes += body.len() as u64;
             return conn.send(out).await.map_err(Broken::Client);
@@ -90,6 +91,7 @@ impl Job<'_> {
             out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
         }
         self.end_head(out);
+        record.note_head(self.config, out);
         let chain = plan.chain(Some(entry.size), replace);
         let chain = chain.map_err(Broken::Read)?;
         let Some(chain) = chain.filter(|_| !self.head_only) else {
@@ -97,7 +99,7 @@ impl Job<'_> {
         };
         let from = From::File(&entry.fd, entry.size);
         let out = std::mem::take(out);
-        let sent = filter::send(conn, record, chain, from, out, chunked);
+        let sent = filter::send(conn, record, chain, from, out, (chunked, self.finale));
         sent.await.map_err(|broken| match broken {
             filter::Broken::Client(fault) => Broken::Client(fault),
             filter::Broken::Body(error) => Broken::Read(error),

@@ -9,16 +9,18 @@ use std::ops::Range;
 use std::os::fd::AsFd;
 use std::task::{Poll, ready};
 
-use trine_http1::{Version, write_header};
+use trine_http1::{CHUNK_END, Version, write_chunk_head, write_header};
 
 use super::cache::{Entry, SMALL};
 use super::{Plan, filtered};
+use crate::config::Config;
 use crate::conn::Conn;
 use crate::conn::record::Record;
 use crate::conn::reply::{self, Closing, push_number, write_number};
 use crate::engine::Generation;
 use crate::filter;
 use crate::headers::added;
+use crate::headers::trailers::Finale;
 use crate::range::Ranges;
 use crate::template::Scene;
 use crate::upstream::fault::Fault;
@@ -69,8 +71,11 @@ pub(crate) async fn send(
         conn,
         entry,
         kind,
+        config: &generation.config,
+        chunks: rules.chunks,
         closing,
         server: rules.signature.line(Some(&scene)),
+        finale: Finale::new(conn, &generation.config, rules, request, status),
         version: request.version(),
         head_only: request.method() == "HEAD",
     };
@@ -104,6 +109,7 @@ pub(crate) async fn send(
             out.extend_from_slice(&entry.validators);
             out.extend_from_slice(&added);
             job.end_head(out);
+            record.note_head(job.config, out);
             conn.send(out).await.map_err(Broken::Client)
         }
         Plan::Whole | Plan::Parts(Ranges::Whole | Ranges::Unsatisfiable) => {
@@ -113,27 +119,37 @@ pub(crate) async fn send(
             } else {
                 &entry.page[..]
             };
-            if given.is_some() {
+            let fields = if given.is_some() {
                 write_header(out, b"Content-Type", kind);
                 // The first line is the file's own.
                 let end = memchr::memchr(b'\n', fields).map_or(0, |at| at + 1);
-                out.extend_from_slice(&fields[end..]);
+                &fields[end..]
+            } else {
+                fields
+            };
+            if job.finale.is_some() {
+                let lines = fields.split_inclusive(|&byte| byte == b'\n');
+                for line in lines.filter(|line| !line.starts_with(b"Content-Length:")) {
+                    out.extend_from_slice(line);
+                }
             } else {
                 out.extend_from_slice(fields);
             }
             out.extend_from_slice(&added);
-            job.end_head(out);
-            job.part(out, 0..entry.size, record).await
+            job.begin(out, entry.size);
+            job.part(out, 0..entry.size, record).await?;
+            job.end(record).await
         }
         Plan::Parts(Ranges::One(range)) => {
             reply::start_head(out, &conn.engine.time, &job.server, 206);
             write_header(out, b"Content-Type", kind);
-            write_number(out, b"Content-Length", range.end - range.start);
+            job.length(out, range.end - range.start);
             content_range(out, range, entry.size);
             out.extend_from_slice(&entry.validators);
             out.extend_from_slice(&added);
-            job.end_head(out);
-            job.part(out, range.clone(), record).await
+            job.begin(out, range.end - range.start);
+            job.part(out, range.clone(), record).await?;
+            job.end(record).await
         }
         Plan::Parts(Ranges::Many(ranges)) => Box::pin(job.parts(out, ranges, &added, record)).await,
     }
@@ -144,7 +160,12 @@ pub(super) struct Job<'a> {
     pub(super) entry: &'a Entry,
     /// The content type.
     pub(super) kind: &'a [u8],
+    pub(super) config: &'a Config,
+    /// The location has them.
+    chunks: bool,
     closing: Closing,
+    /// It goes out in chunks, for fields follow it.
+    pub(super) finale: Option<Finale<'a>>,
     /// The line that names the program.
     pub(super) server: Cow<'a, [u8]>,
     version: Version,
@@ -154,7 +175,7 @@ pub(super) struct Job<'a> {
 impl Job<'_> {
     /// Whether the client knows chunks.
     pub(super) fn is_new(&self) -> bool {
-        self.version == Version::Http11
+        self.version == Version::Http11 && (self.chunks || self.conn.stream.http2().is_some())
     }
 
     pub(super) fn end_head(&self, out: &mut Vec<u8>) {
@@ -170,6 +191,7 @@ impl Job<'_> {
         record: &mut Record,
     ) -> Result<(), Broken> {
         let length = range.end - range.start;
+        record.note_head(self.config, out);
         if self.head_only || length == 0 {
             return self.conn.send(out).await.map_err(Broken::Client);
         }
@@ -229,15 +251,13 @@ impl Job<'_> {
             b"Content-Type",
             &[b"multipart/byteranges; boundary=", &boundary[..]].concat(),
         );
-        write_number(
-            out,
-            b"Content-Length",
-            content + (framing + end.len()) as u64,
-        );
+        let length = content + (framing + end.len()) as u64;
+        self.length(out, length);
         out.extend_from_slice(&self.entry.validators);
         out.extend_from_slice(added);
-        self.end_head(out);
+        self.begin(out, length);
         if self.head_only {
+            record.note_head(self.config, out);
             return self.conn.send(out).await.map_err(Broken::Client);
         }
         for (head, range) in heads.iter().zip(ranges) {
@@ -247,7 +267,39 @@ impl Job<'_> {
             out.clear();
         }
         record.body_bytes += end.len() as u64;
-        self.conn.send(&end).await.map_err(Broken::Client)
+        self.conn.send(&end).await.map_err(Broken::Client)?;
+        self.end(record).await
+    }
+
+    /// Appends how long the content is, unless its last chunk tells.
+    fn length(&self, out: &mut Vec<u8>, length: u64) {
+        if self.finale.is_none() {
+            write_number(out, b"Content-Length", length);
+        }
+    }
+
+    /// Ends the head, and begins the only chunk if it goes out in one.
+    fn begin(&self, out: &mut Vec<u8>, length: u64) {
+        if self.finale.is_none() {
+            return self.end_head(out);
+        }
+        out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
+        self.end_head(out);
+        if let Ok(length @ 1..) = usize::try_from(length) {
+            write_chunk_head(out, length);
+        }
+    }
+
+    /// Sends what follows the content.
+    async fn end(&self, record: &Record) -> Result<(), Broken> {
+        let Some(finale) = &self.finale else {
+            return Ok(());
+        };
+        let mut last = finale.last_chunk(record);
+        if record.body_bytes > 0 {
+            last.splice(0..0, CHUNK_END.iter().copied());
+        }
+        self.conn.send(&last).await.map_err(Broken::Client)
     }
 
     async fn sendfile(&self, range: Range<u64>, record: &mut Record) -> Result<(), Broken> {

@@ -11,6 +11,7 @@ use super::Chain;
 use crate::compress::Then;
 use crate::conn::Conn;
 use crate::conn::record::Record;
+use crate::headers::trailers::Finale;
 use crate::upstream::fault::Fault;
 
 /// Bytes that are taken at once.
@@ -35,7 +36,8 @@ pub(crate) enum Broken {
     Shrunk,
 }
 
-/// Sends what is in `out`, and the body behind it, `chunked` or up to the connection's end.
+/// Sends what is in `out`, and the body behind it, in chunks, the last of them by `finale`, or up to the
+/// connection's end.
 ///
 /// # Errors
 /// The head has gone out then: the connection cannot be used any more.
@@ -45,7 +47,7 @@ pub(crate) async fn send(
     mut chain: Chain,
     from: From<'_>,
     mut out: Vec<u8>,
-    chunked: bool,
+    (chunked, finale): (bool, Option<Finale<'_>>),
 ) -> Result<(), Broken> {
     let presses = &conn.engine.presses;
     let size = match from {
@@ -93,10 +95,11 @@ pub(crate) async fn send(
                 out.extend_from_slice(CHUNK_END);
             }
         }
-        if then == Then::End && chunked {
-            out.extend_from_slice(LAST_CHUNK);
-        }
         record.body_bytes += made.len() as u64;
+        if then == Then::End && chunked {
+            let last = finale.map(|finale| finale.last_chunk(record));
+            out.extend_from_slice(last.as_deref().unwrap_or(LAST_CHUNK));
+        }
         let ends = then == Then::End;
         if ends || !made.is_empty() {
             conn.send(&out).await.map_err(Broken::Client)?;

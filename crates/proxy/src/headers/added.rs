@@ -35,6 +35,7 @@ pub(crate) fn adds(rules: &Rules, record: &Record) -> bool {
         || rules.expires.is_some()
         || record.visit.challenge.is_some()
         || !record.visit.carried.is_empty()
+        || !record.visit.bound.is_empty()
 }
 
 /// Appends the fields. What is in `out` so far is the head that `$sent_http_…` looks at.
@@ -48,7 +49,8 @@ pub(crate) fn write(
     if !adds(rules, scene.record) {
         return;
     }
-    let mut added = scene.record.visit.carried.clone();
+    let visit = &scene.record.visit;
+    let mut added = [&visit.bound[..], &visit.carried].concat();
     if let Some(realm) = scene
         .record
         .visit

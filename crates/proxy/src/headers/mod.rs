@@ -5,6 +5,7 @@
 pub(crate) mod added;
 pub(crate) mod cookies;
 pub(crate) mod forwarded;
+pub(crate) mod trailers;
 
 use smallvec::SmallVec;
 use trine_http1::connection_options;
@@ -59,6 +60,26 @@ pub(crate) fn request_field(name: &[u8]) -> RequestField {
         (true, _) => RequestField::Drop,
         (false, true) => RequestField::FromTrusted,
         (false, false) => RequestField::Pass,
+    }
+}
+
+/// Which names clients' fields may have in nginx's eyes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct FieldNames {
+    /// Those with underscores: `underscores_in_headers`.
+    pub(crate) underscores: bool,
+    /// Those with more than letters, digits and dashes: without `ignore_invalid_headers`.
+    pub(crate) odd: bool,
+}
+
+impl FieldNames {
+    /// Whether a field with this name goes on.
+    pub(crate) fn take(self, name: &[u8]) -> bool {
+        name.iter().all(|&byte| match byte {
+            b'_' => self.underscores,
+            b'-' => true,
+            byte => byte.is_ascii_alphanumeric() || self.odd,
+        })
     }
 }
 
@@ -182,6 +203,19 @@ mod tests {
             RequestField::FromTrusted,
             "x-forwarded-proto x-forwarded-host x-forwarded-port x-forwarded-prefix x-request-id",
         );
+    }
+
+    #[test]
+    fn names_that_go_on() {
+        let check = |underscores: bool, odd: bool, want: [bool; 4]| {
+            let names = FieldNames { underscores, odd };
+            let got = ["X-1", "X_1", "X.1", "X_1.2"].map(|name| names.take(name.as_bytes()));
+            assert_eq!(got, want, "{names:?}");
+        };
+        check(false, false, [true, false, false, false]);
+        check(true, false, [true, true, false, false]);
+        check(false, true, [true, false, true, false]);
+        check(true, true, [true, true, true, true]);
     }
 
     #[test]

@@ -182,7 +182,11 @@ impl Http2Stream {
                         after.decode(&bytes[..consumed]).map_err(io::Error::other)?;
                     }
                     let data = Bytes::copy_from_slice(&data[..room.min(data.len())]);
-                    send.send_data(data, after.is_done()).map_err(broken)?;
+                    let over = after.is_done() && after.trailers().next().is_none();
+                    send.send_data(data, over).map_err(broken)?;
+                    if after.is_done() && !over {
+                        put_end(send, &after)?;
+                    }
                 } else if after.is_done() {
                     put_end(send, &after)?;
                 }

@@ -6,7 +6,7 @@
 pub(crate) mod bucket;
 pub(crate) mod connections;
 pub(crate) mod pace;
-mod table;
+pub(crate) mod table;
 pub(crate) mod zone;
 
 use std::time::Duration;

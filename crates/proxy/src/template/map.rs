@@ -32,6 +32,7 @@ impl MapTable {
         }
         for (pattern, value) in &self.regexes {
             if let Some(captures) = pattern.captures(&key) {
+                scene.record.visit.meet_groups(&captures, scene.config);
                 let scene = Scene {
                     captures: Some(&captures),
                     ..*scene

@@ -15,7 +15,7 @@ pub(crate) use map::MapTable;
 pub(crate) use scene::{Scene, rate};
 
 use std::cell::Cell;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use named::Variable;
 
@@ -36,14 +36,25 @@ enum Part {
 pub(crate) struct Names {
     /// Indices into [`Config::maps`](crate::config::Config::maps).
     pub(crate) maps: HashMap<String, usize>,
-    /// Those of `set`, with their numbers.
+    /// Those of `set` and of named groups, with their numbers.
     pub(crate) set: HashMap<String, usize>,
-    /// Named groups of regular expressions.
-    pub(crate) groups: HashSet<String>,
+    /// Named groups of regular expressions, with the same numbers: both give the one variable its value.
+    pub(crate) groups: HashMap<String, usize>,
     /// Some string has `$request_body`.
     pub(crate) tells_body: Cell<bool>,
     /// Some string has `$slice_range`.
     pub(crate) tells_slice: Cell<bool>,
+    /// Some string has a field of an answer, which logs are written from when it has gone out.
+    pub(crate) tells_heads: Cell<bool>,
+}
+
+impl Names {
+    /// The number of a variable that is given its value on the way.
+    pub(crate) fn slot(&mut self, name: &str) -> usize {
+        let next = self.set.len();
+        let name = name.to_ascii_lowercase();
+        *self.set.entry(name).or_insert(next)
+    }
 }
 
 /// A variable that a block of the configuration makes.
@@ -193,7 +204,7 @@ mod tests {
     fn check(text: &str, want: &str) {
         let mut names = Names::default();
         names.maps.insert("mapped".to_owned(), 0);
-        names.groups.insert("user".to_owned());
+        names.groups.insert("user".to_owned(), 4);
         let got = match Template::parse(text, &names) {
             Err(error) => error.to_string(),
             Ok(template) => {
@@ -214,7 +225,7 @@ mod tests {
         check("a$uri", "a<Uri>");
         check("${uri}b$ARGS", "<Uri>b<Args>");
         check("$10", "<Group(1)>0");
-        check("$mapped-$user", "<Map(0)>-<NamedGroup(\"user\")>");
+        check("$mapped-$user", "<Map(0)>-<NamedGroup(\"user\", 4)>");
         check("$http_x_y", "<RequestField(\"x-y\")>");
         check("$arg_A", "<Argument(\"a\")>");
         check("$nope", "unknown \"nope\" variable");

@@ -19,6 +19,11 @@ pub(super) enum Variable {
     RequestField(String),
     SentField(String),
     UpstreamField(String),
+    /// A cookie that the upstream sets.
+    UpstreamCookie(String),
+    /// Of those that follow the content.
+    SentTrailer(String),
+    UpstreamTrailer(String),
     Host,
     HostName,
     ServerName,
@@ -75,6 +80,7 @@ pub(super) enum Variable {
     Empty,
     SecureLink,
     SecureLinkExpires,
+    InvalidReferer,
     Https,
     TlsProtocol,
     TlsCipher,
@@ -85,7 +91,8 @@ pub(super) enum Variable {
     TlsApplication,
     TlsReused,
     Group(u8),
-    NamedGroup(String),
+    /// Its number is that among the values of `set`.
+    NamedGroup(String, usize),
     Map(usize),
     Set(usize),
 }
@@ -164,6 +171,7 @@ const NAMED: &[(&str, Variable)] = &[
     ("request_completion", Variable::Completion),
     ("secure_link", Variable::SecureLink),
     ("secure_link_expires", Variable::SecureLinkExpires),
+    ("invalid_referer", Variable::InvalidReferer),
     ("https", Variable::Https),
     ("ssl_server_name", Variable::TlsServerName),
     ("ssl_client_verify", Variable::TlsClientVerify),
@@ -208,11 +216,11 @@ impl Variable {
         if name == "limit_rate" {
             return Some(Self::LimitRate);
         }
+        if let Some(&slot) = names.groups.get(name) {
+            return Some(Self::NamedGroup(name.to_owned(), slot));
+        }
         if let Some(&slot) = names.set.get(name) {
             return Some(Self::Set(slot));
-        }
-        if names.groups.contains(name) {
-            return Some(Self::NamedGroup(name.to_owned()));
         }
         if let Some((_, variable)) = NAMED.iter().find(|(known, _)| *known == name) {
             let tells_body = &names.tells_body;
@@ -226,8 +234,17 @@ impl Variable {
         }
         let field = |rest: &str| rest.replace('_', "-");
         if let Some(rest) = name.strip_prefix("upstream_http_") {
+            names.tells_heads.set(true);
             Some(Self::UpstreamField(field(rest)))
+        } else if let Some(rest) = name.strip_prefix("upstream_cookie_") {
+            names.tells_heads.set(true);
+            Some(Self::UpstreamCookie(rest.to_owned()))
+        } else if let Some(rest) = name.strip_prefix("upstream_trailer_") {
+            Some(Self::UpstreamTrailer(field(rest)))
+        } else if let Some(rest) = name.strip_prefix("sent_trailer_") {
+            Some(Self::SentTrailer(field(rest)))
         } else if let Some(rest) = name.strip_prefix("sent_http_") {
+            names.tells_heads.set(true);
             Some(Self::SentField(field(rest)))
         } else if let Some(rest) = name.strip_prefix("http_") {
             Some(Self::RequestField(field(rest)))

@@ -73,10 +73,24 @@ impl Variable {
             Self::RequestField(name) => {
                 let servers = &config.servers;
                 let server = servers.get(record.visit.server);
-                let underscores = server.is_some_and(|server| server.underscores);
+                let underscores = server.is_some_and(|server| server.field_names.underscores);
                 return request_field(out, request, name, underscores);
             }
-            Self::SentField(name) => return put(out, sent_field(scene.sent, name)),
+            Self::SentField(name) => {
+                let head = match record.sent_head.get() {
+                    Some(sent) if scene.sent.is_empty() => sent,
+                    _ => scene.sent,
+                };
+                return put(out, sent_field(head, name));
+            }
+            Self::SentTrailer(name) => {
+                let end = record.sent_end.get();
+                return put(out, end.and_then(|end| sent_field(end, name)));
+            }
+            Self::UpstreamTrailer(name) => {
+                let end = record.upstream_end.get();
+                return put(out, end.and_then(|end| sent_field(end, name)));
+            }
             Self::UpstreamField(name) => {
                 let named = |answer: Response<'_>| {
                     let fields = answer.headers();
@@ -88,7 +102,19 @@ impl Variable {
                     Some(value) => Some(value.to_vec()),
                     None => named(answer),
                 };
-                return put(out, scene.answer.and_then(found).as_deref());
+                if let Some(answer) = scene.answer {
+                    return put(out, found(answer).as_deref());
+                }
+                let head = record.answer_head.as_deref();
+                return put(out, head.and_then(|head| sent_field(head, name)));
+            }
+            Self::UpstreamCookie(name) => {
+                if let Some(answer) = scene.answer {
+                    let mut set = answer.get_all("set-cookie");
+                    return put(out, set.find_map(|line| set_cookie(line, name)));
+                }
+                let head = record.answer_head.as_deref().unwrap_or_default();
+                return put(out, head_cookie(head, name));
             }
             Self::Host => match request.and_then(|request| request.authority()) {
                 Some(authority) => out.extend(name_of(authority).to_ascii_lowercase()),
@@ -354,15 +380,24 @@ impl Variable {
                 };
                 return put(out, value.as_deref());
             }
+            Self::InvalidReferer => {
+                let referers = &config.rules(record.visit.rules).referers;
+                let referer = request.and_then(|request| request.get("referer"));
+                if referers.as_ref().is_some_and(|list| !list.allows(referer)) {
+                    out.push(b'1');
+                }
+            }
             Self::Empty => return false,
             Self::Group(number) => {
                 let group = usize::from(*number);
                 return put(out, scene.groups().and_then(|groups| groups.number(group)));
             }
-            Self::NamedGroup(name) => {
-                let found = scene.groups().and_then(|groups| groups.name(name));
-                let server = record.visit.server_captures.as_deref();
-                return put(out, found.or_else(|| server?.name(name)));
+            Self::NamedGroup(name, slot) => {
+                // That of the string at hand, if it has one; else the last that was met, or set.
+                return match scene.captures.and_then(|groups| groups.name(name)) {
+                    Some(here) => put(out, Some(here)),
+                    None => record.visit.write_group(out, *slot),
+                };
             }
             Self::Set(slot) => {
                 let value = record.visit.vars.get(*slot);
@@ -421,6 +456,23 @@ fn cookie<'a>(request: &Request<'a>, name: &str) -> Option<&'a [u8]> {
                 .eq_ignore_ascii_case(name.as_bytes())
                 .then(|| &pair[equals + 1..])
         })
+    })
+}
+
+/// The value of a cookie in a `Set-Cookie` field.
+fn set_cookie<'a>(line: &'a [u8], name: &str) -> Option<&'a [u8]> {
+    let pair = line.split(|&byte| byte == b';').next()?.trim_ascii();
+    let equals = memchr::memchr(b'=', pair)?;
+    let (found, value) = (pair[..equals].trim_ascii_end(), &pair[equals + 1..]);
+    (found.eq_ignore_ascii_case(name.as_bytes())).then(|| value.trim_ascii_start())
+}
+
+/// The same in the lines of a head.
+fn head_cookie<'a>(head: &'a [u8], name: &str) -> Option<&'a [u8]> {
+    head.split(|&byte| byte == b'\n').skip(1).find_map(|line| {
+        let (field, value) = line.split_at_checked(memchr::memchr(b':', line)?)?;
+        let sets = field.eq_ignore_ascii_case(b"set-cookie");
+        sets.then(|| set_cookie(&value[1..], name)).flatten()
     })
 }
 

@@ -6,6 +6,7 @@ use trine_http1::{
     BodyLength, Request, Response, Version, default_reason, write_header, write_status_line,
 };
 
+use super::exchange::Exchange;
 use super::fault::Fault;
 use crate::compress::{self, Answer};
 use crate::config::{Config, ProxyPass, RedirectRule, Rules};
@@ -14,7 +15,7 @@ use crate::conn::answer::located;
 use crate::conn::record::Record;
 use crate::conn::reply::{self, Closing, write_number};
 use crate::filter::{self, Chain, Plan, Shown};
-use crate::headers::{Listed, added, cookies, response_field_passes};
+use crate::headers::{Listed, added, cookies, response_field_passes, trailers};
 use crate::template::Scene;
 use crate::workbench::Workbench;
 
@@ -54,6 +55,14 @@ impl Dress<'_> {
             now: conn.engine.time.now(),
         };
         Plan::new(self.rules, request, &about)
+    }
+
+    /// Whether fields may follow the content.
+    pub(crate) fn has_trailers(&self, exchange: &Exchange<'_>) -> bool {
+        let request = exchange.bench.head.on(exchange.bench.input.all());
+        let sent = exchange.head().body("GET") == BodyLength::Chunked;
+        (sent && self.pass.shaping.passes_trailers)
+            || trailers::expects(self.rules, &request, self.status)
     }
 
     /// Whether a field of the upstream goes out. `dates` says that the location sets how long the answer may be kept.
@@ -141,7 +150,11 @@ pub(crate) fn write_head(
     let told = answer.content_length();
     let length = match length {
         // How long it will be is not known.
-        BodyLength::Known(_) if plan.changes() => BodyLength::UntilClose,
+        BodyLength::Known(_)
+            if plan.changes() || trailers::expects(dress.rules, &request, dress.status) =>
+        {
+            BodyLength::UntilClose
+        }
         length => length,
     };
     let framing = match length {
@@ -150,7 +163,10 @@ pub(crate) fn write_head(
         }
         BodyLength::Empty => Framing::NoBody(answer.content_length()),
         BodyLength::Known(length) => Framing::Length(length),
-        BodyLength::Chunked | BodyLength::UntilClose if request.version() == Version::Http11 => {
+        BodyLength::Chunked | BodyLength::UntilClose
+            if request.version() == Version::Http11
+                && (dress.rules.chunks || conn.stream.http2().is_some()) =>
+        {
             Framing::Chunked
         }
         BodyLength::Chunked | BodyLength::UntilClose => Framing::Close,
@@ -217,6 +233,7 @@ pub(crate) fn write_head(
     }
     reply::write_connection(out, closing, request.version());
     out.extend_from_slice(b"\r\n");
+    dress.record.note_head(dress.config, out);
     let chain = if matches!(framing, Framing::NoBody(_)) {
         None
     } else {

@@ -157,7 +157,8 @@ impl Relay {
         }
         self.body_bytes += made.len() as u64;
         made.clear();
-        self.complete = *then == Then::End;
+        let is_last = *then == Then::End;
+        self.end(is_last);
         let tail: &'static [u8] = if self.chunked && self.complete {
             LAST_CHUNK
         } else {

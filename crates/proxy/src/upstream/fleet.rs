@@ -16,6 +16,7 @@ use tokio::sync::Notify;
 use super::capacity::seat;
 use super::monitor::health::Health;
 use super::names::{Book, expand};
+use super::sticky::{Id, Sessions};
 use crate::config::{Config, PeerAddr, Upstream, UpstreamServer};
 use crate::tls::{Dial, TlsError};
 
@@ -37,6 +38,10 @@ pub(crate) struct Squad {
     base: Instant,
     /// In the order of [`Upstream::servers`].
     pub(crate) servers: Vec<Arc<Standing>>,
+    /// What clients that stay with a server know it by, if they do.
+    pub(crate) ids: Vec<Id>,
+    /// Sessions that are learned.
+    pub(crate) sessions: Option<Arc<Sessions>>,
     pub(crate) line: Arc<Line>,
 }
 
@@ -150,7 +155,17 @@ impl Squad {
             standing.health.store(health as u8, Relaxed);
             standing
         });
+        let sticky = upstream.sticky.as_deref();
+        let learn = sticky.and_then(|sticky| sticky.learn.as_ref());
+        let sessions = learn.map(|learn| {
+            let known = before.and_then(|squad| squad.sessions.as_ref());
+            let known = known.filter(|known| known.fits(learn));
+            known.map_or_else(|| Arc::new(Sessions::new(learn)), Arc::clone)
+        });
+        let bound = upstream.servers.iter().filter(|_| sticky.is_some());
         Arc::new(Self {
+            ids: bound.map(Id::of).collect(),
+            sessions,
             upstream: Arc::clone(upstream),
             base: before.map_or_else(Instant::now, |squad| squad.base),
             servers: servers.collect(),

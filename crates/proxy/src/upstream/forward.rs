@@ -19,6 +19,7 @@ use super::pool::add;
 use super::provide::{Provided, provide};
 use super::relay::Relay;
 use super::retry::{Lost, Retries};
+use super::sticky::Lesson;
 use super::{Group, Trip};
 use crate::cache::fill::{Verdict, seconds};
 use crate::cache::{self, Fetch};
@@ -29,6 +30,7 @@ use crate::conn::reply::{self, Closing};
 use crate::conn::told::{Told, tell};
 use crate::conn::{Conn, Ending};
 use crate::engine::Generation;
+use crate::headers::trailers;
 use crate::template::Scene;
 use crate::workbench::Workbench;
 
@@ -153,6 +155,7 @@ impl Job<'_> {
             }
             let (peer, reused) = (link.peer().clone(), link.reused);
             record.upstream = Some(peer.clone());
+            self.tell_bound(index, bench, record);
             if !asked_for_body {
                 asked_for_body = true;
                 self.conn.send(reply::CONTINUE).await?;
@@ -181,10 +184,18 @@ impl Job<'_> {
             };
             let first = exchange.answer().await;
             self.tell_stderr(&mut exchange, record);
+            let mut lesson = None;
             let done = match first {
-                Ok(()) => self.answered(&mut exchange, &mut retries, record).await,
+                Ok(()) => {
+                    let learned = (index, &mut lesson);
+                    self.answered(&mut exchange, &mut retries, record, learned)
+                        .await
+                }
                 Err(fault) => Err(fault),
             };
+            if matches!(done, Ok(_) | Err(Fault::Handed | Fault::Intercepted(_))) {
+                self.learn(index, lesson);
+            }
             let fault = match done {
                 Ok((ending, reusable)) => {
                     self.group.answered(index);
@@ -253,6 +264,7 @@ impl Job<'_> {
         exchange: &mut Exchange<'_>,
         retries: &mut Retries<'_>,
         record: &mut Record,
+        (index, lesson): (usize, &mut Option<Lesson>),
     ) -> Result<(Ending, bool), Fault> {
         let conn = self.conn;
         let version = exchange.bench.head.on(exchange.bench.input.all()).version();
@@ -270,7 +282,7 @@ impl Job<'_> {
         record.first_byte = Some(Instant::now());
         let status = exchange.head().status();
         record.upstream_status = status;
-        if record.visit.is_own {
+        if record.visit.is_own || self.generation.config.tells_heads {
             let answer = &exchange.bench.answer;
             let head = answer.all().get(exchange.head_at..answer.start());
             record.answer_head = head.map(Into::into);
@@ -279,6 +291,10 @@ impl Job<'_> {
             && retries.again(Lost::Status(status), false, record.started.elapsed())
         {
             return Err(Fault::Unwanted(status));
+        }
+        *lesson = self.lesson(exchange, record);
+        if status == 101 || self.learns_at_head() {
+            self.learn(index, lesson.take());
         }
         self.forget(exchange, record);
         if self.judge(exchange, record) == Verdict::Instead {
@@ -340,8 +356,13 @@ impl Job<'_> {
         };
         let (mut relay, closing) = Relay::new(exchange, closing, &dress, reading)?;
         record.status = record.status_for(status);
-        let done = relay.run(exchange, |exchange| self.tell_stderr(exchange, record));
+        let done = relay.run(
+            exchange,
+            |exchange| self.tell_stderr(exchange, record),
+            |relay, exchange| self.end(relay, exchange, record),
+        );
         let done = done.await;
+        trailers::note(relay.decoder(), record);
         record.body_bytes = relay.body_bytes;
         record.received = relay.reading.received;
         if done.is_ok() && reusable {
@@ -358,6 +379,18 @@ impl Job<'_> {
             Closing::Close => Ending::Linger,
         };
         Ok((ending, reusable))
+    }
+
+    /// The last chunk.
+    fn end(&self, relay: &Relay, exchange: &Exchange<'_>, record: &Record) -> Vec<u8> {
+        let passes = self.pass.shaping.passes_trailers;
+        trailers::note(relay.decoder(), record);
+        let request = exchange.bench.head.on(exchange.bench.input.all());
+        let scene = Scene {
+            answer: Some(exchange.head()),
+            ..self.scene(&request, record)
+        };
+        trailers::relayed(relay.decoder(), passes, self.rules, &scene)
     }
 
     /// Writes down what the application has said for the log, in nginx's words.

@@ -9,7 +9,7 @@ use trine_http1::{BodyLength, Request, TargetForm, Version, write_header, write_
 
 use crate::cache::{Fetch, is_condition};
 use crate::conn::reply::{push_number, write_number};
-use crate::headers::{Listed, RequestField, added, request_field};
+use crate::headers::{FieldNames, Listed, RequestField, added, request_field};
 use crate::template::{Scene, Template};
 
 /// What the proxy knows about a request beside its head.
@@ -84,8 +84,10 @@ pub(crate) fn write(
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Order<'a> {
     pub(crate) fields: &'a [(String, Template)],
-    /// The client's fields may have underscores in their names.
-    pub(crate) underscores: bool,
+    /// Which names the client's fields may have.
+    pub(crate) names: FieldNames,
+    /// Fields behind an answer's content are welcome.
+    pub(crate) passes_trailers: bool,
     /// The client's own fields go on.
     pub(crate) passes_fields: bool,
     pub(crate) body: BodyLength,
@@ -125,7 +127,7 @@ pub(crate) fn write_set(
     let listed = Listed::new(request.get_all("connection"));
     for (name, value) in request.headers().filter(|_| order.passes_fields) {
         let set = |(set, _): &(String, Template)| name.eq_ignore_ascii_case(set.as_bytes());
-        let hidden = name.contains(&b'_') && !order.underscores;
+        let hidden = !order.names.take(name);
         let ours = is_ours(name)
             || name.eq_ignore_ascii_case(b"host")
             || (order.fetch.is_some() && is_condition(name));
@@ -136,6 +138,9 @@ pub(crate) fn write_set(
     conditions(out, order.fetch);
     framing(out, order.body);
     connection(out, wanted_upgrade(request), close);
+    if order.passes_trailers {
+        out.extend_from_slice(b"TE: trailers\r\nConnection: TE\r\n");
+    }
     out.extend_from_slice(b"\r\n");
 }
 

@@ -33,7 +33,7 @@ impl Job<'_> {
             head_at,
             ..
         } = exchange;
-        write_switch(bench, *head_at, conn);
+        write_switch(bench, *head_at, conn, &record.visit.bound);
         record.status = 101;
         conn.send(&bench.out).await?;
         let early_up = body.early_bytes(&bench.input, &bench.bulk).to_vec();
@@ -76,8 +76,8 @@ pub(super) fn write(exchange: &mut Exchange<'_>) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// The head of a 101, for the client.
-fn write_switch(bench: &mut Workbench, head_at: usize, conn: &Conn) {
+/// The head of a 101, for the client. `more` are lines of other fields.
+fn write_switch(bench: &mut Workbench, head_at: usize, conn: &Conn, more: &[u8]) {
     let Workbench {
         out,
         answer,
@@ -98,5 +98,6 @@ fn write_switch(bench: &mut Workbench, head_at: usize, conn: &Conn) {
     if answer.get("date").is_none() {
         conn.engine.time.write_date(out);
     }
+    out.extend_from_slice(more);
     out.extend_from_slice(b"\r\n");
 }

@@ -2,7 +2,7 @@
 //!
 //! `balance` chooses a server, `capacity` among workers that are known one by one, `fleet` knows how all of them stand, `pool` keeps connections, `connect` makes them,
 //! `request`, `head` and `params` write what is sent, `codec` knows the protocols, `exchange` sends and reads the
-//! answer's head, `dress` makes it the client's, `relay` passes the answer on, `filtered` what is changed in it, `interim` what comes before it, `tunnel`
+//! answer's head, `dress` makes it the client's, `relay` passes the answer on, `filtered` what is changed in it, `interim` what comes before it, `sticky` keeps clients with their servers, `tunnel`
 //! copies what follows an upgrade, `retry` decides what may be sent again, `forward` puts them
 //! in order. Not here: choosing the upstream (see `route`).
 
@@ -30,6 +30,7 @@ pub(crate) mod request;
 mod retry;
 #[cfg(test)]
 mod simulation;
+mod sticky;
 pub(crate) mod trace;
 mod tunnel;
 
@@ -69,6 +70,8 @@ pub(crate) struct Group {
 #[derive(Debug, Default)]
 pub(crate) struct Trip {
     walk: Walk,
+    /// The server that it belongs to.
+    bound: Option<sticky::Id>,
     /// By the servers' numbers.
     tried: SmallVec<[bool; 8]>,
     /// Servers that were put aside are asked too: there are no others.
@@ -103,7 +106,8 @@ impl Group {
         );
         let counted = config.is_counted();
         Self {
-            plain: matches!(&config.servers[..], [only] if !only.down && !only.drain && !counted && config.health.is_none()),
+            plain: config.sticky.is_none()
+                && matches!(&config.servers[..], [only] if !only.down && !only.drain && !counted && config.health.is_none()),
             primaries: RefCell::new(primaries),
             backups: RefCell::new(backups),
             counted,
@@ -125,6 +129,7 @@ impl Group {
         };
         Trip {
             walk: Walk::new(key),
+            bound: None,
             tried: SmallVec::from_elem(false, self.peers.len()),
             desperate: false,
             again: false,
@@ -136,7 +141,7 @@ impl Group {
         self.config
             .servers
             .iter()
-            .filter(|one| !one.down && !one.drain)
+            .filter(|one| !one.down && (!one.drain || self.config.sticky.is_some()))
             .count()
     }
 
@@ -155,6 +160,7 @@ impl Group {
         loop {
             let Trip {
                 walk,
+                bound,
                 tried,
                 desperate,
                 again: _,
@@ -167,8 +173,9 @@ impl Group {
                 desperate: *desperate,
             };
             let dice = &mut || self.roll();
-            let picked = self.primaries.borrow_mut().pick(walk, &known(0), dice);
-            let picked = picked.or_else(|| {
+            let picked = bound.and_then(|id| self.seat_of(&id, &known(0)));
+            let primary = || self.primaries.borrow_mut().pick(walk, &known(0), dice);
+            let picked = picked.or_else(primary).or_else(|| {
                 // Workers that are busy are waited for: what they share leads to them, too.
                 if self.config.capacity.is_some()
                     && (0..self.config.primaries).any(|index| known(0).is_eligible(index))
@@ -203,6 +210,15 @@ impl Group {
             self.squad.servers[index].chosen(server, now);
             return Ok(Seat { index, ticket });
         }
+    }
+
+    /// A server that a request belongs to, if it can be asked. One that is drained by its word serves those that it has.
+    fn seat_of(&self, id: &sticky::Id, known: &Known<'_>) -> Option<usize> {
+        let mut ids = self.squad.ids.iter().enumerate();
+        let found = ids.find(|(index, other)| {
+            *other == id && known.is_eligible_if_bound(*index) && !self.is_full(*index)
+        });
+        found.map(|(index, _)| index)
     }
 
     /// Whether servers are left that only their failures keep from being asked.
@@ -300,10 +316,14 @@ impl Known<'_> {
 
     /// Whether it may be asked, as soon as it has a connection to spare.
     fn is_eligible(&self, index: usize) -> bool {
+        !self.server(index).drain && self.is_eligible_if_bound(index)
+    }
+
+    /// The same for a request that belongs to it.
+    fn is_eligible_if_bound(&self, index: usize) -> bool {
         let server = self.server(index);
         let standing = &self.group.squad.servers[self.first + index];
         !server.down
-            && !server.drain
             && standing.is_in()
             && !self.tried[self.first + index]
             && (self.desperate || !standing.is_aside(server, self.now))

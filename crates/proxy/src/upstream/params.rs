@@ -9,6 +9,7 @@ use trine_http1::{Request, TargetForm};
 
 use crate::cache::{Fetch, is_condition};
 use crate::config::Gateway;
+use crate::headers::FieldNames;
 use crate::template::Scene;
 
 /// What an authorizer is not told (FastCGI 1.0, section 6.3): it is not for the content.
@@ -22,14 +23,16 @@ const NOT_FOR_AUTHORIZERS: [&str; 4] = [
 /// What the variables are made from.
 pub(super) struct Order<'a> {
     pub(super) gateway: &'a Gateway,
-    /// The client's fields may have underscores in their names.
-    pub(super) underscores: bool,
+    /// Which names the client's fields may have.
+    pub(super) names: FieldNames,
     /// The client's fields go on.
     pub(super) passes_fields: bool,
     /// A body of known length goes on.
     pub(super) has_length: bool,
     /// The answer is for the cache: its conditions stand in the place of the client's.
     pub(super) fetch: Option<&'a Fetch>,
+    /// The trace that begins here, in place of the client's.
+    pub(super) trace: Option<&'a [u8]>,
 }
 
 /// All variables of one request, in order.
@@ -70,6 +73,11 @@ impl Variables {
         if order.passes_fields {
             all.fields(order, request);
         }
+        if let Some(trace) = order.trace {
+            let name = all.field_name(b"traceparent");
+            let value = all.text(trace);
+            all.pairs.push((name, value));
+        }
         if let Some(fetch) = order.fetch {
             let mut lines = Vec::new();
             fetch.conditions(&mut lines);
@@ -108,12 +116,13 @@ impl Variables {
         for (index, (name, value)) in request.headers().enumerate() {
             let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
             let same = |(other, _): &(&[u8], &[u8])| other.eq_ignore_ascii_case(name);
-            let skipped = (name.contains(&b'_') && !order.underscores)
+            let skipped = !order.names.take(name)
                 // It would be HTTP_PROXY, which many HTTP clients obey.
                 || is("proxy")
                 // The body goes on without its chunks.
                 || is("transfer-encoding")
                 || (is("content-length") && !order.has_length)
+                || (order.trace.is_some() && (is("traceparent") || is("tracestate")))
                 || (order.fetch.is_some() && is_condition(name))
                 || request.headers().take(index).any(|before| same(&before));
             if skipped {

@@ -33,6 +33,10 @@ pub(crate) struct Relay {
     silent: bool,
     /// The body is changed on its way.
     pub(super) filtered: Option<Filtered>,
+    /// Fields may follow the content.
+    pub(super) has_trailers: bool,
+    /// The last chunk is next, with the fields behind it.
+    pub(super) ends: bool,
     /// All of the answer is in the frame, or went out before.
     pub(super) complete: bool,
     /// Content bytes made for the client so far.
@@ -66,12 +70,15 @@ impl Relay {
             closing,
             dress,
         )?;
+        let chunked = framing == Framing::Chunked;
         let mut relay = Self {
             decoder: BodyDecoder::new(length),
             frame: Frame::default(),
-            chunked: framing == Framing::Chunked,
+            chunked,
             silent,
             filtered: chain.map(|chain| Filtered::new(chain, told)),
+            has_trailers: chunked && dress.has_trailers(exchange),
+            ends: false,
             complete: false,
             body_bytes: 0,
             reading,
@@ -83,19 +90,34 @@ impl Relay {
         Ok((relay, closing))
     }
 
-    /// Sends all of the answer. `heard` is called whenever more of it may have come.
+    /// Sends all of the answer. `heard` is called whenever more of it may have come, `end` is the last
+    /// chunk, if fields may follow the content.
     pub(crate) async fn run(
         &mut self,
         exchange: &mut Exchange<'_>,
         mut heard: impl FnMut(&mut Exchange<'_>),
+        end: impl Fn(&Self, &Exchange<'_>) -> Vec<u8>,
     ) -> Result<(), Fault> {
         turn::after_others().await;
         poll_fn(|cx| {
-            let done = self.poll(cx, exchange);
+            let mut done = self.poll(cx, exchange);
+            while self.ends && self.frame.is_sent() {
+                self.ends = false;
+                self.complete = true;
+                let mut last = end(self, exchange);
+                self.frame.load(&mut last, b"", 0..0, b"");
+                exchange.bench.out = last;
+                done = self.poll(cx, exchange);
+            }
             heard(exchange);
             done
         })
         .await
+    }
+
+    /// What follows the content, if it is an upstream's.
+    pub(crate) fn decoder(&self) -> &BodyDecoder {
+        &self.decoder
     }
 
     fn poll(
@@ -136,7 +158,7 @@ impl Relay {
                     continue;
                 }
             }
-            if self.complete {
+            if self.complete || self.ends {
                 return Poll::Ready(Ok(()));
             }
             if self.filtered.as_ref().is_some_and(Filtered::is_away) {
@@ -305,7 +327,7 @@ impl Relay {
         if !start {
             exchange.bench.out.clear();
         }
-        self.complete = is_last;
+        self.end(is_last);
         let Workbench {
             out,
             answer,
@@ -329,6 +351,12 @@ impl Relay {
         }
         self.frame.load(out, buffer.all(), piece, tail);
         Ok(())
+    }
+
+    /// All content is in the frame.
+    pub(super) fn end(&mut self, is_last: bool) {
+        self.ends = is_last && self.has_trailers;
+        self.complete = is_last && !self.has_trailers;
     }
 
     /// Whether the upstream's connection has nothing left of this answer on it.

@@ -53,13 +53,15 @@ impl Job<'_> {
 
     /// Begins the way over the servers.
     pub(super) fn trip(&self, bench: &Workbench, record: &Record) -> Trip {
-        self.group.trip(|method| match method {
+        let mut trip = self.group.trip(|method| match method {
             Method::Hash { key, .. } => {
                 let request = bench.head.on(bench.input.all());
                 key.value(&self.scene(&request, record))
             }
             _ => address_key(self.conn, record),
-        })
+        });
+        trip.bound = self.bound(bench, record);
+        trip
     }
 
     /// Where connections come from.
@@ -147,7 +149,8 @@ impl Job<'_> {
                 let scene = self.scene(&request, record);
                 let order = head::Order {
                     fields,
-                    underscores: config.servers[record.visit.server].underscores,
+                    names: config.servers[record.visit.server].field_names,
+                    passes_trailers: pass.shaping.passes_trailers,
                     passes_fields: pass.shaping.passes_fields,
                     body: self.sent_as,
                     close,
@@ -156,11 +159,19 @@ impl Job<'_> {
                 head::write_set(out, method, &target, &request, &order, &scene);
             }
         }
-        if pass.shaping.traces && trace::given(&request).is_none() {
-            let engine = &conn.engine;
-            let begin = || trace::begun(&record.any_id(engine), &engine.ids.next());
-            trace::put(out, record.trace.get_or_init(begin));
+        if let Some(trace) = self.trace(&request, record) {
+            trace::put(out, trace);
         }
+    }
+
+    /// The trace that begins with this request, if one does.
+    fn trace<'r>(&self, request: &Request<'_>, record: &'r Record) -> Option<&'r [u8]> {
+        if !self.pass.shaping.traces || trace::given(request).is_some() {
+            return None;
+        }
+        let engine = &self.conn.engine;
+        let begin = || trace::begun(&record.any_id(engine), &engine.ids.next());
+        Some(record.trace.get_or_init(begin))
     }
 
     /// The head of a request that is variables.
@@ -189,10 +200,11 @@ impl Job<'_> {
         };
         let order = params::Order {
             gateway,
-            underscores: self.generation.config.servers[record.visit.server].underscores,
+            names: self.generation.config.servers[record.visit.server].field_names,
             passes_fields: self.pass.shaping.passes_fields,
             has_length: length > 0 || request.get("content-length") == Some(b"0"),
             fetch,
+            trace: self.trace(&request, record),
         };
         let variables = Variables::of(&order, &request, &scene);
         out.clear();

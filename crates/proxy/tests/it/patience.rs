@@ -162,3 +162,29 @@ fn a_client_without_an_answer_may_be_reset() {
         }
     }
 }
+
+#[test]
+fn an_answer_that_is_sipped() {
+    let proxy = crate::harness::Proxy::new();
+    fs::create_dir(proxy.path("html")).unwrap();
+    fs::write(proxy.path("html/big"), vec![b'x'; 50_000_000]).unwrap();
+    // What the kernel takes at once buys a moment, no more.
+    let daemon = proxy
+        .config(
+            "timeouts: { send_rate: 100MiB }\n\
+             servers:\n- listen: 127.0.0.1:0\n  locations: [{ path: /, files: html }]\n",
+        )
+        .start();
+    let mut client = daemon.client();
+    client.get("/big");
+    client.read_head();
+    let mut taken = 0;
+    // Some is always taken: it is the rate that is too low.
+    while let Ok(count) = client.sip(10_000) {
+        assert!(count > 0, "a clean end after {taken} bytes");
+        taken += count;
+        assert!(taken < 40_000_000, "{}", daemon.log());
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    daemon.wait_log("the client took its answer slower than 104857600 bytes in a second");
+}

@@ -5,13 +5,14 @@ use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned};
 
-use crate::harness::{Client, Daemon, Proxy, Reply};
+use crate::harness::{Client, Daemon, PATIENCE, Proxy, Reply};
 use crate::nginx_conf::front;
 use crate::tls::Authority;
 
@@ -177,4 +178,36 @@ fn verifying_needs_authorities() {
             && said.contains("no proxy_ssl_trusted_certificate for proxy_ssl_verify"),
         "{said}"
     );
+}
+
+#[test]
+fn health_is_checked_over_tls_as_requests_go() {
+    let words = "proxy_ssl_verify on; health_check mandatory interval=20ms fails=1 passes=1;";
+    let daemon = start(
+        "app.test",
+        &format!(
+            "location / {{ proxy_pass https://app.test; proxy_ssl_trusted_certificate @dir@/ca.pem; {words} }}"
+        ),
+    );
+    // It is asked for nothing until it has passed: so the check has made its handshake.
+    let end = Instant::now() + PATIENCE;
+    loop {
+        let reply = get(&daemon, "/");
+        if reply.status == 200 {
+            assert!(reply.text().starts_with("name="), "{}", reply.text());
+            break;
+        }
+        assert_eq!(reply.status, 502, "{}", reply.head);
+        assert!(Instant::now() < end, "it never passed");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let daemon = start(
+        "app.test",
+        &format!(
+            "location / {{ proxy_pass https://app.test; proxy_ssl_trusted_certificate @dir@/other.pem; {words} }}"
+        ),
+    );
+    let line = daemon.wait_log("unhealthy");
+    assert!(line.contains("tls.sock"), "{line}");
+    assert_eq!(get(&daemon, "/").status, 502);
 }

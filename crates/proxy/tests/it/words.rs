@@ -1,5 +1,6 @@
 //! Small directives about proxying: clients that leave, traces, character sets.
 
+use crate::fastcgi;
 use crate::harness::{Client, Upstream};
 use crate::nginx_conf::{front, start};
 
@@ -133,4 +134,35 @@ fn character_sets() {
         kind(&mut client, "/file/index.html"),
         Some("text/html; charset=utf-8".to_owned())
     );
+}
+
+#[test]
+fn traces_reach_applications_that_speak_no_http() {
+    let daemon = start(
+        "log_format t '$uri [$otel_trace_id]'; access_log @dir@/access.log t; otel_trace_context propagate;",
+        "location / { fastcgi_pass unix:@dir@/app.sock; }
+         location /ignored { otel_trace_context ignore; fastcgi_pass unix:@dir@/app.sock; }",
+    );
+    let app = Upstream::at(&daemon.path("app.sock"));
+    let mut client = Client::connect(&front(&daemon));
+    let good = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00";
+    let mut ask = |path: &str, fields: &str| {
+        client.send(format!("GET {path} {GET}{fields}\r\n"));
+        let mut link = app.accept();
+        let asked = fastcgi::read(&mut link);
+        // In one piece: once it has the head, nobody waits for the rest.
+        link.write([fastcgi::stdout("Status: 204\r\n\r\n"), fastcgi::end(0)].concat());
+        assert_eq!(client.reply().status, 204);
+        let param = |name: &str| asked.param(name).map(str::to_owned);
+        (param("HTTP_TRACEPARENT"), param("HTTP_TRACESTATE"))
+    };
+    let given = format!("traceparent: {good}\r\ntracestate: a=b\r\n");
+    let passed = (Some(good.to_owned()), Some("a=b".to_owned()));
+    assert_eq!(ask("/given", &given), passed);
+    let (made, state) = ask("/bad", "TraceParent: 00-0-0-0\r\nTraceState: x=y\r\n");
+    assert_eq!(state, None);
+    let made = made.expect("a new one");
+    assert!(made.starts_with("00-") && made.len() == 55, "{made}");
+    daemon.wait_access(&format!("/bad [{}]", &made[3..35]));
+    assert_eq!(ask("/ignored", "").0, None);
 }

@@ -11,11 +11,11 @@ use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, format::Writer};
 use tracing_subscriber::registry::LookupSpan;
 
-use super::{Line, LogFormat, Relay};
+use super::{Form, Line, LogFormat, Relay};
 
 pub(super) struct Lines {
     pub(super) program: String,
-    pub(super) format: LogFormat,
+    pub(super) format: Form,
     pub(super) relay: Relay,
 }
 
@@ -35,7 +35,7 @@ where
         }
         // Fixed width, so that lines stand in columns and sort as text.
         let time = format!("{:.3}", Timestamp::now());
-        match self.format {
+        match self.format.get() {
             LogFormat::Text => self.text(&time, out, event),
             LogFormat::Json => self.json(&time, out, event),
             LogFormat::Gunicorn => gunicorn(out, event),

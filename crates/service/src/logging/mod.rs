@@ -179,7 +179,18 @@ impl fmt::Debug for Relay {
 pub struct LogHandle {
     sink: Sink,
     level: reload::Handle<LevelFilter, registry::Registry>,
+    format: Form,
     relay: Relay,
+}
+
+/// How lines look at the moment. Clones are the same.
+#[derive(Debug, Clone)]
+struct Form(Arc<RwLock<LogFormat>>);
+
+impl Form {
+    fn get(&self) -> LogFormat {
+        *self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl LogHandle {
@@ -206,6 +217,15 @@ impl LogHandle {
     /// Has `taker` get every line that is not left out, instead of the target; `None`: nobody any more.
     pub fn relay(&self, taker: Option<Arc<Taker>>) {
         *self.relay.0.write().unwrap_or_else(PoisonError::into_inner) = taker;
+    }
+
+    /// Changes how lines look, from now on.
+    pub fn set_format(&self, format: LogFormat) {
+        *self
+            .format
+            .0
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = format;
     }
 
     /// Changes which lines are left out, from now on.
@@ -241,17 +261,24 @@ fn build(
     let sink = Sink::open(&settings.target)?;
     let (filter, level) = reload::Layer::new(LevelFilter::from_level(settings.level));
     let relay = Relay::default();
+    let format = Form(Arc::new(RwLock::new(settings.format)));
     let lines = layer()
         .event_format(Lines {
             program: settings.program.clone(),
-            format: settings.format,
+            format: format.clone(),
             relay: relay.clone(),
         })
         .log_internal_errors(false)
         .with_ansi(false)
         .with_writer(sink.clone());
     let subscriber = registry().with(filter).with(lines);
-    Ok((subscriber, LogHandle { sink, level, relay }))
+    let handle = LogHandle {
+        sink,
+        level,
+        format,
+        relay,
+    };
+    Ok((subscriber, handle))
 }
 
 #[cfg(test)]

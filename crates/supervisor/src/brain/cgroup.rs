@@ -19,6 +19,7 @@ impl Cgroups {
     /// Finds our own control group and makes a place for programs beneath it. `Err`: why there is none, for people.
     pub fn find(holder: i32) -> Result<Self, String> {
         let own = own_folder().ok_or("no control groups of version 2 are mounted")?;
+        remove_stale(&own, holder);
         let base = own.join(format!("trine-{holder}"));
         fs::create_dir_all(&base).map_err(|err| format!("{}: {err}", base.display()))?;
         let controllers = read(&own.join("cgroup.controllers"));
@@ -85,6 +86,29 @@ impl Cgroups {
             .for_each(|folder| drop(fs::remove_dir(folder)));
         let _ = fs::remove_dir(&self.base);
     }
+}
+
+/// Takes away what supervisors that were killed have left, as far as it is empty: the kernel keeps those with processes
+/// in them, for a later start to find.
+fn remove_stale(own: &Path, holder: i32) {
+    for entry in fs::read_dir(own).into_iter().flatten().flatten() {
+        let is_stale = |pid: i32| pid != holder && !Path::new(&format!("/proc/{pid}")).exists();
+        if entry
+            .file_name()
+            .to_str()
+            .and_then(owner)
+            .is_some_and(is_stale)
+        {
+            Cgroups { base: entry.path() }.remove();
+        }
+    }
+}
+
+/// The holder whose folder this is by its name.
+fn owner(name: &str) -> Option<i32> {
+    let name = name.strip_prefix("trine-")?;
+    let pid = name.strip_suffix("-supervisor").unwrap_or(name).parse();
+    pid.ok().filter(|pid| *pid > 0)
 }
 
 fn enable(folder: &Path, wanted: &str) -> io::Result<()> {
@@ -166,6 +190,48 @@ mod tests {
         assert!(!ran_out_of_memory(folder.path()));
         tell("low 0\nhigh 3\nmax 7\noom 1\noom_kill 1\noom_group_kill 0\n");
         assert!(ran_out_of_memory(folder.path()));
+    }
+
+    #[test]
+    fn only_what_the_dead_have_left_is_taken_away() {
+        let own = tempfile::tempdir().unwrap();
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let dead = child.id();
+        child.wait().unwrap();
+        let alive = std::process::id();
+        let (ours, other) = (i32::MAX, format!("other-{dead}"));
+        let stays = |name: String| {
+            fs::create_dir_all(own.path().join(&name)).unwrap();
+            name
+        };
+        let stale = [
+            format!("trine-{dead}/web.1"),
+            format!("trine-{dead}-supervisor"),
+        ]
+        .map(stays);
+        let kept = [
+            format!("trine-{alive}/web.1"),
+            format!("trine-{ours}"),
+            format!("trine-{ours}-supervisor"),
+            other,
+            "trine-0".to_owned(),
+            "trine--1".to_owned(),
+            "trine-x".to_owned(),
+        ]
+        .map(stays);
+        remove_stale(own.path(), ours);
+        let is_there = |name: &String| own.path().join(name).exists();
+        assert!(!stale.iter().any(is_there) && kept.iter().all(is_there));
+
+        // As the kernel refuses it for one with processes, the file system does for one with files.
+        let full = format!("trine-{dead}/busy.1");
+        let empty = format!("trine-{dead}/idle.1");
+        for name in [&full, &empty] {
+            fs::create_dir_all(own.path().join(name)).unwrap();
+        }
+        fs::write(own.path().join(&full).join("cgroup.procs"), "7").unwrap();
+        remove_stale(own.path(), ours);
+        assert!(is_there(&full) && !is_there(&empty));
     }
 
     #[test]

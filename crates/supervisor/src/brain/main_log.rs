@@ -1,8 +1,8 @@
 //! The supervisor's own log: a file that is begun anew at a size, standard output beside it while in the foreground,
-//! or syslog.
+//! or syslog. Where it goes may change with the configuration.
 //! Not here: how a line looks (`trine_service::logging`), the logs of programs (`logs`).
 
-use super::make_folder;
+use super::presence::make_folder;
 use super::syslog::Syslog;
 use crate::config::{self, Config};
 use crate::error::Error;
@@ -13,77 +13,111 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use trine_service::logging::{self, LineSink, LogFormat, LogHandle, LogSettings, LogTarget};
 
-/// Sets it up for this process. `in_front`: standard output is somebody's to read.
-pub(super) fn set_up(config: &Config, in_front: bool) -> Result<LogHandle, Error> {
-    let log = &config.log;
-    let echo = in_front && !config.daemon.silent;
-    let own = |place| Ok::<_, Error>(LogTarget::Own(Arc::new(MainLog::new(place, echo))));
-    let target = match &log.target {
-        config::LogTarget::Stderr => LogTarget::Stderr,
-        config::LogTarget::Syslog => own(Place::Syslog(Syslog::default()))?,
-        config::LogTarget::File(path) => {
-            make_folder(path)?;
-            own(Place::File(Rotated::open(
-                path,
-                log.max_bytes,
-                log.backups,
-            )?))?
-        }
-    };
-    logging::init(&LogSettings {
-        program: "supervisor".to_owned(),
-        format: match log.format {
-            config::LogFormat::Text => LogFormat::Text,
-            config::LogFormat::Json => LogFormat::Json,
-            config::LogFormat::Supervisord => LogFormat::Supervisord,
-        },
-        level: log.level.tracing(),
-        target,
-    })
-    .map_err(Error::Service)
+/// The log of this process.
+#[derive(Debug)]
+pub struct MainLog {
+    handle: LogHandle,
+    goal: Arc<Goal>,
 }
 
+/// What a configuration says of the log, opened, so that nothing can fail any more.
 #[derive(Debug)]
-struct MainLog {
-    place: Mutex<Place>,
+pub(super) struct Opened {
+    place: Place,
     /// Standard output hears it too.
     echo: bool,
+    format: LogFormat,
+    level: logging::Level,
 }
+
+impl Opened {
+    pub(super) fn new(config: &Config) -> Result<Self, Error> {
+        let log = &config.log;
+        let place = match &log.target {
+            config::LogTarget::Stderr => Place::Stderr,
+            config::LogTarget::Syslog => Place::Syslog(Syslog::default()),
+            config::LogTarget::File(path) => {
+                make_folder(path)?;
+                Place::File(Rotated::open(path, log.max_bytes, log.backups)?)
+            }
+        };
+        let in_front = !config.daemon.daemonize;
+        Ok(Self {
+            echo: in_front && !config.daemon.silent && !matches!(place, Place::Stderr),
+            place,
+            format: match log.format {
+                config::LogFormat::Text => LogFormat::Text,
+                config::LogFormat::Json => LogFormat::Json,
+                config::LogFormat::Supervisord => LogFormat::Supervisord,
+            },
+            level: log.level.tracing(),
+        })
+    }
+}
+
+impl MainLog {
+    /// Makes it the log of this process.
+    pub(super) fn set_up(config: &Config) -> Result<Self, Error> {
+        let opened = Opened::new(config)?;
+        let (format, level) = (opened.format, opened.level);
+        let goal = Arc::new(Goal(Mutex::new((opened.place, opened.echo))));
+        let handle = logging::init(&LogSettings {
+            program: "supervisor".to_owned(),
+            format,
+            level,
+            target: LogTarget::Own(goal.clone()),
+        });
+        let handle = handle.map_err(Error::Service)?;
+        Ok(Self { handle, goal })
+    }
+
+    /// The lines go there from now on.
+    pub(super) fn go_on_in(&self, opened: Opened) {
+        self.handle.set_format(opened.format);
+        self.handle.set_level(opened.level);
+        *self.goal.lock() = (opened.place, opened.echo);
+    }
+
+    /// Opens the file again by its name.
+    pub fn reopen(&self) -> Result<(), trine_service::Error> {
+        self.handle.reopen()
+    }
+}
+
+/// Where lines go, and whether standard output hears them too.
+#[derive(Debug)]
+struct Goal(Mutex<(Place, bool)>);
 
 #[derive(Debug)]
 enum Place {
+    Stderr,
     File(Rotated),
     Syslog(Syslog),
 }
 
-impl MainLog {
-    fn new(place: Place, echo: bool) -> Self {
-        Self {
-            place: Mutex::new(place),
-            echo,
-        }
-    }
-
-    fn place(&self) -> MutexGuard<'_, Place> {
-        self.place.lock().unwrap_or_else(PoisonError::into_inner)
+impl Goal {
+    fn lock(&self) -> MutexGuard<'_, (Place, bool)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl LineSink for MainLog {
+impl LineSink for Goal {
     fn line(&self, line: &[u8]) {
-        if self.echo {
+        let (place, echo) = &mut *self.lock();
+        if *echo {
             let _ = std::io::stdout().lock().write_all(line);
         }
-        match &mut *self.place() {
+        match place {
+            Place::Stderr => drop(std::io::stderr().lock().write_all(line)),
             Place::File(file) => file.write(line),
             Place::Syslog(syslog) => syslog.send(line),
         }
     }
 
     fn reopen(&self) -> Result<(), trine_service::Error> {
-        match &mut *self.place() {
+        match &mut self.lock().0 {
             Place::File(file) => file.reopen(),
-            Place::Syslog(_) => Ok(()),
+            Place::Stderr | Place::Syslog(_) => Ok(()),
         }
     }
 }

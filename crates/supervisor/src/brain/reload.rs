@@ -56,18 +56,13 @@ impl Supervisor {
         if !problems.is_empty() {
             return Ok(problems);
         }
-        if (&config.control, &config.pidfile, &config.log.target)
-            != (
-                &self.config.control,
-                &self.config.pidfile,
-                &self.config.log.target,
-            )
-        {
-            tracing::warn!(
-                "control, pidfile and log.file stay as they are until the supervisor is started anew"
-            );
-        }
-        self.log.set_level(config.log.level.tracing());
+        let moved = match self.prepare_move(&config)? {
+            Ok(moved) => moved,
+            Err(problems) => {
+                self.release_unopened(&config)?;
+                return Ok(problems);
+            }
+        };
         self.house = House::new(&config, std::mem::take(&mut self.house.notify_socket));
         let old = std::mem::replace(&mut self.config, config);
         self.match_servers()?;
@@ -80,6 +75,7 @@ impl Supervisor {
             self.forget_reread(),
         ];
         self.link.send(&orders)?;
+        self.move_to(moved, &old)?;
         tracing::info!("reloaded {}", self.config.file.display());
         self.reconcile()?;
         Ok(Vec::new())

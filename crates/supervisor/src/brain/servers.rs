@@ -4,6 +4,7 @@
 
 use super::ask::Handle;
 use super::http::{self, Guard, ServerSocket, Site};
+use super::presence::OpenDoor;
 use super::rpc::Rpc;
 use super::start;
 use super::supervisor::Supervisor;
@@ -25,12 +26,14 @@ const BACKLOG: u32 = 128;
 #[derive(Debug, Default)]
 pub struct Servers {
     /// `None` until the brain has taken over.
-    handle: Option<Handle>,
+    pub(super) handle: Option<Handle>,
+    /// The control socket.
+    pub(super) control: Option<OpenDoor>,
     /// By the holder's keys.
     open: BTreeMap<String, Open>,
     /// Whether those have the methods of supervisord.
     has_main_interface: bool,
-    tasks: JoinSet<io::Result<()>>,
+    pub(super) tasks: JoinSet<io::Result<()>>,
 }
 
 #[derive(Debug)]
@@ -43,6 +46,7 @@ impl Servers {
     /// Ends them all and waits for answers under way.
     pub(super) async fn end(&mut self) {
         self.open.values().for_each(|open| open.stop.cancel());
+        self.control.iter().for_each(|open| open.stop.cancel());
         while self.tasks.join_next().await.is_some() {}
     }
 }
@@ -83,20 +87,28 @@ impl Supervisor {
         if let Some(problem) = collision(&config.servers) {
             return Ok(vec![problem]);
         }
-        let (mut fresh, mut problems) = (Vec::new(), Vec::new());
+        let mut problems = Vec::new();
         for server in &config.servers {
             if self.servers.open.contains_key(&key(server)) {
                 continue;
             }
-            match self.bind_server(server)? {
-                Ok(_) => fresh.push(key(server)),
-                Err(problem) => problems.push(problem),
+            if let Err(problem) = self.bind_server(server)? {
+                problems.push(problem);
             }
         }
         if !problems.is_empty() {
-            self.release_servers(fresh.into_iter())?;
+            self.release_unopened(config)?;
         }
         Ok(problems)
+    }
+
+    /// The reverse of [`Self::bind_new_servers`].
+    pub(super) fn release_unopened(&mut self, config: &Config) -> Result<(), Error> {
+        let keys = config.servers.iter().map(key);
+        let unopened: Vec<String> = keys
+            .filter(|key| !self.servers.open.contains_key(key))
+            .collect();
+        self.release_servers(unopened.into_iter())
     }
 
     /// Makes those that answer the ones that the configuration in force names. Who asks one that is to go gets the answer

@@ -157,8 +157,8 @@ impl Supervisor {
         let store = self.store_daemon();
         self.link.send(&[store])?;
         self.clear_auto_logs();
-        tracing::info!("supervisord started with pid {}", self.holder_pid);
         let report = self.reload(false)?;
+        tracing::info!("supervisord started with pid {}", self.holder_pid);
         if !report.ok {
             // Spoilt since it was looked at: rather the old programs than none.
             self.reconcile()?;

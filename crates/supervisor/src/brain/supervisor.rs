@@ -1,25 +1,25 @@
 //! The one owner of all processes: takes in reports, messages, asks and time, one after the other, and turns each into
 //! an event of a process. Not here: what an event does to a life (`program::state`), how effects are carried out
-//! (`perform`), how the first table is read (`adopt`).
+//! (`perform`), how the first table is read (`adopt`), what is reported (`reports`) and asked for (`asked`).
 
-use super::ask::{Act, Ask, Asks, Waiter, Watches};
+use super::ask::{Asks, Waiter, Watches};
 use super::cgroup::Cgroups;
 use super::events::Events;
 use super::link::Link;
 use super::logs::Key;
 use super::logs::pump::Pump;
+use super::main_log::MainLog;
 use super::notify::NotifySocket;
 use super::probe::Found;
 use super::process::Process;
 use super::rolling::{Asker, Rolling};
 use super::servers::Servers;
-use super::shutdown::Closing;
-use super::start::{self, House, NotRunnable};
+use super::start::House;
 use super::upgrade::Upgrades;
 use crate::clock;
-use crate::config::{Config, Habits, Overrides};
+use crate::config::{Config, Overrides};
 use crate::error::Error;
-use crate::holder::wire::{Order, Report};
+use crate::holder::wire::Order;
 use crate::program::moment::Moment;
 use crate::program::state::Event;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -29,9 +29,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::task::JoinSet;
+use trine_control::ReloadReport;
 use trine_control::server::EventHub;
-use trine_control::{ProgramStatus, ReloadReport};
-use trine_service::logging::LogHandle;
 use trine_service::{Phase, PhaseCell};
 
 /// What the next brain needs to know of the supervisor itself.
@@ -79,7 +78,7 @@ pub struct Supervisor {
     pub pump: Pump,
     /// Reading ends of log pipes that the holder has just made, or why not, until they are connected.
     pub pipes: BTreeMap<Key, Result<OwnedFd, String>>,
-    pub log: LogHandle,
+    pub log: MainLog,
     pub hub: EventHub,
     pub phase: PhaseCell,
     pub holder_pid: i32,
@@ -205,208 +204,6 @@ impl Supervisor {
         all.any(|process| {
             process.deadline().is_some_and(|deadline| deadline <= now) && has_ended(process)
         })
-    }
-
-    pub fn reported(&mut self, report: Report, fds: Vec<OwnedFd>) -> Result<(), Error> {
-        match report {
-            Report::Spawned {
-                id,
-                generation,
-                pid,
-                at,
-            } => {
-                let Some(process) = self
-                    .processes
-                    .get_mut(&id)
-                    .filter(|p| p.record.generation == generation)
-                else {
-                    return Ok(());
-                };
-                process.pid = Some(pid);
-                process.last_pid = Some(pid);
-                process.since = Some(at);
-                process.pidfd = fds.into_iter().next();
-                tracing::info!("spawned: '{}' with pid {pid}", self.spoken(&id));
-                self.feed(&id, Event::Spawned)?;
-                self.start_probe(&id);
-                Ok(())
-            }
-            Report::SpawnFailed {
-                id,
-                generation,
-                failure,
-                ..
-            } => {
-                let Some(process) = self
-                    .processes
-                    .get_mut(&id)
-                    .filter(|p| p.record.generation == generation)
-                else {
-                    return Ok(());
-                };
-                // In supervisord's words where it has some for it.
-                let text = match start::check_command(&process.record.settings, &self.house) {
-                    Err(NotRunnable::Missing(text) | NotRunnable::Refused(text)) => text,
-                    Ok(()) => failure.text,
-                };
-                process.record.spawn_error = Some(text);
-                process.record.ended = Some(jiff::Timestamp::now());
-                self.feed(&id, Event::SpawnFailed)
-            }
-            Report::Exited {
-                id,
-                generation,
-                at,
-                exit,
-                ..
-            } => {
-                let Some(process) = self
-                    .processes
-                    .get_mut(&id)
-                    .filter(|p| p.record.generation == generation)
-                else {
-                    return Ok(());
-                };
-                process.record.ended = Some(jiff::Timestamp::now());
-                self.listener_ended(&id)?;
-                self.note_cause(&id);
-                self.feed(&id, Event::Exited { exit, at })?;
-                self.after_exit(&id, generation)
-            }
-            Report::Followed {
-                id,
-                generation,
-                pid,
-            } => {
-                let process = self.processes.get_mut(&id);
-                if let Some(process) = process.filter(|p| p.record.generation == generation) {
-                    tracing::info!("{id} goes on as pid {pid}, which it named as its main process");
-                    process.pid = Some(pid);
-                    process.pidfd = fds.into_iter().next();
-                }
-                Ok(())
-            }
-            Report::Stranger { pid, exit } => {
-                tracing::info!(
-                    "reaped unknown pid {pid} ({})",
-                    super::process::describe(exit)
-                );
-                Ok(())
-            }
-            Report::Signal { number, signal } => self.signalled(number, signal),
-            Report::Ping { number } => self.link.send(&[Order::Pong { number }]),
-            Report::Refused { ticket, failure } => {
-                self.not_upgraded(ticket, failure);
-                Ok(())
-            }
-            // Answers nobody waits for any more, and a table nobody asked for.
-            Report::Done { .. }
-            | Report::Table(_)
-            | Report::Slot { .. }
-            | Report::Socket { .. }
-            | Report::TableEnd => Ok(()),
-        }
-    }
-
-    fn asked(&mut self, ask: Ask) -> Result<(), Error> {
-        match ask {
-            Ask::Look { look } => look(self),
-            Ask::Act {
-                name,
-                act,
-                wait,
-                reply,
-            } => match self.find(&name) {
-                None => drop(reply.send(None)),
-                Some(ids) => {
-                    let event = match act {
-                        Act::Start => Event::Start,
-                        Act::Stop => Event::Stop,
-                        Act::Restart => Event::Restart,
-                    };
-                    if self.daemon.closing.is_none() || act == Act::Stop {
-                        if act == Act::Start {
-                            self.open_pipes_of(&ids)?;
-                        }
-                        ids.iter().try_for_each(|id| match event {
-                            Event::Start => self.start(id),
-                            event => {
-                                self.stop_waiting(id)?;
-                                self.feed(id, event)
-                            }
-                        })?;
-                    }
-                    self.waiters.push(Waiter {
-                        ids,
-                        wait,
-                        reply: Some(reply),
-                    });
-                }
-            },
-            Ask::Reload { dry_run, reply } => {
-                let report = self.reload(dry_run)?;
-                let _ = reply.send(report);
-            }
-            Ask::Do { deed } => deed(self)?,
-            Ask::Stop { reply } => {
-                tracing::info!("asked to stop");
-                self.close(Closing::End)?;
-                let _ = reply.send(());
-            }
-        }
-        Ok(())
-    }
-
-    /// What the log calls a process: supervisord leaves the group out.
-    #[must_use]
-    pub fn spoken<'a>(&'a self, id: &'a str) -> &'a str {
-        match self.processes.get(id) {
-            Some(process) if self.config.habits == Habits::Supervisord => {
-                &process.record.settings.name
-            }
-            _ => id,
-        }
-    }
-
-    /// The processes that a name means: an id, a process name that is unique, a group, or `group:*`.
-    #[must_use]
-    pub fn find(&self, name: &str) -> Option<Vec<String>> {
-        if self.processes.contains_key(name) {
-            return Some(vec![name.to_owned()]);
-        }
-        let group = name.strip_suffix(":*").unwrap_or(name);
-        let matching = |test: &dyn Fn(&Process) -> bool| -> Vec<String> {
-            self.processes
-                .iter()
-                .filter(|(_, process)| test(process))
-                .map(|(id, _)| id.clone())
-                .collect()
-        };
-        let members = matching(&|process| process.record.settings.group == group);
-        if !members.is_empty() {
-            return Some(members);
-        }
-        Some(matching(&|process| process.record.settings.name == name)).filter(|ids| ids.len() == 1)
-    }
-
-    #[must_use]
-    pub fn statuses(&self, ids: &[String]) -> Vec<ProgramStatus> {
-        ids.iter()
-            .filter_map(|id| {
-                let process = self.processes.get(id)?;
-                let mut status = process.status();
-                if process.record.waiting
-                    && let Some(what) = self.missing(id)
-                {
-                    status.description = format!("waits {what}");
-                } else if let Some(cause) = &process.record.cause
-                    && process.pid.is_none()
-                {
-                    status.description = format!("{} ({cause})", status.description);
-                }
-                Some(status)
-            })
-            .collect()
     }
 
     /// What follows from the state of everything, after each event.

@@ -65,6 +65,14 @@ impl Supervisor {
         }));
     }
 
+    /// Whether what programs have put into the background outlives us, as under supervisord. Not where we are process 1:
+    /// there the kernel would kill it without asking.
+    #[must_use]
+    pub fn leaves_orphans(&self) -> bool {
+        let mut all = self.config.processes.iter();
+        self.holder_pid != 1 && !all.any(|process| process.extras.kill_descendants)
+    }
+
     /// Whether the holder has children that are no program's: what a program leaves behind becomes one. A look at one
     /// small file spares most ends a look at all processes.
     fn has_strangers(&self) -> bool {

@@ -109,7 +109,9 @@ pub fn run(start: Start) -> Result<u8, Error> {
         }
         holder.wait_and_handle()?;
         if let (Some(code), None) = (holder.table.exit, &holder.brain) {
-            leftovers::end_all();
+            if !holder.table.leave {
+                leftovers::end_all();
+            }
             return Ok(code);
         }
     }

@@ -87,8 +87,9 @@ impl Table {
                 let _ = self.notifier.send(&text);
                 None
             }
-            Order::Exit { code } => {
+            Order::Exit { code, leave } => {
                 self.exit = Some(code);
+                self.leave = leave;
                 None
             }
             Order::Pong { number } => {
@@ -234,40 +235,24 @@ impl Table {
     }
 
     fn write_pidfile(&mut self, ticket: Ticket, path: String) -> Letter {
-        if self
-            .pidfile
-            .as_ref()
-            .is_some_and(|file| file.path() == std::path::Path::new(&path))
-        {
-            return (
-                Report::Done {
-                    ticket,
-                    text: String::new(),
-                },
-                Vec::new(),
-            );
-        }
-        match PidFile::create(path) {
-            Ok(file) => {
-                self.pidfile = Some(file);
-                (
-                    Report::Done {
-                        ticket,
-                        text: String::new(),
-                    },
-                    Vec::new(),
-                )
-            }
-            Err(err) => {
-                let text = trine_service::exit::chain(&err);
-                let failure = Failure {
-                    step: "pidfile".into(),
-                    errno: None,
-                    text,
-                };
-                (Report::Refused { ticket, failure }, Vec::new())
+        let is_there = |file: &PidFile| file.path() == std::path::Path::new(&path);
+        if path.is_empty() {
+            self.pidfile = None;
+        } else if !self.pidfile.as_ref().is_some_and(is_there) {
+            match PidFile::create(path) {
+                Ok(file) => self.pidfile = Some(file),
+                Err(err) => {
+                    let failure = Failure {
+                        step: "pidfile".into(),
+                        errno: None,
+                        text: trine_service::exit::chain(&err),
+                    };
+                    return (Report::Refused { ticket, failure }, Vec::new());
+                }
             }
         }
+        let text = String::new();
+        (Report::Done { ticket, text }, Vec::new())
     }
 }
 

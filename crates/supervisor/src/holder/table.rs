@@ -41,6 +41,8 @@ pub struct Table {
     pub(super) stdins: Epoll,
     /// Set by `Order::Exit`.
     pub exit: Option<u8>,
+    /// At our end, what programs have left behind lives on.
+    pub leave: bool,
     /// Set by `Order::Started`.
     pub started: bool,
     /// Set by `Order::Upgrade`: who asked, and what to execute.
@@ -90,6 +92,7 @@ impl Table {
             upgrades: 0,
             stdins: Epoll::new()?,
             exit: None,
+            leave: false,
             started: false,
             upgrade: None,
             pong: 0,

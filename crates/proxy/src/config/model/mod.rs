@@ -18,9 +18,11 @@ mod script;
 mod shaping;
 mod signature;
 mod spool;
+mod sticky;
 mod subrequest;
 mod upstream;
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,6 +30,8 @@ use std::time::Duration;
 use tracing::Level;
 use trine_config::ListenAddr;
 use trine_service::logging::SyslogSettings;
+
+use crate::headers::FieldNames;
 
 pub(crate) use cache::{CacheRules, Stale};
 pub(crate) use compression::{CodingRules, CompressionRules, Proxied};
@@ -51,6 +55,7 @@ pub(crate) use replace::ReplaceRules;
 pub(crate) use shaping::{CookieFlags, CookieName, CookieRule, CookieRules, SameSite, Shaping};
 pub(crate) use signature::Signature;
 pub(crate) use spool::{BodyFile, BodyRules, Buffers, Quota, Room, SpoolFolder};
+pub(crate) use sticky::{CookieEnd, Learn, Sticky, StickyCookie};
 pub(crate) use subrequest::{AuthRequest, Mirror, SecureLink};
 pub(crate) use upstream::{
     DialRules, KeepAlive, Method, NEXT_STATUSES, NextUpstream, Outgoing, PassTls, Queue, Upstream,
@@ -98,8 +103,12 @@ pub(crate) struct Config {
     pub(crate) tells_body: bool,
     /// Some string has `$slice_range`: without it nobody can be asked for slices.
     pub(crate) tells_slice: bool,
+    /// Heads of answers are kept until the log has them: some string has a field of theirs.
+    pub(crate) tells_heads: bool,
     /// The number of the variable that sets how fast an answer goes out, if anything sets it.
     pub(crate) rate_slot: Option<usize>,
+    /// Where named groups of expressions have their values, among those of `set`.
+    pub(crate) group_slots: HashMap<String, usize>,
 }
 
 /// Numbers of a user, of its group, and of all its groups.
@@ -266,8 +275,8 @@ pub(crate) struct Server {
     pub(crate) locations: Locations,
     /// By name, reached by internal redirects only.
     pub(crate) named: Vec<(String, Location)>,
-    /// Names with an underscore are let through.
-    pub(crate) underscores: bool,
+    /// Which names clients' fields may have.
+    pub(crate) field_names: FieldNames,
     pub(crate) merge_slashes: bool,
     pub(crate) real_ip: Option<RealIp>,
     /// How long its clients may take.

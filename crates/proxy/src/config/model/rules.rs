@@ -20,6 +20,7 @@ use super::{
     Gateway, LogFormat, NameRules, NextUpstream, Op, Outgoing, PassTls, RealIp, ScriptName,
     Timeouts,
 };
+use crate::access::referer::Referers;
 use crate::pattern::Pattern;
 use crate::template::Template;
 
@@ -42,6 +43,8 @@ pub(crate) struct Rules {
     /// Another location has to agree.
     pub(crate) auth_request: Option<Arc<AuthRequest>>,
     pub(crate) mirror: Option<Arc<Mirror>>,
+    /// What `$invalid_referer` is made by.
+    pub(crate) referers: Option<Arc<Referers>>,
     pub(crate) secure_link: Option<Arc<SecureLink>>,
     /// Answers are fetched in slices of so many bytes, and put together.
     pub(crate) slice: Option<u64>,
@@ -59,9 +62,13 @@ pub(crate) struct Rules {
     /// Where `try_files` looks when the content is not files.
     pub(crate) fallback_files: Option<Files>,
     pub(crate) error_pages: Vec<ErrorPage>,
+    /// Answers of unknown length go out in chunks where they can; else the connection's end is theirs.
+    pub(crate) chunks: bool,
     /// An error page may itself lead to an error page.
     pub(crate) recursive_errors: bool,
     pub(crate) headers: Vec<AddedHeader>,
+    /// Those that follow the content.
+    pub(crate) trailers: Vec<AddedHeader>,
     pub(crate) expires: Option<Expires>,
     /// Answers are compressed on their way, or unpacked.
     pub(crate) compression: Option<Arc<CompressionRules>>,
@@ -340,6 +347,7 @@ impl Rules {
             limit_except: None,
             auth_request: None,
             mirror: None,
+            referers: None,
             secure_link: None,
             slice: None,
             limit_requests: None,
@@ -352,8 +360,10 @@ impl Rules {
             content: Content::Nothing,
             fallback_files: None,
             error_pages: Vec::new(),
+            chunks: true,
             recursive_errors: false,
             headers: Vec::new(),
+            trailers: Vec::new(),
             expires: None,
             compression: None,
             replace: None,

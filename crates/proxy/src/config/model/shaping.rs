@@ -19,6 +19,8 @@ pub(crate) struct Shaping {
     pub(crate) passes_fields: bool,
     /// A client that leaves does not end what its server does for it.
     pub(crate) ignores_abort: bool,
+    /// Fields that follow an answer's content go on.
+    pub(crate) passes_trailers: bool,
     /// Requests without a trace begin one.
     pub(crate) traces: bool,
     /// Parts of answers can be had although the upstream cannot make them.
@@ -106,6 +108,7 @@ impl Default for Shaping {
             ignores_abort: false,
             traces: false,
             forces_ranges: false,
+            passes_trailers: false,
             passes_fields: true,
             passes_body: true,
         }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{HealthCheck, NameRules, PeerAddr};
+use super::{HealthCheck, NameRules, PeerAddr, Sticky};
 use crate::template::Template;
 
 /// Servers that do the same work.
@@ -18,6 +18,8 @@ pub(crate) struct Upstream {
     /// Those after this number are asked only when none of the first can be.
     pub(crate) primaries: usize,
     pub(crate) method: Method,
+    /// Clients stay with their server.
+    pub(crate) sticky: Option<Arc<Sticky>>,
     pub(crate) keepalive: KeepAlive,
     /// Requests wait here while every server has all the connections it may have.
     pub(crate) queue: Option<Queue>,
@@ -52,6 +54,8 @@ pub(crate) struct UpstreamServer {
     pub(crate) resolve: bool,
     /// The service whose SRV records say where it is.
     pub(crate) service: Option<String>,
+    /// Its id for `sticky`; by its address if not given.
+    pub(crate) route: Option<String>,
     /// Where it stands: FILE:LINE.
     pub(crate) at: String,
     /// How long a server that has recovered takes to get its full share.
@@ -207,6 +211,7 @@ impl UpstreamServer {
             drain: false,
             resolve: false,
             service: None,
+            route: None,
             at: String::new(),
             slow_start: Duration::ZERO,
         }
@@ -221,6 +226,7 @@ impl Upstream {
             servers: vec![UpstreamServer::new(addr)],
             primaries: 1,
             method: Method::RoundRobin,
+            sticky: None,
             keepalive,
             queue: None,
             health: None,

@@ -16,7 +16,7 @@ use trine_config::Problems;
 
 use super::model::{Config, Timeouts};
 pub(crate) use build::{
-    ERROR_LOG, PID_FILE, is_https, local_address, peer_address, split_kind, split_url,
+    ERROR_LOG, PID_FILE, is_https, is_same_site, local_address, peer_address, split_kind, split_url,
 };
 pub(crate) use units::{expires, size};
 

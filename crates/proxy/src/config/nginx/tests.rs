@@ -138,6 +138,122 @@ fn all_at_once_with_the_way_out() {
 }
 
 #[test]
+fn sticky() {
+    let check = |sticky: &str, want: &str| {
+        let said = problems(&format!("upstream u {{ server unix:/a;\n{sticky}; }}"));
+        let want = match want {
+            "good" => want.to_owned(),
+            _ => format!("n.conf:4: {want}"),
+        };
+        // What helps comes behind.
+        assert!(
+            said == want || said.starts_with(&format!("{want}; ")),
+            "{sticky}: {said}"
+        );
+    };
+    check("sticky cookie id", "good");
+    check(
+        "sticky cookie id expires=max domain=.$host path=/ httponly secure samesite=$arg_s",
+        "good",
+    );
+    check(
+        "sticky cookie",
+        "invalid number of arguments in \"sticky\" directive",
+    );
+    check("sticky cookies id", "unknown parameter \"cookies\"");
+    check("sticky cookie ''", "\"sticky\" directive empty cookie name");
+    check(
+        "sticky cookie id expires=x",
+        "\"sticky\" directive invalid \"expires\" parameter value",
+    );
+    check(
+        "sticky cookie id expires=5ms",
+        "\"sticky\" directive invalid \"expires\" parameter value",
+    );
+    check(
+        "sticky cookie id path=",
+        "\"sticky\" directive no value for \"path\"",
+    );
+    check(
+        "sticky cookie id path=/ path=/",
+        "\"sticky\" directive parameter \"path\" is duplicate",
+    );
+    check(
+        "sticky cookie id secure secure",
+        "\"sticky\" directive parameter \"secure\" is duplicate",
+    );
+    check(
+        "sticky cookie id samesite=no",
+        "\"sticky\" directive invalid \"samesite\" parameter value",
+    );
+    check(
+        "sticky cookie id maxage=1",
+        "unknown parameter \"maxage=1\"",
+    );
+    check(
+        "sticky cookie id; sticky cookie id",
+        "\"sticky\" directive is duplicate",
+    );
+    check("sticky route $arg_a $cookie_b", "good");
+    check("sticky route arg_a", "invalid variable name \"arg_a\"");
+    check("sticky route $nobody", "unknown \"nobody\" variable");
+    let learn = "sticky learn create=$upstream_cookie_s lookup=$cookie_s";
+    check(
+        &format!("{learn} zone=z:32k timeout=1m header sync"),
+        "good",
+    );
+    check(
+        learn,
+        "\"sticky\" directive \"zone\" parameter is not specified",
+    );
+    check(
+        "sticky learn zone=z:1m",
+        "\"sticky\" directive \"lookup\" parameter is not specified",
+    );
+    check(
+        "sticky learn lookup=$arg_a",
+        "\"sticky\" directive \"create\" parameter is not specified",
+    );
+    check(
+        "sticky learn create=a",
+        "\"sticky\" directive missing variable in the \"create\" parameter",
+    );
+    check(
+        &format!("{learn} zone=z"),
+        "\"sticky\" directive zone size is not specified",
+    );
+    check(
+        &format!("{learn} zone=:1m"),
+        "\"sticky\" directive zone name is not specified",
+    );
+    check(
+        &format!("{learn} zone=z:1x"),
+        "\"sticky\" directive invalid zone size",
+    );
+    check(
+        &format!("{learn} zone=z:31k"),
+        "\"sticky\" directive zone is too small",
+    );
+    check(
+        &format!("{learn} zone=z:1m zone=y:1m"),
+        "\"sticky\" directive duplicate zone",
+    );
+    check(
+        &format!("{learn} zone=z:1m timeout=0"),
+        "\"sticky\" directive invalid timeout",
+    );
+    check("server unix:/b route=", "route is empty");
+    check(
+        &format!("server unix:/b route={}", "x".repeat(33)),
+        "route is longer than 32",
+    );
+    check(
+        &format!("{learn} zone=z:1m; }} upstream v {{ server unix:/b; {learn} zone=z:1m"),
+        "sticky zone \"z\" is already used in upstream \"u\"",
+    );
+}
+
+#[test]
 fn lists_are_replaced_and_values_inherited() {
     let config = super::super::testing::nginx(
         "add_header A 1; expires 1h; location / { } location /b { add_header B 2; }",

@@ -12,6 +12,7 @@ pub(crate) const BETTER: &[(&str, &str)] = &[
     ("headers", "add_header"),
     ("headers_inherit", "add_header_inherit"),
     ("trailers", "add_trailer"),
+    ("trailers_inherit", "add_trailer_inherit"),
     ("request_headers", "proxy_set_header"),
     ("hide_headers", "proxy_hide_header"),
     ("show_headers", "proxy_pass_header"),

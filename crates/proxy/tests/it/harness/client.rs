@@ -137,6 +137,13 @@ impl Client {
         self.unread.drain(..count).collect()
     }
 
+    /// Reads some bytes of what has come and forgets them; an error if the connection has broken off.
+    pub(crate) fn sip(&mut self, most: usize) -> io::Result<usize> {
+        self.unread.clear();
+        let mut buffer = vec![0; most];
+        self.socket.reader().read(&mut buffer)
+    }
+
     #[track_caller]
     fn read_line(&mut self) -> String {
         loop {

@@ -38,6 +38,8 @@ pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) fields: HeaderMap,
     pub(crate) body: Vec<u8>,
+    /// The fields that follow it.
+    pub(crate) trailers: HeaderMap,
 }
 
 fn runtime() -> Runtime {
@@ -143,10 +145,12 @@ impl Http2 {
         while let Some(piece) = self.piece(&mut answering)? {
             body.extend_from_slice(&piece);
         }
+        let trailers = self.wait(std::future::poll_fn(|cx| answering.body.poll_trailers(cx)))?;
         Ok(Answer {
             status: answering.status,
             fields: answering.fields,
             body,
+            trailers: trailers.unwrap_or_default(),
         })
     }
 

@@ -99,7 +99,7 @@ impl Site {
             }
         };
         let answer = match self.rpc.call(&call.method, call.params).await {
-            Ok(value) => xmlrpc::write_response(&value),
+            Ok(value) => xmlrpc::write_response(value),
             Err(fault) => xmlrpc::write_fault(&fault),
         };
         whole(200, "text/xml", answer)

@@ -40,15 +40,7 @@ pub(in crate::brain) fn description(process: &Process, now: jiff::Timestamp) -> 
             let lived = record.started.map_or(0, |started| {
                 now.as_second().saturating_sub(started.as_second()).max(0)
             });
-            let (days, rest) = (lived / 86400, lived % 86400);
-            let days = match days {
-                0 => String::new(),
-                1 => "1 day, ".to_owned(),
-                days => format!("{days} days, "),
-            };
-            let (hours, minutes, seconds) = (rest / 3600, rest / 60 % 60, rest % 60);
-            let pid = process.pid.unwrap_or_default();
-            format!("pid {pid}, uptime {days}{hours}:{minutes:02}:{seconds:02}")
+            up(process.pid.unwrap_or_default(), lived)
         }
         Code::Fatal | Code::Backoff => match spawn_error(process) {
             error if error.is_empty() => {
@@ -69,6 +61,26 @@ pub(in crate::brain) fn description(process: &Process, now: jiff::Timestamp) -> 
         },
         Code::Starting | Code::Stopping => String::new(),
     }
+}
+
+/// Without the machinery of formatting: this is said of all processes at a time.
+fn up(pid: i32, seconds: i64) -> String {
+    let (days, rest) = (seconds / 86400, seconds % 86400);
+    let mut number = itoa::Buffer::new();
+    let mut out = String::with_capacity(64);
+    out.push_str("pid ");
+    out.push_str(number.format(pid));
+    out.push_str(", uptime ");
+    if days > 0 {
+        out.push_str(number.format(days));
+        out.push_str(if days == 1 { " day, " } else { " days, " });
+    }
+    out.push_str(number.format(rest / 3600));
+    for part in [rest / 60 % 60, rest % 60] {
+        out.push_str(if part < 10 { ":0" } else { ":" });
+        out.push_str(number.format(part));
+    }
+    out
 }
 
 /// Seconds since the epoch, as far as 32 bits go.
@@ -100,7 +112,11 @@ enum Member<'a> {
 }
 
 fn path_text(path: Option<&Path>) -> Member<'_> {
-    Member::Text(path.map_or_else(Cow::default, Path::to_string_lossy))
+    let text = path.map(|path| {
+        path.to_str()
+            .map_or_else(|| path.to_string_lossy(), Cow::from)
+    });
+    Member::Text(text.unwrap_or_default())
 }
 
 pub(super) fn of(process: &Process) -> Value {
@@ -273,4 +289,26 @@ fn channel(
     push("logfile_backups", number(u64::from(output.backups)));
     push("logfile_maxbytes", number(output.max_bytes));
     push("syslog", output.syslog.into());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As Python writes a `timedelta`.
+    #[test]
+    fn uptimes() {
+        for (seconds, want) in [
+            (0, "0:00:00"),
+            (9, "0:00:09"),
+            (3599, "0:59:59"),
+            (36_610, "10:10:10"),
+            (86_399, "23:59:59"),
+            (86_400, "1 day, 0:00:00"),
+            (172_801, "2 days, 0:00:01"),
+            (123 * 86_400 + 11 * 3600, "123 days, 11:00:00"),
+        ] {
+            assert_eq!(up(7, seconds), format!("pid 7, uptime {want}"));
+        }
+    }
 }

@@ -18,6 +18,7 @@ use super::heads::HeadLevel;
 use super::limits::LimitLevel;
 use super::names::NamesLevel;
 use super::proxy::ProxyLevel;
+use super::referers::RefererLevel;
 use super::replace::ReplaceLevel;
 use super::spool::BodyLevel;
 use super::subrequest::SubLevel;
@@ -28,6 +29,7 @@ use crate::config::model::{
     RedirectStyle, Signature, Timeouts,
 };
 use crate::config::values::network;
+use crate::headers::FieldNames;
 use crate::template::Template;
 
 /// What HTTP/2 clients may send of a body unasked, by the protocol.
@@ -51,12 +53,15 @@ pub(super) struct Level {
     pub(super) recursive_errors: bool,
     pub(super) headers: Vec<AddedHeader>,
     pub(super) merge_headers: bool,
+    pub(super) trailers: Vec<AddedHeader>,
+    merge_trailers: bool,
     pub(super) expires: Option<Expires>,
     pub(super) compression: CompressionLevel,
     pub(super) replace: ReplaceLevel,
     pub(super) files: FileLevel,
     pub(super) guard: GuardLevel,
     pub(super) sub: SubLevel,
+    pub(super) referers: RefererLevel,
     pub(super) limits: LimitLevel,
     pub(super) signature: Signature,
     pub(super) logs: Vec<LogUse>,
@@ -69,7 +74,8 @@ pub(super) struct Level {
     charset_types: Option<Vec<String>>,
     pub(super) timeouts: Timeouts,
     pub(super) heads: HeadLevel,
-    pub(super) underscores: bool,
+    pub(super) field_names: FieldNames,
+    pub(super) chunks: bool,
     pub(super) merge_slashes: bool,
     pub(super) real_ip: RealIp,
     /// By protocol.
@@ -100,12 +106,15 @@ impl Level {
             recursive_errors: false,
             headers: Vec::new(),
             merge_headers: false,
+            trailers: Vec::new(),
+            merge_trailers: false,
             expires: None,
             compression: CompressionLevel::new(),
             replace: ReplaceLevel::new(),
             files: FileLevel::new(),
             guard: GuardLevel::default(),
             sub: SubLevel::new(),
+            referers: RefererLevel::default(),
             limits: LimitLevel::new(),
             signature: Signature::name(),
             logs: Vec::new(),
@@ -138,7 +147,8 @@ impl Level {
                 send_rate: 0,
             },
             heads: HeadLevel::new(),
-            underscores: false,
+            field_names: FieldNames::default(),
+            chunks: true,
             merge_slashes: true,
             real_ip: RealIp::nobody(),
             passes: Family::ALL.map(ProxyLevel::new),
@@ -155,6 +165,7 @@ impl Level {
             max_body: HOUSE_MAX_BODY,
             bodies: BodyLevel::house(),
             merge_headers: true,
+            merge_trailers: true,
             redirects: RedirectStyle {
                 absolute: false,
                 port: false,
@@ -195,6 +206,7 @@ impl Level {
 struct Own {
     error_pages: Option<Vec<ErrorPage>>,
     headers: Option<Vec<AddedHeader>>,
+    trailers: Option<Vec<AddedHeader>>,
     logs: Option<Vec<LogUse>>,
     trusted: bool,
 }
@@ -211,6 +223,7 @@ impl Builder<'_> {
         self.apply_files(&mut level.files, block);
         self.apply_guard(&mut level.guard, block);
         self.apply_sub(&mut level.sub, block);
+        self.apply_referers(&mut level.referers, block);
         self.apply_limits(&mut level.limits, block);
         self.apply_timeouts(&mut level.timeouts, block);
         self.apply_heads(&mut level.heads, block);
@@ -228,6 +241,12 @@ impl Builder<'_> {
                 headers.splice(0..0, level.headers.drain(..));
             }
             level.headers = headers;
+        }
+        if let Some(mut trailers) = own.trailers {
+            if level.merge_trailers {
+                trailers.splice(0..0, level.trailers.drain(..));
+            }
+            level.trailers = trailers;
         }
         if let Some(logs) = own.logs {
             level.logs = logs;
@@ -264,6 +283,16 @@ impl Builder<'_> {
                 let header = self.added_header(directive);
                 own.headers.get_or_insert_default().extend(header);
             }
+            "add_trailer" => {
+                let trailer = self.added_header(directive);
+                own.trailers.get_or_insert_default().extend(trailer);
+            }
+            "add_trailer_inherit" => match first {
+                "on" => level.merge_trailers = false,
+                "merge" => level.merge_trailers = true,
+                "off" => level.trailers.clear(),
+                _ => self.invalid(directive),
+            },
             "add_header_inherit" => match first {
                 "on" => level.merge_headers = false,
                 "merge" => level.merge_headers = true,
@@ -318,7 +347,9 @@ impl Builder<'_> {
                 Some(Ok(size)) if size < 1 << 31 => level.http2.window = size.max(PREREAD),
                 _ => self.invalid(directive),
             },
-            "underscores_in_headers" => level.underscores = is_on(directive),
+            "underscores_in_headers" => level.field_names.underscores = is_on(directive),
+            "ignore_invalid_headers" => level.field_names.odd = !is_on(directive),
+            "chunked_transfer_encoding" => level.chunks = is_on(directive),
             "merge_slashes" => level.merge_slashes = is_on(directive),
             "set_real_ip_from" => {
                 if !std::mem::replace(&mut own.trusted, true) {

@@ -36,18 +36,16 @@ impl Builder<'_> {
         for directive in block {
             if matches!(directive.name.text.as_str(), "set" | "auth_request_set") {
                 let name = arg(directive, 0).trim_start_matches('$');
-                let slot = self.names.set.len();
-                self.names
-                    .set
-                    .entry(name.to_ascii_lowercase())
-                    .or_insert(slot);
+                self.names.slot(name);
             }
             let words = std::iter::once(&directive.name).chain(&directive.args);
             for word in words.filter(|word| word.text.contains("(?")) {
                 let source = word.text.trim_start_matches(['~', '*', '!']);
                 if let Ok(pattern) = Pattern::new(source, false) {
-                    let names = pattern.names().map(str::to_ascii_lowercase);
-                    self.names.groups.extend(names);
+                    for name in pattern.names() {
+                        let slot = self.names.slot(name);
+                        self.names.groups.insert(name.to_ascii_lowercase(), slot);
+                    }
                 }
             }
             if let Some(block) = &directive.block {

@@ -22,11 +22,13 @@ mod names;
 mod outgoing;
 mod patience;
 mod proxy;
+mod referers;
 mod replace;
 mod script;
 mod server;
 mod shaping;
 mod spool;
+mod sticky;
 mod subrequest;
 mod tls;
 mod upstream;
@@ -42,6 +44,7 @@ use trine_sys::privileges;
 pub(crate) use location::split_kind;
 pub(crate) use outgoing::local_address;
 pub(crate) use proxy::{is_https, split_url};
+pub(crate) use sticky::is_same_site;
 pub(crate) use upstream::peer_address;
 
 use super::tree::Directive;
@@ -132,7 +135,9 @@ pub(super) fn build(
         spools: builder.spools,
         tells_body: builder.names.tells_body.get(),
         tells_slice: builder.names.tells_slice.get(),
+        tells_heads: builder.names.tells_heads.get(),
         rate_slot: builder.names.set.get("limit_rate").copied(),
+        group_slots: builder.names.groups,
     })
 }
 

@@ -12,7 +12,6 @@ impl Builder<'_> {
         let block = directive.block.as_deref().unwrap_or_default();
         let number = self.servers.len();
         let mut level = http.clone();
-        self.apply(&mut level, block);
         let mut names = Vec::new();
         let mut name = None;
         let mut listens = false;
@@ -31,6 +30,8 @@ impl Builder<'_> {
                 _ => {}
             }
         }
+        level.referers.names.clone_from(&names);
+        self.apply(&mut level, block);
         if !listens {
             self.default_listen(directive, number);
         }
@@ -54,7 +55,7 @@ impl Builder<'_> {
             script,
             locations,
             named,
-            underscores: level.underscores,
+            field_names: level.field_names,
             merge_slashes: level.merge_slashes,
             real_ip: Some(level.real_ip),
             timeouts: level.timeouts,
@@ -65,7 +66,12 @@ impl Builder<'_> {
         });
     }
 
-    fn server_name(&mut self, directive: &Directive, text: &str, names: &mut Vec<HostPattern>) {
+    pub(super) fn server_name(
+        &mut self,
+        directive: &Directive,
+        text: &str,
+        names: &mut Vec<HostPattern>,
+    ) {
         if let Some(source) = text.strip_prefix('~') {
             if let Some(pattern) = self.pattern(directive, source, true) {
                 names.push(HostPattern::Regex(pattern));

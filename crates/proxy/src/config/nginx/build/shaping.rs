@@ -79,6 +79,7 @@ impl Builder<'_> {
                 "ignore_client_abort" => level.ignores_abort = is_on(directive),
                 "pass_request_headers" => level.passes_fields = is_on(directive),
                 "force_ranges" => level.forces_ranges = is_on(directive),
+                "pass_trailers" => level.passes_trailers = is_on(directive),
                 "pass_request_body" => level.passes_body = is_on(directive),
                 _ => {}
             }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::super::tree::Directive;
 use super::super::units;
 use super::names::NamesLevel;
+use super::sticky::LONGEST_ROUTE;
 use super::{Builder, arg, place};
 use crate::config::model::{KeepAlive, Method, PeerAddr, Queue, Upstream, UpstreamServer};
 
@@ -48,6 +49,7 @@ impl Builder<'_> {
         let mut queue = None;
         let mut health = None;
         let mut capacity = None;
+        let mut sticky = None;
         let mut names = NamesLevel::default();
         self.apply_names(&mut names, directive.block.as_deref().unwrap_or_default());
         let (mut primaries, mut backups) = (Vec::new(), Vec::new());
@@ -84,6 +86,14 @@ impl Builder<'_> {
                 "ip_hash" => method = Method::IpHash,
                 "hash" => method = self.hash(inner),
                 "random" => method = self.random(inner),
+                "sticky" if sticky.is_some() => {
+                    self.wrong(
+                        inner,
+                        "\"sticky\" directive is duplicate",
+                        "remove one of them",
+                    );
+                }
+                "sticky" => sticky = self.sticky(inner, &name),
                 "queue" => queue = self.queue(inner),
                 "trine_capacity" => capacity = self.control_socket(inner),
                 "health_check" => health = self.health_check(inner, &name, true),
@@ -101,6 +111,7 @@ impl Builder<'_> {
             primaries: count,
             servers: primaries,
             method,
+            sticky,
             keepalive,
             queue,
             health,
@@ -164,6 +175,19 @@ impl Builder<'_> {
                     server.service = Some(value.to_owned());
                     true
                 }
+                ("route", _) if value.is_empty() || value.len() > LONGEST_ROUTE => {
+                    let message = if value.is_empty() {
+                        "route is empty".to_owned()
+                    } else {
+                        format!("route is longer than {LONGEST_ROUTE}")
+                    };
+                    self.wrong(directive, message, "write a short word, such as route=a");
+                    true
+                }
+                ("route", _) => {
+                    server.route = Some(value.to_owned());
+                    true
+                }
                 ("weight", Some(weight @ 1..=65535)) => {
                     server.weight = weight;
                     true
@@ -192,7 +216,6 @@ impl Builder<'_> {
             if !good {
                 let help = match key {
                     "weight" => "write a weight from 1 to 65535",
-                    "route" => "sticky sessions are not there yet; remove it",
                     _ => "",
                 };
                 let message = format!("invalid parameter \"{}\"", word.text);

@@ -3,13 +3,14 @@
 //! Not here: what they do (see `config::nginx::build`).
 
 use super::context::{LIMIT_EXCEPT, LOCATION, SERVER};
-use super::{ANY, Args, FLAG, HSL, HSLI, Known, MORE, ONE, ONE_OR_TWO, refused, works};
+use super::{ANY, Args, FLAG, HSL, HSLI, Known, MORE, ONE, ONE_OR_TWO, works};
 
 pub(super) const ROWS: &[Known] = &[
     works("add_header", HSLI, Args::Words(2, 3)),
     works("expires", HSLI, ONE_OR_TWO),
-    refused("add_trailer", HSLI, Args::Words(2, 3), "remove it"),
+    works("add_trailer", HSLI, Args::Words(2, 3)),
     works("add_header_inherit", HSLI, ONE),
+    works("add_trailer_inherit", HSLI, ONE),
     works("allow", HSL | LIMIT_EXCEPT, ONE),
     works("deny", HSL | LIMIT_EXCEPT, ONE),
     works("auth_basic", HSL | LIMIT_EXCEPT, ONE),
@@ -19,12 +20,7 @@ pub(super) const ROWS: &[Known] = &[
     works("set_real_ip_from", HSL, ONE),
     works("real_ip_header", HSL, ONE),
     works("real_ip_recursive", HSL, FLAG),
-    refused(
-        "valid_referers",
-        SERVER | LOCATION,
-        MORE,
-        "check the Referer in the application",
-    ),
+    works("valid_referers", SERVER | LOCATION, MORE),
     works("secure_link", HSL, ONE),
     works("secure_link_md5", HSL, ONE),
     works("secure_link_secret", LOCATION, ONE),

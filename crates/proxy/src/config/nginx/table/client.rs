@@ -22,6 +22,12 @@ pub(super) const ROWS: &[Known] = &[
     works("client_header_buffer_size", HS, ONE),
     works("large_client_header_buffers", HS, Args::Words(2, 2)),
     works("max_headers", HS, ONE),
+    accepted(
+        "client_body_early_read",
+        HSL,
+        FLAG,
+        "the body is read when somebody wants it",
+    ),
     accepted("connection_pool_size", HS, ONE, MEMORY),
     accepted("request_pool_size", HS, ONE, MEMORY),
     works("client_max_body_size", HSL, ONE),

@@ -2,7 +2,7 @@
 //!
 //! Not here: what they do (see `config::nginx::build`).
 
-use super::context::{IF, LIMIT_EXCEPT, LOCATION};
+use super::context::{HTTP, IF, LIMIT_EXCEPT, LOCATION};
 use super::{
     Args, FLAG, HSL, HSLI, Known, MEMORY, MORE, NOT_HERE, ONE, ONE_OR_TWO, TUNING, accepted,
     refused, works,
@@ -33,6 +33,7 @@ pub(super) const ROWS: &[Known] = &[
     accepted("open_file_cache_valid", HSL, ONE, "one second"),
     accepted("open_file_cache_min_uses", HSL, ONE, TUNING),
     accepted("open_file_cache_errors", HSL, FLAG, "errors are not kept"),
+    accepted("open_file_cache_events", HSL, FLAG, "always on"),
     works("disable_symlinks", HSL, ONE_OR_TWO),
     works("etag", HSL, FLAG),
     works("if_modified_since", HSL, ONE),
@@ -54,6 +55,12 @@ pub(super) const ROWS: &[Known] = &[
         HSLI,
         ONE,
         "files are sent as they are; convert them",
+    ),
+    refused(
+        "charset_map",
+        HTTP,
+        Args::Block(2, 2),
+        "texts are not converted; serve them as UTF-8",
     ),
     works("random_index", LOCATION, FLAG),
     refused("dav_methods", HSL, MORE, NOT_HERE),

@@ -4,7 +4,7 @@
 
 use super::context::{HTTP, IF, LOCATION, SERVER, SERVER_IF, UPSTREAM};
 use super::{
-    ANY, Args, FLAG, HS, HSL, HSLI, Known, MORE, ONE, ONE_OR_TWO, TUNING, accepted, works,
+    ANY, Args, FLAG, HS, HSL, HSLI, Known, MEMORY, MORE, ONE, ONE_OR_TWO, TUNING, accepted, works,
 };
 
 pub(super) const ROWS: &[Known] = &[
@@ -39,15 +39,13 @@ pub(super) const ROWS: &[Known] = &[
     works("server_name_in_redirect", HSL, FLAG),
     works("log_not_found", HSL, FLAG),
     accepted("log_subrequest", HSL, FLAG, "they are not logged"),
-    accepted(
-        "ignore_invalid_headers",
-        HS,
-        FLAG,
-        "a request with an invalid field name is refused",
-    ),
+    works("ignore_invalid_headers", HS, FLAG),
     works("underscores_in_headers", HS, FLAG),
     works("resolver", HSL | UPSTREAM, MORE),
     works("resolver_timeout", HSL | UPSTREAM, ONE),
-    accepted("chunked_transfer_encoding", HSL, FLAG, "always on"),
+    works("chunked_transfer_encoding", HSL, FLAG),
+    accepted("msie_padding", HSL, FLAG, "the browsers it is for are gone"),
+    accepted("msie_refresh", HSL, FLAG, "the browsers it is for are gone"),
+    accepted("subrequest_output_buffer_size", HSL, ONE, MEMORY),
     works("stub_status", SERVER | LOCATION, Args::Words(0, 1)),
 ];

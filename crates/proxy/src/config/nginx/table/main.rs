@@ -54,12 +54,8 @@ pub(super) const ROWS: &[Known] = &[
     accepted("thread_pool", MAIN, Args::Words(2, 3), TUNING),
     accepted("load_module", MAIN, ONE, "everything is built in"),
     accepted("ssl_engine", MAIN, ONE, "rustls is used"),
-    refused(
-        "env",
-        MAIN,
-        ONE,
-        "nothing here reads the environment; remove it",
-    ),
+    accepted("env", MAIN, ONE, "nothing here reads the environment"),
+    accepted("debug_points", MAIN, ONE, "there are none"),
     works("events", MAIN, Args::Block(0, 0)),
     accepted(
         "worker_connections",
@@ -70,6 +66,7 @@ pub(super) const ROWS: &[Known] = &[
     accepted("multi_accept", EVENTS, FLAG, TUNING),
     accepted("accept_mutex", EVENTS, FLAG, TUNING),
     accepted("accept_mutex_delay", EVENTS, ONE, TUNING),
+    accepted("worker_aio_requests", EVENTS, ONE, TUNING),
     accepted("use", EVENTS, ONE, "epoll is used"),
     accepted("debug_connection", EVENTS, ONE, "use error_log ... debug"),
     works("http", MAIN, Args::Block(0, 0)),

@@ -3,6 +3,7 @@
 //! `docs/proxy/nginx-parity.md` is printed from here. The rows are in a file for each subject. Not here: what a
 //! directive does (see `build`).
 
+mod absent;
 mod access;
 mod cache;
 mod client;
@@ -150,6 +151,7 @@ pub(crate) const SECTIONS: &[(&str, &[Known])] = &[
     ("Upstreams", upstream::ROWS),
     ("Rewriting", rewrite::ROWS),
     ("TLS and HTTP/2", tls::ROWS),
+    ("Modules that are not here", absent::ROWS),
 ];
 
 pub(crate) fn rows() -> impl Iterator<Item = &'static Known> {

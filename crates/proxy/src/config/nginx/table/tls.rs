@@ -7,6 +7,9 @@ use super::{
     Args, FLAG, HS, HSL, Known, MEMORY, MORE, ONE, ONE_OR_TWO, TUNING, accepted, refused, works,
 };
 
+const OBSOLETE: &str = "nginx has given it up; the directives without `http2_` in their names hold";
+const PUSH: &str = "browsers and nginx have given server push up";
+
 pub(super) const ROWS: &[Known] = &[
     works("ssl_certificate", HS, ONE),
     works("ssl_certificate_key", HS, ONE),
@@ -74,5 +77,36 @@ pub(super) const ROWS: &[Known] = &[
         "frames are as large as the client lets them be",
     ),
     accepted("http2_recv_buffer_size", HTTP, ONE, MEMORY),
+    accepted("http2_idle_timeout", HS, ONE, OBSOLETE),
+    accepted("http2_recv_timeout", HS, ONE, OBSOLETE),
+    accepted("http2_max_field_size", HS, ONE, OBSOLETE),
+    accepted("http2_max_header_size", HS, ONE, OBSOLETE),
+    accepted("http2_max_requests", HS, ONE, OBSOLETE),
+    accepted("http2_pool_size", HS, ONE, MEMORY),
+    accepted("http2_streams_index_size", HS, ONE, TUNING),
+    accepted("http2_max_concurrent_pushes", HS, ONE, PUSH),
+    accepted("http2_push_preload", HSL, FLAG, PUSH),
+    accepted("http2_push", HSL, ONE, PUSH),
+    refused(
+        "ssl_ocsp",
+        HS,
+        ONE,
+        "revoked certificates are told by `ssl_crl`",
+    ),
+    accepted("ssl_ocsp_cache", HS, ONE, "goes with ssl_ocsp"),
+    accepted("ssl_ocsp_responder", HS, ONE, "goes with ssl_ocsp"),
+    refused(
+        "ssl_key_log",
+        HS,
+        ONE,
+        "keys of sessions are not told; remove it",
+    ),
+    refused("ssl_ech_file", HS, ONE, "remove it"),
+    accepted(
+        "ssl_certificate_compression",
+        HS,
+        FLAG,
+        "certificates are sent as they are",
+    ),
     refused("http3", HS, FLAG, "HTTP/3 is not supported; remove it"),
 ];

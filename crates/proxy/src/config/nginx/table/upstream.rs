@@ -22,10 +22,5 @@ pub(super) const ROWS: &[Known] = &[
         MORE,
         "servers are not chosen by their times; use `least_conn`",
     ),
-    refused(
-        "sticky",
-        UPSTREAM,
-        MORE,
-        "sticky sessions are not there yet; use `hash` or `ip_hash`",
-    ),
+    works("sticky", UPSTREAM, Args::Words(2, ANY)),
 ];
