@@ -19,9 +19,9 @@ pub(crate) use model::{
 };
 pub(crate) use model::{
     AccessLog, AccessPlace, CertificateFiles, ClientCertificates, Config, Demand, DialRules,
-    HostPattern, Http2Rules, Identity, KeepAlive, Listen, Location, Locations, Log, LogEscape,
-    LogFormat, LogPlace, Matcher, Method, NextUpstream, PeerAddr, Queue, Timeouts, TlsRules,
-    Trusted, Upstream, UpstreamServer,
+    HostPattern, Http2Rules, Identity, KeepAlive, LeastTime, Listen, Location, Locations, Log,
+    LogEscape, LogFormat, LogPlace, Matcher, Method, NextUpstream, PeerAddr, Queue, Timeouts,
+    TlsRules, Trusted, Upstream, UpstreamServer,
 };
 pub(crate) use model::{BodyFile, Quota, Room, SpoolFolder};
 pub(crate) use model::{BodyTest, Expectation, FieldTest, HealthCheck, Probe};

@@ -17,6 +17,7 @@ use super::capacity::seat;
 use super::monitor::health::Health;
 use super::names::{Book, expand};
 use super::sticky::{Id, Sessions};
+use super::times::Times;
 use crate::config::{Config, PeerAddr, Upstream, UpstreamServer};
 use crate::tls::{Dial, TlsError};
 
@@ -60,6 +61,8 @@ pub(crate) struct Standing {
     failed: AtomicU64,
     /// When it came back from being aside; 0: it never was.
     back: AtomicU64,
+    /// How long it takes, where somebody asks for that.
+    pub(crate) times: Times,
     /// Connections in use, over all cores, where somebody asks for them.
     conns: AtomicU32,
 }
@@ -203,6 +206,7 @@ impl Standing {
             checked: AtomicU64::new(0),
             failed: AtomicU64::new(0),
             back: AtomicU64::new(0),
+            times: Times::default(),
             conns: AtomicU32::new(0),
         }
     }

@@ -20,6 +20,7 @@ use super::provide::{Provided, provide};
 use super::relay::Relay;
 use super::retry::{Lost, Retries};
 use super::sticky::Lesson;
+use super::times::Stopwatch;
 use super::{Group, Trip};
 use crate::cache::fill::{Verdict, seconds};
 use crate::cache::{self, Fetch};
@@ -156,6 +157,7 @@ impl Job<'_> {
             let (peer, reused) = (link.peer().clone(), link.reused);
             record.upstream = Some(peer.clone());
             self.tell_bound(index, bench, record);
+            let mut watch = Stopwatch::start(&self.group.squad, index);
             if !asked_for_body {
                 asked_for_body = true;
                 self.conn.send(reply::CONTINUE).await?;
@@ -187,7 +189,7 @@ impl Job<'_> {
             let mut lesson = None;
             let done = match first {
                 Ok(()) => {
-                    let learned = (index, &mut lesson);
+                    let learned = (index, &mut lesson, &mut watch);
                     self.answered(&mut exchange, &mut retries, record, learned)
                         .await
                 }
@@ -195,6 +197,9 @@ impl Job<'_> {
             };
             if matches!(done, Ok(_) | Err(Fault::Handed | Fault::Intercepted(_))) {
                 self.learn(index, lesson);
+                if let Some(watch) = watch {
+                    watch.end(&self.group.squad);
+                }
             }
             let fault = match done {
                 Ok((ending, reusable)) => {
@@ -264,7 +269,7 @@ impl Job<'_> {
         exchange: &mut Exchange<'_>,
         retries: &mut Retries<'_>,
         record: &mut Record,
-        (index, lesson): (usize, &mut Option<Lesson>),
+        (index, lesson, watch): (usize, &mut Option<Lesson>, &mut Option<Stopwatch>),
     ) -> Result<(Ending, bool), Fault> {
         let conn = self.conn;
         let version = exchange.bench.head.on(exchange.bench.input.all()).version();
@@ -291,6 +296,9 @@ impl Job<'_> {
             && retries.again(Lost::Status(status), false, record.started.elapsed())
         {
             return Err(Fault::Unwanted(status));
+        }
+        if let Some(watch) = watch {
+            watch.head(&self.group.squad);
         }
         *lesson = self.lesson(exchange, record);
         if status == 101 || self.learns_at_head() {

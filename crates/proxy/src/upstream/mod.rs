@@ -2,7 +2,7 @@
 //!
 //! `balance` chooses a server, `capacity` among workers that are known one by one, `fleet` knows how all of them stand, `pool` keeps connections, `connect` makes them,
 //! `request`, `head` and `params` write what is sent, `codec` knows the protocols, `exchange` sends and reads the
-//! answer's head, `dress` makes it the client's, `relay` passes the answer on, `filtered` what is changed in it, `interim` what comes before it, `sticky` keeps clients with their servers, `tunnel`
+//! answer's head, `dress` makes it the client's, `relay` passes the answer on, `filtered` what is changed in it, `interim` what comes before it, `sticky` keeps clients with their servers, `times` measures servers, `tunnel`
 //! copies what follows an upgrade, `retry` decides what may be sent again, `forward` puts them
 //! in order. Not here: choosing the upstream (see `route`).
 
@@ -31,6 +31,7 @@ mod retry;
 #[cfg(test)]
 mod simulation;
 mod sticky;
+mod times;
 pub(crate) mod trace;
 mod tunnel;
 
@@ -125,7 +126,10 @@ impl Group {
         }
         let key = match &self.config.method {
             method @ (Method::IpHash | Method::Hash { .. }) => key(method),
-            Method::RoundRobin | Method::LeastConn | Method::Random { .. } => Vec::new(),
+            Method::RoundRobin
+            | Method::LeastConn
+            | Method::LeastTime(_)
+            | Method::Random { .. } => Vec::new(),
         };
         Trip {
             walk: Walk::new(key),
@@ -337,6 +341,12 @@ impl View for Known<'_> {
 
     fn conns(&self, index: usize) -> u64 {
         u64::from(self.group.squad.servers[self.first + index].conns())
+    }
+
+    fn time(&self, index: usize) -> u64 {
+        let server = self.server(index);
+        let times = &self.group.squad.servers[self.first + index].times;
+        times.expected(server.fail_timeout, self.now)
     }
 
     fn share(&self, index: usize) -> i64 {

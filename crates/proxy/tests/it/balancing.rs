@@ -77,6 +77,26 @@ fn the_least_busy_is_asked() {
 }
 
 #[test]
+fn the_quickest_is_asked() {
+    for mode in ["header", "last_byte inflight"] {
+        let (daemon, a, b) = two("", "", "", &format!("least_time {mode};"), "");
+        let mut slow = client(&daemon);
+        slow.send("GET /slow HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        let mut link = a.accept();
+        link.read_head();
+        // Far more than anything here takes by itself.
+        std::thread::sleep(std::time::Duration::from_secs(2));
+        link.write("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok");
+        assert_eq!(slow.reply().text(), "ok");
+        slow.expect_closed();
+        // Both are idle, and in turn it would be a's every other time.
+        for _ in 0..6 {
+            assert_eq!(ask(&daemon, "/", &a, &b), "b", "{mode}");
+        }
+    }
+}
+
+#[test]
 fn a_server_that_breaks_off_is_passed_over_and_put_aside() {
     let (daemon, a, b) = two("", "", "", "", "");
     let mut one = client(&daemon);

@@ -58,8 +58,8 @@ pub(crate) use spool::{BodyFile, BodyRules, Buffers, Quota, Room, SpoolFolder};
 pub(crate) use sticky::{CookieEnd, Learn, Sticky, StickyCookie};
 pub(crate) use subrequest::{AuthRequest, Mirror, SecureLink};
 pub(crate) use upstream::{
-    DialRules, KeepAlive, Method, NEXT_STATUSES, NextUpstream, Outgoing, PassTls, Queue, Upstream,
-    UpstreamServer,
+    DialRules, KeepAlive, LeastTime, Method, NEXT_STATUSES, NextUpstream, Outgoing, PassTls, Queue,
+    Upstream, UpstreamServer,
 };
 
 pub(crate) use script::{Asked, FileTest, Flag, Op, Rewrite, Test};

@@ -68,6 +68,8 @@ pub(crate) enum Method {
     RoundRobin,
     /// The one with the fewest connections for its weight.
     LeastConn,
+    /// The one that is likely to answer first for its weight: by its average time, and its connections.
+    LeastTime(LeastTime),
     /// By the first three bytes of the client's IPv4 address, or all of its IPv6 address.
     IpHash,
     Hash {
@@ -79,6 +81,15 @@ pub(crate) enum Method {
         /// Of two, the one with fewer connections.
         two: bool,
     },
+}
+
+/// Which time of a server counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LeastTime {
+    /// Until the last byte of an answer, not only its head.
+    pub(crate) last_byte: bool,
+    /// Requests that have no answer yet count by their age.
+    pub(crate) inflight: bool,
 }
 
 /// Connections that are kept for later requests.
@@ -241,7 +252,7 @@ impl Upstream {
     pub(crate) fn is_counted(&self) -> bool {
         let by_count = matches!(
             self.method,
-            Method::LeastConn | Method::Random { two: true }
+            Method::LeastConn | Method::LeastTime(_) | Method::Random { two: true }
         );
         (by_count && self.servers.len() > 1)
             || self.servers.iter().any(|server| server.max_conns > 0)

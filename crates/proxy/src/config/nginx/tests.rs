@@ -138,7 +138,7 @@ fn all_at_once_with_the_way_out() {
 }
 
 #[test]
-fn sticky() {
+fn sticky_and_least_time() {
     let check = |sticky: &str, want: &str| {
         let said = problems(&format!("upstream u {{ server unix:/a;\n{sticky}; }}"));
         let want = match want {
@@ -151,6 +151,12 @@ fn sticky() {
             "{sticky}: {said}"
         );
     };
+    check(
+        "least_time last_byte inflight; server unix:/b backup",
+        "good",
+    );
+    check("least_time sometime", "invalid value \"sometime\"");
+    check("least_time header now", "invalid parameter \"now\"");
     check("sticky cookie id", "good");
     check(
         "sticky cookie id expires=max domain=.$host path=/ httponly secure samesite=$arg_s",

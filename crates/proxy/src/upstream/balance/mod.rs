@@ -13,12 +13,21 @@ use ring::Ring;
 /// After so many servers that a hash brought and that could not be asked, it is round robin's turn.
 const MOST_HASHES: u32 = 20;
 
+/// Times that differ by less are the same; milliseconds. As in nginx, so that quick servers take turns.
+const CLOSE: u64 = 20;
+/// All that takes longer (5 s) is equally bad.
+const MOST_STEPS: u64 = 250;
+
 /// What is known about the servers at this moment.
 pub(crate) trait View {
     /// Whether it may be asked.
     fn is_usable(&self, index: usize) -> bool;
     /// Its connections in use.
     fn conns(&self, index: usize) -> u64;
+    /// How long it takes for a request, by what is known; milliseconds.
+    fn time(&self, _index: usize) -> u64 {
+        0
+    }
     /// How much of its weight counts, in hundredths, while it starts slowly.
     fn share(&self, _index: usize) -> i64 {
         100
@@ -30,6 +39,7 @@ pub(crate) trait View {
 enum Kind {
     RoundRobin,
     LeastConn,
+    LeastTime,
     IpHash,
     Hash,
     Ring,
@@ -86,6 +96,7 @@ impl Balance {
         let kind = match method {
             Method::RoundRobin => Kind::RoundRobin,
             Method::LeastConn => Kind::LeastConn,
+            Method::LeastTime(_) => Kind::LeastTime,
             Method::IpHash => Kind::IpHash,
             Method::Hash {
                 consistent: false, ..
@@ -125,7 +136,8 @@ impl Balance {
         let hashed = match self.kind {
             _ if self.seats.len() < 2 => None,
             Kind::RoundRobin => None,
-            Kind::LeastConn => return self.least(view),
+            Kind::LeastConn => return self.least(view, &|index| view.conns(index)),
+            Kind::LeastTime => return self.least(view, &|index| wait(view, index)),
             Kind::IpHash => self.by_address(walk, view),
             Kind::Hash => self.by_key(walk, view),
             Kind::Ring => self.by_ring(walk, view),
@@ -167,9 +179,12 @@ impl Balance {
         Some(index)
     }
 
-    fn least(&mut self, view: &dyn View) -> Option<usize> {
+    /// The one with the least of something for its weight; those that are level take turns.
+    fn least(&mut self, view: &dyn View, of: &dyn Fn(usize) -> u64) -> Option<usize> {
+        // Others change them meanwhile.
+        let loads: Vec<u64> = (0..self.seats.len()).map(of).collect();
         let load = |seats: &[Seat], index: usize, other: usize| {
-            view.conns(index) * seats[other].weight.unsigned_abs()
+            loads[index] * seats[other].weight.unsigned_abs()
         };
         let mut best: Option<usize> = None;
         for index in (0..self.seats.len()).filter(|&index| view.is_usable(index)) {
@@ -283,4 +298,10 @@ impl Balance {
         }
         first
     }
+}
+
+/// How long a request is likely to take at a server that has others too. Times that are close are level.
+fn wait(view: &dyn View, index: usize) -> u64 {
+    let steps = (view.time(index) / CLOSE).min(MOST_STEPS) + 1;
+    steps.saturating_mul(1 + view.conns(index))
 }

@@ -11,7 +11,9 @@ use super::super::units;
 use super::names::NamesLevel;
 use super::sticky::LONGEST_ROUTE;
 use super::{Builder, arg, place};
-use crate::config::model::{KeepAlive, Method, PeerAddr, Queue, Upstream, UpstreamServer};
+use crate::config::model::{
+    KeepAlive, LeastTime, Method, PeerAddr, Queue, Upstream, UpstreamServer,
+};
 
 /// `host`, `host:port`, `[::1]:port` or `unix:/path`.
 pub(crate) fn peer_address(text: &str, default_port: u16) -> Option<PeerAddr> {
@@ -83,6 +85,7 @@ impl Builder<'_> {
                     keepalive.timeout = self.time(inner).unwrap_or(keepalive.timeout);
                 }
                 "least_conn" => method = Method::LeastConn,
+                "least_time" => method = self.least_time(inner),
                 "ip_hash" => method = Method::IpHash,
                 "hash" => method = self.hash(inner),
                 "random" => method = self.random(inner),
@@ -147,7 +150,10 @@ impl Builder<'_> {
             let good = match (key, number) {
                 ("backup", _) if value.is_empty() => {
                     backup = true;
-                    let hashes = !matches!(method, Method::RoundRobin | Method::LeastConn);
+                    let hashes = !matches!(
+                        method,
+                        Method::RoundRobin | Method::LeastConn | Method::LeastTime(_)
+                    );
                     if hashes {
                         let message = "balancing method does not support parameter \"backup\"";
                         self.wrong(directive, message, "");
@@ -253,6 +259,31 @@ impl Builder<'_> {
             }
         };
         Method::Random { two }
+    }
+
+    /// `least_time header|last_byte [inflight]`.
+    fn least_time(&mut self, directive: &Directive) -> Method {
+        let last_byte = match arg(directive, 0) {
+            "header" => false,
+            "last_byte" => true,
+            other => {
+                let message = format!("invalid value \"{other}\"");
+                self.wrong(directive, message, "it is header or last_byte");
+                false
+            }
+        };
+        let inflight = match arg(directive, 1) {
+            "" => false,
+            "inflight" => true,
+            other => {
+                self.wrong(directive, format!("invalid parameter \"{other}\""), "");
+                false
+            }
+        };
+        Method::LeastTime(LeastTime {
+            last_byte,
+            inflight,
+        })
     }
 
     /// `queue NUMBER [timeout=TIME]`.

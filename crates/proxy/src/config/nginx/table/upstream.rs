@@ -3,7 +3,7 @@
 //! Not here: what they do (see `config::nginx::build`).
 
 use super::context::{HTTP, LOCATION, UPSTREAM};
-use super::{ANY, Args, Known, MORE, ONE_OR_TWO, accepted, refused, works};
+use super::{ANY, Args, Known, ONE_OR_TWO, accepted, works};
 
 pub(super) const ROWS: &[Known] = &[
     works("upstream", HTTP, Args::Block(1, 1)),
@@ -16,11 +16,6 @@ pub(super) const ROWS: &[Known] = &[
     works("ip_hash", UPSTREAM, Args::Words(0, 0)),
     works("hash", UPSTREAM, ONE_OR_TWO),
     works("random", UPSTREAM, Args::Words(0, 2)),
-    refused(
-        "least_time",
-        UPSTREAM,
-        MORE,
-        "servers are not chosen by their times; use `least_conn`",
-    ),
+    works("least_time", UPSTREAM, ONE_OR_TWO),
     works("sticky", UPSTREAM, Args::Words(2, ANY)),
 ];
