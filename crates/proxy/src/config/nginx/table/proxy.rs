@@ -48,7 +48,6 @@ pub(super) const ROWS: &[Known] = &[
     works("proxy_force_ranges", HSL, FLAG),
     refused("proxy_store", HSL, ONE, NOT_HERE),
     refused("proxy_store_access", HSL, MORE, NOT_HERE),
-    refused("proxy_force_ranges", HSL, FLAG, NOT_HERE),
     accepted("proxy_socket_sndbuf", HSL, ONE, "the kernel sizes it"),
     accepted("proxy_socket_rcvbuf", HSL, ONE, "the kernel sizes it"),
     accepted(
