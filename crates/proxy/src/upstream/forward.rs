@@ -275,7 +275,10 @@ impl Job<'_> {
         let version = exchange.bench.head.on(exchange.bench.input.all()).version();
         while exchange.head().is_interim() {
             record.first_byte = Some(Instant::now());
-            if exchange.head().status() == 103 && version == Version::Http11 {
+            if exchange.head().status() == 103
+                && version == Version::Http11
+                && self.hints_early(exchange, record)
+            {
                 interim::write(exchange);
                 conn.send(&exchange.bench.out).await?;
             }
@@ -387,6 +390,17 @@ impl Job<'_> {
             Closing::Close => Ending::Linger,
         };
         Ok((ending, reusable))
+    }
+
+    /// Whether the client is told of what an answer will need before there is one. Those of HTTP/2 are used to it.
+    fn hints_early(&self, exchange: &Exchange<'_>, record: &Record) -> bool {
+        let Some(conditions) = &self.rules.early_hints else {
+            return true;
+        };
+        let request = exchange.bench.head.on(exchange.bench.input.all());
+        let scene = self.scene(&request, record);
+        let holds = |value: Vec<u8>| !value.is_empty() && value != b"0";
+        self.conn.stream.http2().is_some() || conditions.iter().any(|one| holds(one.value(&scene)))
     }
 
     /// The last chunk.

@@ -166,3 +166,31 @@ fn traces_reach_applications_that_speak_no_http() {
     daemon.wait_access(&format!("/bad [{}]", &made[3..35]));
     assert_eq!(ask("/ignored", "").0, None);
 }
+
+#[test]
+fn early_hints_go_to_whom_the_location_says() {
+    let daemon = start(
+        "",
+        "location / { proxy_pass http://unix:@dir@/app.sock; }
+         location /some { early_hints $http_x_modern; proxy_pass http://unix:@dir@/app.sock; }",
+    );
+    let app = Upstream::at(&daemon.path("app.sock"));
+    let mut client = Client::connect(&front(&daemon));
+    let mut link = None;
+    for (path, field, told) in [
+        ("/", "X-Modern: 1", false),
+        ("/some", "X-Modern: 1", true),
+        ("/some", "X-Modern: 0", false),
+        ("/some", "X-Other: 1", false),
+    ] {
+        client.send(format!("GET {path} {GET}{field}\r\n\r\n"));
+        let link = link.get_or_insert_with(|| app.accept());
+        link.read_head();
+        link.write("HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+        if told {
+            let hint = client.read_head();
+            assert_eq!(hint, "HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n");
+        }
+        assert_eq!(client.reply().status, 200, "{path} {field}");
+    }
+}

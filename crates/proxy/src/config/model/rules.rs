@@ -69,6 +69,8 @@ pub(crate) struct Rules {
     pub(crate) headers: Vec<AddedHeader>,
     /// Those that follow the content.
     pub(crate) trailers: Vec<AddedHeader>,
+    /// 103 goes on to clients of HTTP/1.1 if one of these is neither empty nor `0`; `None`: always.
+    pub(crate) early_hints: Option<Vec<Template>>,
     pub(crate) expires: Option<Expires>,
     /// Answers are compressed on their way, or unpacked.
     pub(crate) compression: Option<Arc<CompressionRules>>,
@@ -364,6 +366,7 @@ impl Rules {
             recursive_errors: false,
             headers: Vec::new(),
             trailers: Vec::new(),
+            early_hints: None,
             expires: None,
             compression: None,
             replace: None,

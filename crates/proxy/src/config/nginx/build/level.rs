@@ -55,6 +55,7 @@ pub(super) struct Level {
     pub(super) merge_headers: bool,
     pub(super) trailers: Vec<AddedHeader>,
     merge_trailers: bool,
+    pub(super) early_hints: Option<Vec<Template>>,
     pub(super) expires: Option<Expires>,
     pub(super) compression: CompressionLevel,
     pub(super) replace: ReplaceLevel,
@@ -108,6 +109,7 @@ impl Level {
             merge_headers: false,
             trailers: Vec::new(),
             merge_trailers: false,
+            early_hints: Some(Vec::new()),
             expires: None,
             compression: CompressionLevel::new(),
             replace: ReplaceLevel::new(),
@@ -166,6 +168,7 @@ impl Level {
             bodies: BodyLevel::house(),
             merge_headers: true,
             merge_trailers: true,
+            early_hints: None,
             redirects: RedirectStyle {
                 absolute: false,
                 port: false,
@@ -299,6 +302,12 @@ impl Builder<'_> {
                 "off" => level.headers.clear(),
                 _ => self.invalid(directive),
             },
+            "early_hints" => {
+                let words = directive.args.iter().map(|word| word.text.clone());
+                let words: Vec<_> = words.collect();
+                let values = words.iter().map(|word| self.template(directive, word));
+                level.early_hints = Some(values.collect());
+            }
             "expires" => level.expires = self.expires(directive),
             "access_log" => {
                 let logs = own.logs.get_or_insert_default();

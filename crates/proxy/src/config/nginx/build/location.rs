@@ -176,6 +176,7 @@ impl Builder<'_> {
             recursive_errors: level.recursive_errors,
             headers: level.headers.clone(),
             trailers: level.trailers.clone(),
+            early_hints: level.early_hints.clone(),
             expires: level.expires.clone(),
             replace: level.replace.rules(),
             compression: level.compression.rules().map(Arc::new),

@@ -50,12 +50,7 @@ pub(super) const ROWS: &[Known] = &[
     refused("proxy_store_access", HSL, MORE, NOT_HERE),
     accepted("proxy_socket_sndbuf", HSL, ONE, "the kernel sizes it"),
     accepted("proxy_socket_rcvbuf", HSL, ONE, "the kernel sizes it"),
-    accepted(
-        "early_hints",
-        HSL,
-        MORE,
-        "103 goes on to every client that can know it",
-    ),
+    works("early_hints", HSL, MORE),
     accepted(
         "proxy_ssl_certificate_cache",
         HSL,
