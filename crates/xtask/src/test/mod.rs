@@ -16,7 +16,12 @@ use crate::step::{self, Steps};
 use crate::test::tally::Tally;
 use crate::workspace::{cargo, in_ci, root, target};
 
-const TOOLS: [Tool; 14] = [
+const TOOLS: [Tool; 15] = [
+    Tool {
+        program: "ansible-playbook",
+        package: "ansible",
+        for_what: "the test of the supervisor under Ansible's module",
+    },
     Tool {
         program: "chromium",
         package: "chromium",

@@ -1,10 +1,11 @@
-//! How Ansible's module community.general.supervisorctl reads supervisorctl: its rules, kept here in our words, since the
-//! collection is too large to install for a test. The module itself was run against this daemon by hand, with the same
-//! outcome in each step.
+//! Ansible's own module, community.general.supervisorctl, against stock supervisord and against ours.
+
+use std::path::Path;
+use std::process::Command;
 
 use e2e::{tools, wait};
 
-use super::lanes::{Lane, Whose};
+use super::lanes::{Lane, Whose, supervisorctl};
 
 const PROGRAMS: &str = "[program:alone]
 command=sleep 1000
@@ -17,99 +18,97 @@ startsecs=0
 autostart=false
 ";
 
-struct Module<'a> {
-    lane: &'a Lane,
-}
+const FRESH: &str = "[program:fresh]
+command=sleep 1000
+startsecs=0
+";
 
-impl Module<'_> {
-    /// Each word is an argument of its own, but `signal HUP`, which the module gives as one.
-    fn run(&self, arguments: &[&str]) -> (i32, String) {
-        self.lane.ctl_words(Whose::Ours, arguments)
-    }
-
-    /// Names and states of what a name means: a process, all, or a group, which ends in a colon.
-    #[track_caller]
-    fn matched(&self, name: &str) -> Vec<(String, String)> {
-        let (_, out) = self.run(&["status"]);
-        let lines = out.lines().map(|line| {
-            let fields: Vec<&str> = line.split(' ').filter(|field| !field.is_empty()).collect();
-            assert!(fields.len() >= 2, "a line without a state: {line:?}");
-            (fields[0].to_owned(), fields[1].to_owned())
-        });
-        let is_meant = |process: &str| match name.strip_suffix(':') {
-            Some(group) => process.split_once(':').is_some_and(|(of, _)| of == group),
-            None => process == name || name == "all",
-        };
-        lines.filter(|(process, _)| is_meant(process)).collect()
-    }
-
-    /// A process is STARTING for a moment even with `startsecs=0`, and an added one starts after the answer to `add`.
-    #[track_caller]
-    fn wait_running(&self, name: &str) {
-        wait::until("the process to be RUNNING", || {
-            (self.matched(name) == [(name.to_owned(), "RUNNING".to_owned())]).then_some(())
-        });
-    }
-
-    /// What was changed.
-    #[track_caller]
-    fn act(&self, name: &str, action: &str, said: &str, states: &[&str]) -> Vec<String> {
-        let mut affected = Vec::new();
-        for (process, state) in self.matched(name) {
-            if !states.contains(&state.as_str()) {
-                continue;
-            }
-            let (code, out) = self.run(&[action, &process]);
-            assert_eq!(code, 0, "{action} {process}: {out}");
-            let told = format!("{process}: {said}");
-            assert!(out.contains(&told), "no {told:?} in {out:?}");
-            affected.push(process);
-        }
-        affected
-    }
-
-    #[track_caller]
-    fn group(&self, verb: &str, name: &str, said: &str) {
-        assert_eq!(self.run(&["reread"]).0, 0);
-        let (_, out) = self.run(&[verb, name]);
-        assert!(
-            out.contains(&format!("{name}: {said} process group")),
-            "{out}"
-        );
-    }
-}
-
-const UP: [&str; 2] = ["RUNNING", "STARTING"];
-const DOWN: [&str; 4] = ["STOPPED", "EXITED", "FATAL", "BACKOFF"];
+/// What is asked of the module, and what it has to say: whether it changed something, or that it failed. In plays: before
+/// the file has `fresh`, once it has, and once that runs.
+const PLAYS: [&[(&str, &str)]; 3] = [
+    &[
+        ("name=alone state=started", "ok"),
+        ("name=alone state=stopped", "changed"),
+        ("name=alone state=stopped", "ok"),
+        ("name=alone state=started", "changed"),
+        ("name=two: state=started", "changed"),
+        ("name=two: state=started", "ok"),
+        ("name=alone state=restarted", "changed"),
+        ("name=two: state=signalled signal=CONT", "changed"),
+        ("name=two: state=stopped", "changed"),
+        ("name=nobody state=started", "fatal"),
+    ],
+    &[
+        ("name=fresh state=present", "changed"),
+        ("name=fresh state=present", "ok"),
+    ],
+    &[
+        ("name=fresh state=stopped", "changed"),
+        ("name=fresh state=absent", "changed"),
+        ("name=fresh state=absent", "ok"),
+        ("name=all state=stopped", "changed"),
+    ],
+];
 
 #[test]
-fn ansibles_module_understands_what_is_said() {
+fn ansibles_module_manages_programs_as_with_stock() {
     let Some(venv) = tools::venv() else { return };
-    let lane = Lane::start(Whose::Ours, &venv, PROGRAMS);
-    let module = Module { lane: &lane };
-    let started = |name: &str| module.act(name, "start", "started", &DOWN);
-    let stopped = |name: &str| module.act(name, "stop", "stopped", &UP);
-    module.wait_running("alone");
-    assert!(started("alone").is_empty(), "it runs already");
-    assert_eq!(stopped("alone"), ["alone"]);
-    assert_eq!(started("alone"), ["alone"]);
-    assert_eq!(started("two:"), ["two:two_0", "two:two_1"]);
-    assert_eq!(module.run(&["update"]).0, 0);
-    let all_states = [&UP[..], &DOWN].concat();
-    let restarted = module.act("alone", "restart", "started", &all_states);
-    assert_eq!(restarted, ["alone"]);
-    let signalled = module.act("two:", "signal CONT", "signalled", &UP);
-    assert_eq!(signalled, ["two:two_0", "two:two_1"]);
-    assert!(module.matched("nobody").is_empty());
+    let Some(ansible) = tools::program("ansible-playbook", "ansible") else {
+        return;
+    };
+    for whose in [Whose::Stock, Whose::Ours] {
+        let lane = Lane::start(whose, &venv, PROGRAMS);
+        let [first, second, third] = PLAYS;
+        wait_running(&lane, whose, "alone");
+        play(&ansible, &venv, &lane, whose, first);
+        lane.rewrite(&format!("{PROGRAMS}{FRESH}"));
+        play(&ansible, &venv, &lane, whose, second);
+        wait_running(&lane, whose, "fresh");
+        play(&ansible, &venv, &lane, whose, third);
+        lane.daemon.stop();
+    }
+}
 
-    lane.rewrite(&format!(
-        "{PROGRAMS}[program:fresh]\ncommand=sleep 1000\nstartsecs=0\n"
-    ));
-    module.group("add", "fresh", "added");
-    module.wait_running("fresh");
-    assert_eq!(stopped("fresh"), ["fresh"]);
-    module.group("remove", "fresh", "removed");
-    assert!(module.matched("fresh").is_empty());
-    assert_eq!(stopped("all"), ["alone", "two:two_0", "two:two_1"]);
-    lane.daemon.stop();
+#[track_caller]
+fn play(ansible: &Path, venv: &Path, lane: &Lane, whose: Whose, steps: &[(&str, &str)]) {
+    let folder = lane.folder.path().display();
+    let ctl = supervisorctl(whose, venv, &lane.folder);
+    let mut text =
+        "- hosts: localhost\n  connection: local\n  gather_facts: false\n  tasks:\n".to_owned();
+    for (arguments, _) in steps {
+        text.push_str(&format!(
+            "    - community.general.supervisorctl: \"{arguments} supervisorctl_path={} config={folder}/supervisord.conf\"\n      \
+             ignore_errors: true\n",
+            ctl.display()
+        ));
+    }
+    let output = Command::new(ansible)
+        .arg(lane.folder.write("play.yml", text))
+        .args([
+            "--extra-vars",
+            "ansible_python_interpreter=/usr/bin/python3",
+        ])
+        .env("ANSIBLE_HOME", lane.folder.join("ansible"))
+        .env("ANSIBLE_REMOTE_TEMP", lane.folder.join("ansible"))
+        .env("ANSIBLE_LOCALHOST_WARNING", "False")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    // `changed: [localhost]`
+    let told = said
+        .lines()
+        .filter_map(|line| line.split_once(": [localhost]"));
+    let told: Vec<&str> = told.map(|(word, _)| word).collect();
+    let want: Vec<&str> = steps.iter().map(|(_, word)| *word).collect();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(told, want, "{whose:?}: {said}{errors}");
+}
+
+/// An added program starts after the answer to `add`, and is STARTING for a moment even with `startsecs=0`.
+#[track_caller]
+fn wait_running(lane: &Lane, whose: Whose, name: &str) {
+    wait::until("the process to be RUNNING", || {
+        let (_, out) = lane.ctl_words(whose, &["status", name]);
+        out.contains("RUNNING").then_some(())
+    });
 }
