@@ -7,7 +7,7 @@ use std::time::UNIX_EPOCH;
 use trine_cache::status::Status;
 use trine_http1::{BodyLength, CHUNK_END, LAST_CHUNK, write_chunk_head, write_header};
 
-use super::Entry;
+use super::{Entry, is_condition};
 use crate::conditional::{Conditions, Validators, Verdict};
 use crate::config::{ProxyPass, Rules, Since};
 use crate::conn::record::Record;
@@ -22,7 +22,7 @@ use crate::upstream::{ANSWER_LIMITS, Dress, Framing, clear_answer, write_head};
 use crate::workbench::{Input, Workbench};
 
 /// A body up to this size goes out in one piece with its head.
-const TOGETHER: usize = 16 * 1024;
+pub(super) const TOGETHER: usize = 16 * 1024;
 
 /// Sends it to the client whose request is on the bench; that request has no body.
 #[expect(clippy::too_many_arguments, reason = "what is sent, and to whom")]
@@ -130,6 +130,9 @@ pub(crate) async fn send(
             return Ending::Close;
         }
     };
+    if status == 200 && framing == Framing::Length(size) && chain.is_none() {
+        super::ready::note(entry, &bench.out, generation, &dress);
+    }
     record.status = sent;
     record.first_byte = None;
     let part = usize::try_from(part.start).unwrap_or(0)..usize::try_from(part.end).unwrap_or(0);
@@ -199,7 +202,8 @@ fn judge(
     request: &trine_http1::Request<'_>,
     size: u64,
 ) -> (u16, std::ops::Range<u64>) {
-    if entry.kept.status != 200 {
+    let for_all = !request.headers().any(|(name, _)| is_condition(name));
+    if entry.kept.status != 200 || for_all {
         return (entry.kept.status, 0..size);
     }
     wanted(request, Some(size), |name| entry.field(name))

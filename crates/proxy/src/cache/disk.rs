@@ -82,7 +82,10 @@ impl Disk {
 
     fn path(&self, key: &[u8]) -> PathBuf {
         let name = hex(key);
-        let mut path = self.folder.clone();
+        let levels: usize = self.levels.iter().map(|level| level + 1).sum();
+        let length = self.folder.as_os_str().len() + levels + 1 + name.len();
+        let mut path = PathBuf::with_capacity(length);
+        path.push(&self.folder);
         let mut end = name.len();
         for level in &self.levels {
             let start = end.saturating_sub(*level);
@@ -267,17 +270,40 @@ fn read(path: &Path, key: &[u8], inactive: Duration) -> Option<Entry> {
         Ok(since) if since > inactive / 4 => note_use(&open),
         _ => {}
     }
-    let mut bytes = Vec::with_capacity(usize::try_from(about.len()).unwrap_or(0) + 1);
-    if let Err(error) = open.read_to_end(&mut bytes) {
-        tracing::error!(file = %path.display(), "cannot read a kept answer: {error}");
-        return None;
-    }
+    let bytes = match whole(&mut open, about.len()) {
+        Ok(bytes) => bytes,
+        Err(error) => {
+            tracing::error!(file = %path.display(), "cannot read a kept answer: {error}");
+            return None;
+        }
+    };
     let entry = file::decode(bytes);
     if entry.is_none() {
         tracing::warn!(file = %path.display(), "a kept answer cannot be read and is removed");
         let _gone = fs::remove_file(path);
     }
     entry.filter(|entry| entry.key == key)
+}
+
+/// What is in a file of this size, and by one call that says so, because there would be room for another byte.
+fn whole(file: &mut fs::File, size: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; usize::try_from(size).unwrap_or(0).saturating_add(1)];
+    let mut filled = 0;
+    while filled < bytes.len() {
+        match file.read(&mut bytes[filled..]) {
+            Ok(0) => break,
+            Ok(count) => {
+                filled += count;
+                if filled == bytes.len() - 1 {
+                    break;
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    bytes.truncate(filled);
+    Ok(bytes)
 }
 
 fn note_use(file: &fs::File) {
@@ -306,9 +332,17 @@ fn forget_at(place: &Path) -> bool {
     fs::remove_file(place).is_ok() || variants
 }
 
+/// The hash of a key in hexadecimal. No formatting machinery: it is wanted for every request that memory does not answer.
 fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digit = |half: u8| char::from(DIGITS[usize::from(half & 15)]);
     let hash = Sha1::digest(bytes);
-    hash.iter().map(|byte| format!("{byte:02x}")).collect()
+    let mut name = String::with_capacity(2 * hash.len());
+    for &byte in hash.iter() {
+        name.push(digit(byte >> 4));
+        name.push(digit(byte));
+    }
+    name
 }
 
 #[cfg(test)]

@@ -1,6 +1,11 @@
 //! One kept answer. Not here: where it lies (`zone`, `disk`).
 
+use std::sync::Mutex;
+use std::sync::atomic::AtomicBool;
+
 use trine_cache::Kept;
+
+use super::ready::Ready;
 
 /// An answer as it is sent again and again.
 #[derive(Debug)]
@@ -12,12 +17,17 @@ pub(crate) struct Entry {
     /// The status line and the fields, each with its line end, without those of framing and connection.
     pub(crate) head: Vec<u8>,
     pub(crate) body: bytes::Bytes,
+    /// It has been sent from memory.
+    pub(super) sent: AtomicBool,
+    /// The head as the location that asks most often sends it, once it has.
+    pub(super) ready: Mutex<Option<Ready>>,
 }
 
 impl Entry {
     /// The bytes that it takes, roughly.
     pub(crate) fn cost(&self) -> usize {
-        256 + self.key.len() + self.vary_key.len() + self.head.len() + self.body.len()
+        // Its head may be kept once more (`ready`).
+        256 + self.key.len() + self.vary_key.len() + 2 * self.head.len() + self.body.len()
     }
 
     pub(crate) fn fields(&self) -> Vec<(&[u8], &[u8])> {
@@ -82,5 +92,7 @@ pub(super) fn sample(key: &str, request: &[(&[u8], &[u8])], vary: &str, body: &[
         kept,
         head: b"HTTP/1.1 200 OK\r\nA: b\r\n".to_vec(),
         body: body.to_vec().into(),
+        sent: AtomicBool::new(false),
+        ready: Mutex::default(),
     }
 }

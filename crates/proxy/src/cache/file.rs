@@ -6,6 +6,7 @@
 use std::fs;
 use std::io::{self, BufRead as _, Read as _, Write};
 use std::path::Path;
+use std::sync::Mutex;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -76,6 +77,8 @@ pub(super) fn decode(bytes: Vec<u8>) -> Option<Entry> {
         head: take(card.head)?.to_vec(),
         body: take(card.body)?,
         kept: card.kept,
+        sent: std::sync::atomic::AtomicBool::new(false),
+        ready: Mutex::default(),
     };
     (at == bytes.len()).then_some(entry)
 }
@@ -106,6 +109,8 @@ pub(super) fn read_front(path: &Path) -> Option<Entry> {
         head: take(card.head)?,
         body: Bytes::new(),
         kept: card.kept,
+        sent: std::sync::atomic::AtomicBool::new(false),
+        ready: Mutex::default(),
     })
 }
 

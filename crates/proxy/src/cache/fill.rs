@@ -2,7 +2,7 @@
 //!
 //! Not here: whether the upstream has to be asked (`look`).
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use trine_cache::reuse::may_cover_error;
@@ -223,6 +223,8 @@ impl Fetch {
             kept: kept.clone().unwrap_or_else(|| stored.kept.clone()),
             head,
             body: stored.body.clone(),
+            sent: std::sync::atomic::AtomicBool::new(false),
+            ready: Mutex::default(),
         });
         // Also after a HEAD: it is the same answer, and it was kept before.
         if kept.is_some() {
@@ -291,6 +293,8 @@ impl Fetch {
                 kept: tap.kept,
                 head: tap.head,
                 body: tap.body.into(),
+                sent: std::sync::atomic::AtomicBool::new(false),
+                ready: Mutex::default(),
             };
             self.zone.keep(&Arc::new(entry), self.seen);
         }

@@ -2,8 +2,9 @@
 //!
 //! What may be kept and reused is `trine_cache`'s to say; here is where they lie and how a request comes by them. `zone`
 //! holds what the cores share, `disk` the files behind it, `look` decides for one request, `fill` takes down what an
-//! upstream sends, `answer` sends what is kept, `flight` lets one fetch for all, `purge` forgets on order,
-//! `unsafe_methods` what a POST has changed, `background` asks again for nobody. Not here: forwarding (`upstream`).
+//! upstream sends, `answer` sends what is kept, `ready` does it again the short way, `flight` lets one fetch for all,
+//! `purge` forgets on order, `unsafe_methods` what a POST has changed, `background` asks again for nobody. Not here:
+//! forwarding (`upstream`).
 
 pub(crate) mod answer;
 pub(crate) mod background;
@@ -14,6 +15,7 @@ pub(crate) mod fill;
 mod flight;
 pub(crate) mod look;
 pub(crate) mod purge;
+pub(crate) mod ready;
 #[cfg(test)]
 mod simulation;
 pub(crate) mod unsafe_methods;

@@ -339,6 +339,8 @@ impl World {
                     kept,
                     head: b"HTTP/1.1 200 OK\r\nCache-Tag: all\r\n".to_vec(),
                     body: fetching.version.to_string().into_bytes().into(),
+                    sent: std::sync::atomic::AtomicBool::new(false),
+                    ready: std::sync::Mutex::default(),
                 };
                 self.zone.keep(&Arc::new(entry), fetching.seen);
             }

@@ -180,6 +180,32 @@ impl Zone {
         }
     }
 
+    /// What memory keeps for a request, if `accept` takes it; if not, it is as if nobody had asked.
+    pub(super) fn hit(
+        &self,
+        key: &[u8],
+        request: Fields<'_>,
+        accept: impl FnOnce(&Entry) -> bool,
+    ) -> Option<Arc<Entry>> {
+        let now = Instant::now();
+        let mut shard = self.shard(key);
+        let primary = shard.primaries.get_mut(key)?;
+        let rested = now.duration_since(primary.used) > self.inactive;
+        // From time to time the files have to be told, too.
+        let touch = self.disk.is_some() && now.duration_since(primary.touched) > self.inactive / 4;
+        if rested || touch {
+            return None;
+        }
+        let fits = |entry: &&Arc<Entry>| vary_key(&entry.kept.vary, request) == entry.vary_key;
+        let entry = primary.variants.iter().find(fits)?;
+        if !accept(entry) {
+            return None;
+        }
+        primary.used = now;
+        primary.uses = primary.uses.saturating_add(1);
+        Some(Arc::clone(entry))
+    }
+
     fn find_in_memory(&self, key: &[u8], request: Fields<'_>) -> Found {
         let now = Instant::now();
         let purges = self.held.purges.load(Ordering::SeqCst);

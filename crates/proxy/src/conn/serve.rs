@@ -20,6 +20,7 @@ use super::stage::{Stage, clean};
 use super::subrequest::mirror;
 use super::told::{Told, tell};
 use super::{Conn, Ending};
+use crate::cache::ready;
 use crate::config::{Config, Demand, ErrorTarget, ProxyPass, Rules};
 use crate::engine::Generation;
 use crate::files;
@@ -143,6 +144,9 @@ pub(super) async fn go_on<'g>(
                 }
             }
             Step::Upstream(pass, group) if pass.cache.is_some() => {
+                if let Some(hit) = ready::hit(conn, bench, generation, pass, record) {
+                    return hit.send(conn, bench, record).await;
+                }
                 let sent = Box::pin(cached(conn, bench, generation, &group, pass, record));
                 match sent.await {
                     Ok(ending) => return ending,

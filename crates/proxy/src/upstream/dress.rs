@@ -66,7 +66,7 @@ impl Dress<'_> {
     }
 
     /// Whether a field of the upstream goes out. `dates` says that the location sets how long the answer may be kept.
-    fn shows(&self, name: &[u8], dates: bool) -> bool {
+    pub(crate) fn shows(&self, name: &[u8], dates: bool) -> bool {
         let is = |other: &String| name.eq_ignore_ascii_case(other.as_bytes());
         let passes = response_field_passes(name) || self.pass.shown.iter().any(is);
         let replaced = dates

@@ -1,12 +1,14 @@
 //! `proxy_cache`: what is kept, for how long, who waits for whom, and what survives a restart.
 //!
 //! `directives` has what single directives do, `faults` broken disks and crowds, `forgetting` purges and unsafe methods,
-//! `gateways` the same of FastCGI, uwsgi and SCGI, `slices` what is fetched in pieces.
+//! `gateways` the same of FastCGI, uwsgi and SCGI, `slices` what is fetched in pieces, `short` answers whose heads are kept
+//! ready.
 
 mod directives;
 mod faults;
 mod forgetting;
 mod gateways;
+mod short;
 mod slices;
 
 use std::fs;

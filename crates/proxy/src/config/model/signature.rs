@@ -51,6 +51,11 @@ impl Signature {
         }
     }
 
+    /// Whether it has no variables.
+    pub(crate) fn is_fixed(&self) -> bool {
+        self.line.is_some()
+    }
+
     /// The text.
     pub(crate) fn text(&self, scene: Option<&Scene<'_>>) -> Vec<u8> {
         match (self.text.as_literal(), scene) {
