@@ -7,6 +7,7 @@ mod clients;
 mod differential;
 mod guide;
 mod life;
+mod stream;
 
 use std::net::SocketAddr;
 use std::thread;

@@ -19,10 +19,11 @@ use tokio::sync::Notify;
 use trine_http1::Request;
 use trine_service::logging::Syslog;
 
-use crate::config::{AccessLog, AccessPlace, LogEscape, LogFormat, LogUse};
+use crate::config::{AccessLog, AccessPlace, LogEscape, LogFormat, LogUse, StreamLog};
 use crate::conn::Conn;
 use crate::conn::record::Record;
 use crate::conn::reply::push_number;
+use crate::layer4::{self, session::Session};
 use crate::template::{Scene, Template};
 
 /// Pieces that wait for the writer; beyond that a core writes for itself.
@@ -209,26 +210,48 @@ impl Writers {
                     continue;
                 }
             }
-            let mut writers = self.writers.borrow_mut();
-            let Some(writer) = writers.get_mut(one.log) else {
-                continue;
-            };
-            let lines = &mut writer.lines;
-            let was_empty = lines.is_empty();
-            match &one.format {
+            self.line(one.log, |lines| match &one.format {
                 LogFormat::Combined => combined(lines, scene.conn, scene.request, scene.record),
                 LogFormat::Json => json(lines, scene.conn, scene.request, scene.record),
                 LogFormat::Custom(template, escape) => {
                     custom(lines, template, *escape, scene);
                 }
+            });
+        }
+    }
+
+    /// Adds the lines of one session of `stream`.
+    pub(crate) fn write_session(&self, uses: &[StreamLog], session: &Session) {
+        for one in uses {
+            if let Some(condition) = &one.condition {
+                let value = condition.value(session);
+                if value.is_empty() || value == b"0" {
+                    continue;
+                }
             }
-            if writer.lines.len() >= writer.target.buffer {
-                writer.hand_over();
-            } else if was_empty {
-                writer.since = Some(Instant::now());
-                drop(writers);
-                self.dirty.notify_one();
-            }
+            self.line(one.log, |lines| {
+                let scene = layer4::template::Scene::new(session);
+                one.format
+                    .write_escaped(lines, scene, |out, value| safe(out, one.escape, value));
+                lines.push(b'\n');
+            });
+        }
+    }
+
+    /// Adds what `put` writes to a log.
+    fn line(&self, log: usize, put: impl FnOnce(&mut Vec<u8>)) {
+        let mut writers = self.writers.borrow_mut();
+        let Some(writer) = writers.get_mut(log) else {
+            return;
+        };
+        let was_empty = writer.lines.is_empty();
+        put(&mut writer.lines);
+        if writer.lines.len() >= writer.target.buffer {
+            writer.hand_over();
+        } else if was_empty {
+            writer.since = Some(Instant::now());
+            drop(writers);
+            self.dirty.notify_one();
         }
     }
 
@@ -274,14 +297,19 @@ impl fmt::Debug for Writers {
 
 /// A format of the configuration's own.
 fn custom(out: &mut Vec<u8>, template: &Template, escape: LogEscape, scene: &Scene<'_>) {
-    template.write_escaped(out, scene, |out, value| match (escape, value) {
+    template.write_escaped(out, scene, |out, value| safe(out, escape, value));
+    out.push(b'\n');
+}
+
+/// A value in a line.
+fn safe(out: &mut Vec<u8>, escape: LogEscape, value: Option<&[u8]>) {
+    match (escape, value) {
         (LogEscape::Default, Some(value)) => escaped(out, value),
         (LogEscape::Default, None) => out.push(b'-'),
         (LogEscape::Json, Some(value)) => json_escaped(out, value),
         (LogEscape::None, Some(value)) => out.extend_from_slice(value),
         (LogEscape::Json | LogEscape::None, None) => {}
-    });
-    out.push(b'\n');
+    }
 }
 
 /// As nginx escapes for JSON; bytes beyond ASCII go through as they are.

@@ -19,6 +19,7 @@ use crate::conn::record::Record;
 use crate::deadline::Deadlines;
 use crate::files::cache::Cache;
 use crate::filter::Presses;
+use crate::layer4::template::Text;
 use crate::route::host::find;
 use crate::stream::Stream;
 use crate::tally::Tally;
@@ -36,6 +37,14 @@ const SWEEP_EVERY: Duration = Duration::from_secs(10);
 
 /// Servers named by variables that are kept in mind.
 const MOST_NAMED: usize = 256;
+
+/// Servers that are asked once and perhaps never again.
+const NOT_KEPT: KeepAlive = KeepAlive {
+    count: 0,
+    requests: 0,
+    time: Duration::ZERO,
+    timeout: Duration::ZERO,
+};
 
 /// What the connections of one core share.
 #[derive(Debug)]
@@ -145,7 +154,9 @@ impl Generation {
         let secure = crate::config::nginx::is_https(text);
         let uri = uri.map(|uri| uri.as_bytes().to_vec());
         let groups = self.groups.borrow();
-        let known = groups.iter().find(|group| group.config.name == target);
+        let known = groups
+            .iter()
+            .find(|group| group.config.name == target && group.config.stream.is_none());
         if let Some(group) = known {
             return Ok((Rc::clone(group), uri));
         }
@@ -160,6 +171,49 @@ impl Generation {
         }
         let addr = crate::config::nginx::peer_address(target, if secure { 443 } else { 80 })
             .ok_or("the URL does not name a server")?;
+        let config = Upstream::single(target, addr, NOT_KEPT);
+        Ok((self.add_named(engine, key, config), uri))
+    }
+
+    /// The upstream of `stream` by its name, or the server at an address.
+    ///
+    /// # Errors
+    /// What is wrong with the name.
+    pub(crate) fn stream_group(
+        &self,
+        engine: &Engine,
+        target: &str,
+    ) -> Result<Rc<Group>, &'static str> {
+        let groups = self.groups.borrow();
+        let known = groups
+            .iter()
+            .find(|group| group.config.name == target && group.config.stream.is_some());
+        if let Some(group) = known {
+            return Ok(Rc::clone(group));
+        }
+        drop(groups);
+        if target.is_empty() {
+            return Err("no host");
+        }
+        let key = format!("stream://{target}");
+        if let Some(group) = self.named.borrow().get(&key) {
+            return Ok(Rc::clone(group));
+        }
+        // There is no port that goes without saying.
+        let addr = crate::config::nginx::peer_address(target, 0).ok_or("invalid host")?;
+        if addr.port() == Some(0) {
+            return Err("no port");
+        }
+        let config = Upstream {
+            stream: Some(Text::default()),
+            ..Upstream::single(target, addr, NOT_KEPT)
+        };
+        Ok(self.add_named(engine, key, config))
+    }
+
+    /// Keeps servers in mind that something with variables has named.
+    fn add_named(&self, engine: &Engine, key: String, config: Upstream) -> Rc<Group> {
+        let addr = &config.servers[0].addr;
         let peer = {
             let mut peers = engine.peers.borrow_mut();
             let peer = peers
@@ -167,18 +221,14 @@ impl Generation {
                 .or_insert_with(|| Rc::new(Peer::new(addr.clone())));
             Rc::clone(peer)
         };
-        let none = KeepAlive {
-            count: 0,
-            ..KeepAlive::default()
-        };
-        let config = Arc::new(Upstream::single(target, addr, none));
-        let group = Rc::new(Group::new(vec![peer], Squad::new(&config, None)));
+        let squad = Squad::new(&Arc::new(config), None);
+        let group = Rc::new(Group::new(vec![peer], squad));
         let mut named = self.named.borrow_mut();
         if named.len() >= MOST_NAMED {
             named.clear();
         }
         named.insert(key, Rc::clone(&group));
-        Ok((group, uri))
+        group
     }
 
     /// The stream of a client that came in by the door: with TLS, if the door has that.

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use trine_config::Problems;
 
+use crate::layer4::hello::{self, Preread};
 use crate::range::{Ranges, ranges};
 use crate::route::path::{encode, normalise};
 
@@ -73,5 +74,19 @@ pub fn range(input: &[u8]) {
                 .sum();
             assert!(total <= u128::from(size));
         }
+    }
+}
+
+/// What the first bytes of a TLS client tell does not change with those behind them, and is lower-case text of theirs.
+pub fn hello(input: &[u8]) {
+    let whole = hello::read(input);
+    for cut in 0..input.len() {
+        let early = hello::read(&input[..cut]);
+        assert!(early == Preread::Partial || early == whole, "at {cut}");
+    }
+    if let Preread::Hello(hello) = whole {
+        assert!(!hello.server_name.iter().any(u8::is_ascii_uppercase));
+        let said = hello.protocols.iter().map(Vec::len).sum::<usize>();
+        assert!(hello.server_name.len() + said < input.len());
     }
 }

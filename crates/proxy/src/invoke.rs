@@ -225,7 +225,11 @@ fn convert(cli: &Cli, file: Option<&PathBuf>) -> Result<(), Error> {
         return Err(Error::Told);
     }
     for name in &converted.lost {
-        eprintln!("nginx: [warn] \"{name}\" is left out: trine-proxy does not know it here");
+        let why = match name.as_str() {
+            "stream" => "YAML files have none; keep its servers in an nginx.conf",
+            _ => "trine-proxy does not know it here",
+        };
+        eprintln!("nginx: [warn] \"{name}\" is left out: {why}");
     }
     println!(
         "# {} as YAML. Relative paths start at the folder of this file.",

@@ -32,6 +32,7 @@ mod headers;
 mod http2;
 mod invoke;
 mod launch;
+mod layer4;
 mod limit;
 mod lint;
 mod listen;

@@ -19,6 +19,7 @@ use crate::config::{Config, Listen};
 use crate::conn::Conn;
 use crate::engine::{Doors, Engine};
 use crate::headers::forwarded::Peer;
+use crate::layer4::{self, session::Arrival};
 use crate::preamble;
 use crate::stream::Stream;
 use crate::tls::Keyring;
@@ -348,7 +349,8 @@ impl Accepted {
 /// Serves a connection whose client is told by a preamble.
 async fn introduced(engine: Rc<Engine>, accepted: Accepted, number: usize, port: u16) {
     let Accepted { stream, peer, .. } = &accepted;
-    let addresses = match preamble::read(&engine, number, stream).await {
+    let limit = engine.generation().header_timeout(number);
+    let addresses = match preamble::read(&engine, number, stream, limit).await {
         Ok(addresses) => addresses,
         Err(why) => {
             tracing::info!(client = ?peer, "broken PROXY protocol header: {why}");
@@ -359,6 +361,18 @@ async fn introduced(engine: Rc<Engine>, accepted: Accepted, number: usize, port:
         conn.introduced = addresses.map(Box::new);
         conn.run().await;
     }
+}
+
+/// Serves a connection of `stream`.
+async fn session(engine: Rc<Engine>, accepted: Accepted, door: usize) {
+    let arrival = Arrival {
+        peer: accepted.peer,
+        port: accepted.port,
+        door,
+        local: None,
+        protocol: "TCP",
+    };
+    layer4::serve(engine, accepted.stream, arrival).await;
 }
 
 fn connection(engine: Rc<Engine>, accepted: Accepted, number: usize, port: u16) -> Option<Conn> {
@@ -386,10 +400,10 @@ pub(crate) async fn serve(
         let engine = Rc::clone(&engine);
         let conns = engine.conns.clone();
         let generation = engine.generation();
-        if generation
-            .listen(number)
-            .is_some_and(|listen| listen.proxy_protocol)
-        {
+        let listen = generation.listen(number);
+        if listen.is_some_and(|listen| listen.stream.is_some()) {
+            conns.spawn_local(Box::pin(session(engine, accepted, number)));
+        } else if listen.is_some_and(|listen| listen.proxy_protocol) {
             conns.spawn_local(Box::pin(introduced(engine, accepted, number, port)));
         } else if let Some(conn) = connection(engine, accepted, number, port) {
             conns.spawn_local(conn.run());

@@ -4,7 +4,7 @@
 
 use std::fmt::Write as _;
 
-use crate::config::nginx::table::{Known, SECTIONS, Standing, context};
+use crate::config::nginx::table::{Known, SECTIONS, STREAM, Standing, context};
 
 /// The document.
 pub(crate) fn document() -> String {
@@ -16,7 +16,7 @@ pub(crate) fn document() -> String {
          `--ignore-unsupported` turns refusals into warnings.\n",
         crate::NGINX_VERSION,
     );
-    for (subject, rows) in SECTIONS {
+    for (subject, rows) in SECTIONS.iter().chain(&[("TCP and UDP", STREAM)]) {
         // Writing to a String cannot fail.
         let _ = write!(
             out,
@@ -46,7 +46,7 @@ fn row(out: &mut String, known: &Known) {
 }
 
 fn places(contexts: u16) -> String {
-    const NAMES: [(u16, &str); 9] = [
+    const NAMES: [(u16, &str); 12] = [
         (context::MAIN, "main"),
         (context::EVENTS, "events"),
         (context::HTTP, "http"),
@@ -56,6 +56,9 @@ fn places(contexts: u16) -> String {
         (context::IF, "if in location"),
         (context::LIMIT_EXCEPT, "limit_except"),
         (context::SERVER_IF, "if in server"),
+        (context::STREAM, "stream"),
+        (context::STREAM_SERVER, "server of stream"),
+        (context::STREAM_UPSTREAM, "upstream of stream"),
     ];
     let names = NAMES.iter().filter(|(bit, _)| contexts & bit != 0);
     let names: Vec<_> = names.map(|(_, name)| *name).collect();

@@ -35,17 +35,16 @@ pub(crate) enum NoPreamble {
     Read(io::Error),
 }
 
-/// The client's address and the one that it connected to, if the preamble names them.
+/// The client's address and the one that it connected to, if the preamble names them. It may take as long as `limit`.
 pub(crate) async fn read(
     engine: &Engine,
     door: usize,
     stream: &Stream,
+    limit: Duration,
 ) -> Result<Option<(SocketAddr, SocketAddr)>, NoPreamble> {
     // It counts as a connection, and is among the first to go when descriptors are short.
     let place = engine.deadlines.place(door);
-    place.set(Some(
-        Instant::now() + engine.generation().header_timeout(door),
-    ));
+    place.set(Some(Instant::now() + limit));
     place.set_idle(true);
     let drained = async {
         engine.stop.cancelled().await;

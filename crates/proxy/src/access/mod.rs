@@ -155,6 +155,11 @@ fn forbidden(scene: &Scene<'_>) -> Admission {
     Admission::Refused(403, None)
 }
 
+/// Whether a client is shut out by its address, which one on a Unix socket has not.
+pub(crate) fn is_denied(access: &[Access], addr: Option<IpAddr>) -> bool {
+    by_address(access, addr) == ByAddress::Denied
+}
+
 /// The first rule that fits decides.
 fn by_address(access: &[Access], addr: Option<IpAddr>) -> ByAddress {
     let rule = access.iter().find(|rule| match rule.who {

@@ -22,13 +22,14 @@ use named::Variable;
 /// A string, some parts of which are known only with the request.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Template {
-    parts: Vec<Part>,
+    parts: Vec<Part<Variable>>,
 }
 
+/// A piece of a string; `V` is what variables are, which differs between requests and sessions of TCP and UDP.
 #[derive(Debug, Clone)]
-enum Part {
+pub(crate) enum Part<V> {
     Text(Vec<u8>),
-    Variable(Variable),
+    Variable(V),
 }
 
 /// Names that a configuration adds to the built-in ones.
@@ -87,6 +88,53 @@ pub(crate) enum TemplateError {
     Unknown(String),
 }
 
+/// Takes a string apart; `find` knows the variables.
+///
+/// # Errors
+/// A `$` that is no variable, or one that nobody knows.
+pub(crate) fn compile<V>(
+    text: &str,
+    find: impl Fn(&str) -> Option<V>,
+) -> Result<Vec<Part<V>>, TemplateError> {
+    let mut parts = Vec::new();
+    let mut rest = text;
+    while let Some(at) = rest.find('$') {
+        if at > 0 {
+            parts.push(Part::Text(rest.as_bytes()[..at].to_vec()));
+        }
+        rest = &rest[at + 1..];
+        let name = if let Some(inner) = rest.strip_prefix('{') {
+            let Some(end) = inner.find('}') else {
+                return Err(TemplateError::OpenBracket(inner.to_owned()));
+            };
+            rest = &inner[end + 1..];
+            &inner[..end]
+        } else {
+            // A digit stands alone: `$10` is `$1` and a zero.
+            let digit = rest.starts_with(|first: char| first.is_ascii_digit());
+            let end = if digit {
+                1
+            } else {
+                rest.find(|next: char| !next.is_ascii_alphanumeric() && next != '_')
+                    .unwrap_or(rest.len())
+            };
+            let name = &rest[..end];
+            rest = &rest[end..];
+            name
+        };
+        let name = name.to_ascii_lowercase();
+        if name.is_empty() {
+            return Err(TemplateError::BadName);
+        }
+        let variable = find(&name).ok_or(TemplateError::Unknown(name))?;
+        parts.push(Part::Variable(variable));
+    }
+    if !rest.is_empty() {
+        parts.push(Part::Text(rest.as_bytes().to_vec()));
+    }
+    Ok(parts)
+}
+
 impl Template {
     /// A string without variables.
     pub(crate) fn literal(text: impl Into<Vec<u8>>) -> Self {
@@ -104,48 +152,13 @@ impl Template {
     /// # Errors
     /// A `$` that is no variable, or one that nobody knows.
     pub(crate) fn parse(text: &str, names: &Names) -> Result<Self, TemplateError> {
-        let mut parts = Vec::new();
-        let mut rest = text;
-        while let Some(at) = rest.find('$') {
-            if at > 0 {
-                parts.push(Part::Text(rest.as_bytes()[..at].to_vec()));
-            }
-            rest = &rest[at + 1..];
-            let name = if let Some(inner) = rest.strip_prefix('{') {
-                let Some(end) = inner.find('}') else {
-                    return Err(TemplateError::OpenBracket(inner.to_owned()));
-                };
-                rest = &inner[end + 1..];
-                &inner[..end]
-            } else {
-                // A digit stands alone: `$10` is `$1` and a zero.
-                let digit = rest.starts_with(|first: char| first.is_ascii_digit());
-                let end = if digit {
-                    1
-                } else {
-                    rest.find(|next: char| !next.is_ascii_alphanumeric() && next != '_')
-                        .unwrap_or(rest.len())
-                };
-                let name = &rest[..end];
-                rest = &rest[end..];
-                name
-            };
-            let name = name.to_ascii_lowercase();
-            if name.is_empty() {
-                return Err(TemplateError::BadName);
-            }
-            let variable = Variable::find(&name, names).ok_or(TemplateError::Unknown(name))?;
-            parts.push(Part::Variable(variable));
-        }
-        if !rest.is_empty() {
-            parts.push(Part::Text(rest.as_bytes().to_vec()));
-        }
+        let parts = compile(text, |name| Variable::find(name, names))?;
         Ok(Self { parts })
     }
 
     /// Whether it says which slice is asked for.
     pub(crate) fn tells_slice(&self) -> bool {
-        let is = |part: &Part| matches!(part, Part::Variable(Variable::SliceRange));
+        let is = |part: &Part<Variable>| matches!(part, Part::Variable(Variable::SliceRange));
         self.parts.iter().any(is)
     }
 

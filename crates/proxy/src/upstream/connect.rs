@@ -305,7 +305,7 @@ fn passes_soon(error: &io::Error) -> bool {
 
 /// A connection to an address, without TLS. `bind` is where it comes from; with `keepalive` the kernel asks from time to
 /// time whether the other side is still there.
-pub(super) async fn open(
+pub(crate) async fn open(
     addr: &PeerAddr,
     bind: Option<SocketAddr>,
     keepalive: bool,

@@ -100,10 +100,10 @@ impl Fleet {
     ) -> Result<Arc<Self>, TlsError> {
         let squads = config.upstreams.iter().map(|upstream| {
             let known = before.and_then(|fleet| {
-                fleet
-                    .squads()
-                    .into_iter()
-                    .find(|squad| squad.upstream.name == upstream.name)
+                fleet.squads().into_iter().find(|squad| {
+                    squad.upstream.name == upstream.name
+                        && squad.upstream.stream.is_some() == upstream.stream.is_some()
+                })
             });
             ArcSwap::new(Squad::new(
                 &seat(expand(upstream, names), names),

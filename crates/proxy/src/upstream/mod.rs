@@ -33,7 +33,7 @@ mod simulation;
 mod sticky;
 mod times;
 pub(crate) mod trace;
-mod tunnel;
+pub(crate) mod tunnel;
 
 use std::cell::{Cell, RefCell};
 use std::net::IpAddr;

@@ -29,9 +29,11 @@ pub(crate) enum End {
 
 /// One direction.
 #[derive(Debug)]
-struct Lane {
+pub(crate) struct Lane {
     buffer: Option<Input>,
-    bytes: u64,
+    /// Bytes that came, and that went out.
+    pub(crate) read: u64,
+    pub(crate) bytes: u64,
     state: LaneState,
 }
 
@@ -44,13 +46,13 @@ enum LaneState {
 }
 
 /// Which side broke.
-enum Broken {
+pub(crate) enum Broken {
     From(io::Error),
     To(io::Error),
 }
 
 impl Lane {
-    fn new(store: &Store, early: &[u8]) -> Self {
+    pub(crate) fn new(store: &Store, early: &[u8]) -> Self {
         let buffer = (!early.is_empty()).then(|| {
             let mut buffer = store.bulk();
             buffer.append(early);
@@ -58,13 +60,19 @@ impl Lane {
         });
         Self {
             buffer,
+            read: 0,
             bytes: 0,
             state: LaneState::Open,
         }
     }
 
+    /// Whether nothing waits to go out.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.buffer.as_ref().is_none_or(Input::is_empty)
+    }
+
     /// Copies until the end; ready once the other side was told.
-    fn poll(
+    pub(crate) fn poll(
         &mut self,
         cx: &mut Context<'_>,
         from: &Stream,
@@ -102,7 +110,10 @@ impl Lane {
             buffer.clear();
             match from.poll_read(cx, buffer.space()) {
                 Poll::Ready(Ok(0)) => self.state = LaneState::Ended,
-                Poll::Ready(Ok(count)) => buffer.filled(count),
+                Poll::Ready(Ok(count)) => {
+                    buffer.filled(count);
+                    self.read += count as u64;
+                }
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(Broken::From(error))),
                 Poll::Pending => {
                     self.release(store);

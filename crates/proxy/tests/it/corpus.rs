@@ -116,6 +116,12 @@ fn range_corpus_holds() {
 }
 
 #[test]
+fn hello_corpus_holds() {
+    replay("proxy/hello", fuzz::hello);
+    run("proxy/hello", fuzz::hello, 2_000);
+}
+
+#[test]
 fn preamble_corpus_holds() {
     replay("http1/preamble", trine_http1::fuzz::preamble);
     run("http1/preamble", trine_http1::fuzz::preamble, 20_000);

@@ -19,6 +19,7 @@ mod shaping;
 mod signature;
 mod spool;
 mod sticky;
+mod stream;
 mod subrequest;
 mod upstream;
 
@@ -56,6 +57,9 @@ pub(crate) use shaping::{CookieFlags, CookieName, CookieRule, CookieRules, SameS
 pub(crate) use signature::Signature;
 pub(crate) use spool::{BodyFile, BodyRules, Buffers, Quota, Room, SpoolFolder};
 pub(crate) use sticky::{CookieEnd, Learn, Sticky, StickyCookie};
+pub(crate) use stream::{
+    StreamContent, StreamLog, StreamPass, StreamServer, StreamTarget, Streams,
+};
 pub(crate) use subrequest::{AuthRequest, Mirror, SecureLink};
 pub(crate) use upstream::{
     DialRules, KeepAlive, LeastTime, Method, NEXT_STATUSES, NextUpstream, Outgoing, PassTls, Queue,
@@ -86,6 +90,7 @@ pub(crate) struct Config {
     /// Each address once, with the servers that are reached by it.
     pub(crate) listens: Vec<Listen>,
     pub(crate) servers: Vec<Server>,
+    pub(crate) streams: Streams,
     /// What holds for the locations, and for each server where no location does.
     pub(crate) rules: Vec<Rules>,
     pub(crate) upstreams: Vec<Arc<Upstream>>,
@@ -229,6 +234,8 @@ pub(crate) struct Listen {
     pub(crate) http2: bool,
     /// Connections begin with a preamble of the PROXY protocol.
     pub(crate) proxy_protocol: bool,
+    /// An index into [`Streams::servers`], if what comes is no HTTP.
+    pub(crate) stream: Option<usize>,
 }
 
 /// HTTP/2 to the clients of a server.

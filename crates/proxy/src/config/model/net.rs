@@ -29,6 +29,17 @@ pub(crate) enum PeerAddr {
     Unix(PathBuf),
 }
 
+impl PeerAddr {
+    /// Its port, unless it is a path.
+    pub(crate) fn port(&self) -> Option<u16> {
+        match self {
+            Self::Ip(addr) => Some(addr.port()),
+            Self::Name(_, port) => Some(*port),
+            Self::Unix(_) => None,
+        }
+    }
+}
+
 impl fmt::Display for PeerAddr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

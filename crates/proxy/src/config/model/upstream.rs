@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{HealthCheck, NameRules, PeerAddr, Sticky};
+use crate::layer4::template::Text;
 use crate::template::Template;
 
 /// Servers that do the same work.
@@ -31,6 +32,8 @@ pub(crate) struct Upstream {
     pub(crate) capacity: Option<PathBuf>,
     /// It stands for an address in a URL, and this is the port of that URL's scheme.
     pub(crate) implicit: bool,
+    /// It is one of `stream`, with what its `hash` hashes.
+    pub(crate) stream: Option<Text>,
     pub(crate) port: u16,
 }
 
@@ -244,6 +247,7 @@ impl Upstream {
             names: None,
             capacity: None,
             implicit: true,
+            stream: None,
             port: 80,
         }
     }

@@ -31,7 +31,8 @@ fn level(tree: &[Directive], here: u16, problems: &mut Problems, unsupported: &m
         if here & OWN != 0 && directive.name.text.starts_with("trine_") {
             continue;
         }
-        if here & context::UPSTREAM != 0 && directive.name.text == "server" {
+        let in_upstream = here & (context::UPSTREAM | context::STREAM_UPSTREAM) != 0;
+        if in_upstream && directive.name.text == "server" {
             // The other `server`: an address with parameters.
             if directive.args.is_empty() || directive.block.is_some() {
                 problems.push(
@@ -49,7 +50,12 @@ fn level(tree: &[Directive], here: u16, problems: &mut Problems, unsupported: &m
 fn one(directive: &Directive, here: u16, problems: &mut Problems, unsupported: &mut Problems) {
     let name = directive.name.text.as_str();
     let at = || directive.at.clone();
-    let Some(known) = table::find(name) else {
+    let Some(known) = table::find_in(name, here) else {
+        if table::is_known(name) {
+            let message = format!("\"{name}\" directive is not allowed here");
+            problems.push(at(), message, "");
+            return;
+        }
         let help = table::nearest(name).map(|near| format!("did you mean \"{near}\"?"));
         problems.push(
             at(),
@@ -125,6 +131,13 @@ fn one(directive: &Directive, here: u16, problems: &mut Problems, unsupported: &
     match name {
         "events" => level(block, context::EVENTS | own, problems, unsupported),
         "http" => level(block, context::HTTP | own, problems, unsupported),
+        "stream" => level(block, context::STREAM | own, problems, unsupported),
+        "server" if here & context::STREAM != 0 => {
+            level(block, context::STREAM_SERVER | own, problems, unsupported);
+        }
+        "upstream" if here & context::STREAM != 0 => {
+            level(block, context::STREAM_UPSTREAM | own, problems, unsupported);
+        }
         "server" => level(block, context::SERVER | own, problems, unsupported),
         "location" => level(block, context::LOCATION | own, problems, unsupported),
         "upstream" => level(block, context::UPSTREAM | own, problems, unsupported),

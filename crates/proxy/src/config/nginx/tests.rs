@@ -290,3 +290,54 @@ fn no_two_rows_have_one_name() {
     names.dedup();
     assert_eq!(names.len(), count);
 }
+
+#[test]
+fn what_stream_has_not() {
+    let said = |stream: &str| {
+        let text = format!("events {{}}\nstream {{\n{stream}\n}}\n");
+        let mut problems = Problems::new();
+        let path = Path::new("n.conf");
+        let config = parse(&text, path, &mut problems, &mut Problems::new());
+        match problems.finish(config) {
+            Ok(_) => "good".to_owned(),
+            Err(problems) => problems.to_string(),
+        }
+    };
+    let server = |more: &str| format!("server {{ listen 9000; proxy_pass 127.0.0.1:1;\n{more}\n}}");
+    assert_eq!(said(&server("proxy_timeout 1h;")), "good");
+    for (more, want) in [
+        (
+            "proxy_ssl on;",
+            "n.conf:4: \"proxy_ssl\" is not supported; ",
+        ),
+        (
+            "ssl_certificate c.pem;",
+            "n.conf:4: \"ssl_certificate\" is not supported; ",
+        ),
+        (
+            "proxy_download_rate 1k;",
+            "n.conf:4: \"proxy_download_rate\" is not supported; ",
+        ),
+        ("pass 127.0.0.1:2;", "n.conf:4: \"pass\" is not supported; "),
+        (
+            "listen 9001 udp;",
+            "n.conf:4: \"listen ... udp\" is not there yet; ",
+        ),
+        (
+            "listen 9001 ssl;",
+            "n.conf:4: \"listen ... ssl\" is not supported in stream; ",
+        ),
+        // One of HTTP.
+        (
+            "gzip on;",
+            "n.conf:4: \"gzip\" directive is not allowed here",
+        ),
+    ] {
+        let all = said(&server(more));
+        assert!(all.starts_with(want), "{more}: {all}");
+    }
+    check(
+        "preread_timeout 1s;",
+        "n.conf:3: \"preread_timeout\" directive is not allowed here",
+    );
+}

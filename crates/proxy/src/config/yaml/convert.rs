@@ -163,7 +163,9 @@ fn put_words(
     let mut done: Vec<&str> = Vec::new();
     for directive in list {
         let name = directive.name.text.as_str();
-        let Some(known) = table::find(name).filter(|known| known.contexts & here != 0) else {
+        let Some(known) =
+            table::find(name).filter(|known| known.contexts & here != 0 && known.name != "stream")
+        else {
             lost.push(name.to_owned());
             continue;
         };

@@ -275,7 +275,7 @@ impl Scope {
 
     fn has(self, name: &str) -> bool {
         let structural = [
-            "server", "location", "upstream", "http", "events", "include", "listen",
+            "server", "location", "upstream", "http", "events", "include", "listen", "stream",
         ];
         !structural.contains(&name)
             && table::find(name).is_some_and(|known| known.contexts & self.contexts() != 0)

@@ -70,7 +70,7 @@ impl Builder<'_> {
         }
     }
 
-    fn who(&mut self, directive: &Directive) -> Option<Who> {
+    pub(super) fn who(&mut self, directive: &Directive) -> Option<Who> {
         let text = arg(directive, 0);
         match (text, network(text)) {
             ("all", _) => Some(Who::All),

@@ -94,17 +94,14 @@ impl Builder<'_> {
         server: usize,
         door: &Parameters,
     ) {
-        let known = self.listens.iter().position(|listen| listen.addr == addr);
+        let known = self
+            .listens
+            .iter()
+            .position(|listen| listen.addr == addr && listen.stream.is_none());
         let index = known.unwrap_or_else(|| {
             self.listens.push(Listen {
-                addr: addr.clone(),
-                mode: UNIX_MODE,
                 backlog: door.backlog,
-                servers: Vec::new(),
-                has_default: false,
-                tls: false,
-                http2: false,
-                proxy_protocol: false,
+                ..plain(addr.clone())
             });
             self.listens.len() - 1
         });
@@ -129,8 +126,23 @@ impl Builder<'_> {
     }
 }
 
+/// An address with nothing said about it.
+pub(super) fn plain(addr: ListenAddr) -> Listen {
+    Listen {
+        addr,
+        mode: UNIX_MODE,
+        backlog: BACKLOG,
+        servers: Vec::new(),
+        has_default: false,
+        tls: false,
+        http2: false,
+        proxy_protocol: false,
+        stream: None,
+    }
+}
+
 /// `80`, `*:80`, `127.0.0.1`, `127.0.0.1:80`, `[::]:80`, `localhost:80`, `unix:/path`.
-fn address(text: &str) -> Option<ListenAddr> {
+pub(super) fn address(text: &str) -> Option<ListenAddr> {
     if let Some(path) = text.strip_prefix("unix:") {
         let path = PathBuf::from(path);
         let usable = path.is_absolute() && trine_sys::net::fits_unix_path(&path);

@@ -13,7 +13,17 @@ use super::super::units;
 use super::{Builder, arg};
 use crate::config::model::{AccessLog, AccessPlace, LogEscape, LogFormat, LogPlace, LogUse};
 use crate::pattern::Pattern;
-use crate::template::{MapTable, Table, Template};
+use crate::template::{MapTable, Table};
+
+/// One `access_log`.
+pub(super) struct LogLine<'d> {
+    /// An index into the logs.
+    pub(super) log: usize,
+    /// The name of its format.
+    pub(super) format: Option<&'d str>,
+    /// The string that has to have a value for a line to be written.
+    pub(super) condition: Option<&'d str>,
+}
 
 impl Builder<'_> {
     /// Notes the variables that `map`, `geo` and `split_clients` blocks make, and the named groups of all expressions.
@@ -56,9 +66,18 @@ impl Builder<'_> {
 
     /// `map $source $name { … }`. All of them are here, in order: templates hold their numbers.
     pub(super) fn map(&mut self, directive: &Directive) {
-        let source = arg(directive, 0).to_owned();
+        let table = self.map_table(directive, |builder, row, text| builder.template(row, text));
+        self.maps.push(Table::Map(table));
+    }
+
+    /// The rows of a `map`, whose strings `compile` makes.
+    pub(super) fn map_table<T: Clone + Default>(
+        &mut self,
+        directive: &Directive,
+        compile: impl Fn(&mut Self, &Directive, &str) -> T,
+    ) -> MapTable<T> {
         let mut table = MapTable {
-            source: self.template(directive, &source),
+            source: compile(self, directive, arg(directive, 0)),
             ..MapTable::default()
         };
         if !arg(directive, 1).starts_with('$') {
@@ -77,13 +96,19 @@ impl Builder<'_> {
                 }
                 continue;
             };
-            let value = self.template(row, &value.text);
+            let value = compile(self, row, &value.text);
             self.map_row(&mut table, row, value, hostnames);
         }
-        self.maps.push(Table::Map(table));
+        table
     }
 
-    fn map_row(&mut self, table: &mut MapTable, row: &Directive, value: Template, hostnames: bool) {
+    fn map_row<T: Clone>(
+        &mut self,
+        table: &mut MapTable<T>,
+        row: &Directive,
+        value: T,
+        hostnames: bool,
+    ) {
         let key = row.name.text.as_str();
         if key == "default" {
             table.default = value;
@@ -120,6 +145,17 @@ impl Builder<'_> {
     /// `log_format name [escape=…] string …`.
     pub(super) fn log_format(&mut self, directive: &Directive) {
         let name = arg(directive, 0).to_owned();
+        let (text, escape) = self.format_text(directive);
+        let template = Arc::new(self.template(directive, &text));
+        let format = LogFormat::Custom(template, escape);
+        if self.formats.insert(name.clone(), format).is_some() || name == "combined" {
+            let message = format!("duplicate \"log_format\" name \"{name}\"");
+            self.wrong(directive, message, "");
+        }
+    }
+
+    /// The string of a format, and how its values are made safe.
+    pub(super) fn format_text(&mut self, directive: &Directive) -> (String, LogEscape) {
         let mut escape = LogEscape::Default;
         let mut text = String::new();
         for (index, Word { text: word, .. }) in directive.args.iter().enumerate().skip(1) {
@@ -134,12 +170,7 @@ impl Builder<'_> {
                 _ => text += word,
             }
         }
-        let template = Arc::new(self.template(directive, &text));
-        let format = LogFormat::Custom(template, escape);
-        if self.formats.insert(name.clone(), format).is_some() || name == "combined" {
-            let message = format!("duplicate \"log_format\" name \"{name}\"");
-            self.wrong(directive, message, "");
-        }
+        (text, escape)
     }
 
     /// The targets of all `error_log`s, each once. Those of inner blocks get the lines of all.
@@ -148,7 +179,7 @@ impl Builder<'_> {
         for directive in block {
             let inner = match directive.name.text.as_str() {
                 "error_log" => self.error_log(directive).into_iter().collect(),
-                "http" | "server" | "location" => {
+                "http" | "stream" | "server" | "location" => {
                     self.error_logs(directive.block.as_deref().unwrap_or_default())
                 }
                 _ => Vec::new(),
@@ -213,6 +244,22 @@ impl Builder<'_> {
 
     /// `access_log path [format] [buffer=…] [if=…]`, or `off`.
     pub(super) fn access_log(&mut self, directive: &Directive) -> Option<LogUse> {
+        let line = self.log_line(directive)?;
+        let name = line.format.unwrap_or("combined");
+        let Some(format) = self.formats.get(name).cloned() else {
+            self.wrong(directive, format!("unknown log format \"{name}\""), "");
+            return None;
+        };
+        let condition = line.condition.map(|text| self.template(directive, text));
+        Some(LogUse {
+            log: line.log,
+            format,
+            condition,
+        })
+    }
+
+    /// What an `access_log` says, of requests or of sessions.
+    pub(super) fn log_line<'d>(&mut self, directive: &'d Directive) -> Option<LogLine<'d>> {
         let target = arg(directive, 0);
         if target == "off" {
             return None;
@@ -227,12 +274,12 @@ impl Builder<'_> {
             return None;
         }
         let place = self.log_place(directive, target)?;
-        let mut format = "combined";
+        let mut format = None;
         let mut condition = None;
         let (mut buffer, mut flush, mut gzips) = (None, None, false);
         for (index, word) in directive.args.iter().enumerate().skip(1) {
             if let Some(text) = word.text.strip_prefix("if=") {
-                condition = Some(self.template(directive, text));
+                condition = Some(text);
             } else if let Some(size) = word.text.strip_prefix("buffer=") {
                 match units::size(size) {
                     Some(bytes @ 1..) => buffer = usize::try_from(bytes).ok(),
@@ -246,16 +293,12 @@ impl Builder<'_> {
             } else if word.text == "gzip" || word.text.starts_with("gzip=") {
                 gzips = true;
             } else if index == 1 {
-                format = &word.text;
+                format = Some(word.text.as_str());
             } else {
                 let message = format!("invalid parameter \"{}\"", word.text);
                 self.wrong(directive, message, "");
             }
         }
-        let Some(format) = self.formats.get(format).cloned() else {
-            self.wrong(directive, format!("unknown log format \"{format}\""), "");
-            return None;
-        };
         if gzips && !matches!(place, AccessPlace::File(_)) {
             self.wrong(directive, "only files can be compressed", "remove gzip");
         }
@@ -270,7 +313,7 @@ impl Builder<'_> {
             self.access_logs.push(log);
             self.access_logs.len() - 1
         });
-        Some(LogUse {
+        Some(LogLine {
             log,
             format,
             condition,

@@ -29,6 +29,8 @@ mod server;
 mod shaping;
 mod spool;
 mod sticky;
+mod stream;
+mod stream_level;
 mod subrequest;
 mod tls;
 mod upstream;
@@ -52,7 +54,7 @@ use super::units;
 use super::{Order, Own};
 use crate::config::model::{
     AccessLog, Config, DialRules, Expectation, Identity, Listen, Log, LogFormat, Rules, Server,
-    SpoolFolder, Timeouts, Trusted, Upstream,
+    SpoolFolder, Streams, Timeouts, Trusted, Upstream,
 };
 use crate::limit::zone::Zone;
 use crate::pattern::Pattern;
@@ -92,16 +94,22 @@ pub(super) fn build(
         spools: Vec::new(),
         rules: Vec::new(),
         servers: Vec::new(),
+        streams: Streams::default(),
         listens: Vec::new(),
     };
     let core = builder.core(tree);
     match tree.iter().find(|directive| directive.name.text == "http") {
         Some(http) => builder.http(http.block.as_deref().unwrap_or_default()),
+        // A file may be for TCP alone.
+        None if tree.iter().any(|one| one.name.text == "stream") => {}
         None => builder.problems.push(
             Place::file_only(path),
             "no \"http\" section in configuration",
             "",
         ),
+    }
+    for stream in tree.iter().filter(|one| one.name.text == "stream") {
+        builder.stream(stream.block.as_deref().unwrap_or_default());
     }
     if !tree.iter().any(|directive| directive.name.text == "events") {
         builder.problems.push(
@@ -125,6 +133,7 @@ pub(super) fn build(
         timeouts,
         listens: builder.listens,
         servers: builder.servers,
+        streams: builder.streams,
         rules: builder.rules,
         dials: builder.dials,
         upstreams: builder.upstreams.into_iter().map(Arc::new).collect(),
@@ -168,6 +177,7 @@ struct Builder<'p> {
     spools: Vec<Arc<SpoolFolder>>,
     rules: Vec<Rules>,
     servers: Vec<Server>,
+    streams: Streams,
     listens: Vec<Listen>,
 }
 

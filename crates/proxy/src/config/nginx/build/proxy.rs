@@ -384,7 +384,9 @@ impl Builder<'_> {
     ) -> Option<usize> {
         // The same address without a port is another one with TLS.
         let fits = |upstream: &Upstream| {
-            upstream.name == target && (!upstream.implicit || upstream.port == port)
+            upstream.name == target
+                && upstream.stream.is_none()
+                && (!upstream.implicit || upstream.port == port)
         };
         let known = self.upstreams.iter().position(fits);
         if known.is_some() {

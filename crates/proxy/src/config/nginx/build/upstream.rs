@@ -43,7 +43,11 @@ pub(crate) fn peer_address(text: &str, default_port: u16) -> Option<PeerAddr> {
 impl Builder<'_> {
     pub(super) fn upstream(&mut self, directive: &Directive) {
         let name = arg(directive, 0).to_owned();
-        if self.upstreams.iter().any(|other| other.name == name) {
+        if self
+            .upstreams
+            .iter()
+            .any(|other| other.name == name && other.stream.is_none())
+        {
             self.wrong(directive, format!("duplicate upstream \"{name}\""), "");
         }
         let mut keepalive = KeepAlive::default();
@@ -121,12 +125,13 @@ impl Builder<'_> {
             names: names.rules(),
             capacity,
             implicit: false,
+            stream: None,
             port: 80,
         });
     }
 
     /// A server, and whether it is for emergencies.
-    fn upstream_server(
+    pub(super) fn upstream_server(
         &mut self,
         directive: &Directive,
         method: &Method,
@@ -249,7 +254,7 @@ impl Builder<'_> {
         Method::Hash { key, consistent }
     }
 
-    fn random(&mut self, directive: &Directive) -> Method {
+    pub(super) fn random(&mut self, directive: &Directive) -> Method {
         let two = match (arg(directive, 0), arg(directive, 1)) {
             ("", _) => false,
             ("two", "" | "least_conn") => true,

@@ -76,10 +76,5 @@ pub(super) const ROWS: &[Known] = &[
         Args::Block(0, 0),
         "mail proxying is not supported; keep nginx for it",
     ),
-    refused(
-        "stream",
-        MAIN,
-        Args::Block(0, 0),
-        "TCP and UDP proxying is not there yet; keep nginx for it",
-    ),
+    works("stream", MAIN, Args::Block(0, 0)),
 ];

@@ -16,6 +16,7 @@ mod logs;
 mod main;
 mod proxy;
 mod rewrite;
+mod stream;
 mod tls;
 mod upstream;
 mod variables;
@@ -33,6 +34,11 @@ pub(crate) mod context {
     pub(crate) const LIMIT_EXCEPT: u16 = 1 << 7;
     /// `if` in a server.
     pub(crate) const SERVER_IF: u16 = 1 << 8;
+    pub(crate) const STREAM: u16 = 1 << 9;
+    pub(crate) const STREAM_SERVER: u16 = 1 << 10;
+    pub(crate) const STREAM_UPSTREAM: u16 = 1 << 11;
+    /// All that is in `stream`, which has a table of its own.
+    pub(crate) const OF_STREAM: u16 = STREAM | STREAM_SERVER | STREAM_UPSTREAM;
 }
 
 use context::{HTTP, IF, LOCATION, SERVER};
@@ -74,6 +80,19 @@ pub(crate) struct Known {
 /// Looks a name up.
 pub(crate) fn find(name: &str) -> Option<&'static Known> {
     rows().find(|known| known.name == name)
+}
+
+/// Looks a name up that stands in one of these contexts.
+pub(crate) fn find_in(name: &str, contexts: u16) -> Option<&'static Known> {
+    if contexts & context::OF_STREAM == 0 {
+        return find(name);
+    }
+    STREAM.iter().find(|known| known.name == name)
+}
+
+/// Whether the name stands for something anywhere.
+pub(crate) fn is_known(name: &str) -> bool {
+    rows().chain(STREAM).any(|known| known.name == name)
 }
 
 /// The known name that is most like `name`.
@@ -153,6 +172,9 @@ pub(crate) const SECTIONS: &[(&str, &[Known])] = &[
     ("TLS and HTTP/2", tls::ROWS),
     ("Modules that are not here", absent::ROWS),
 ];
+
+/// The rows of `stream`, which has names in common with `http`.
+pub(crate) const STREAM: &[Known] = stream::ROWS;
 
 pub(crate) fn rows() -> impl Iterator<Item = &'static Known> {
     SECTIONS.iter().flat_map(|(_, rows)| *rows)

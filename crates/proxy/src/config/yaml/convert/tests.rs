@@ -135,7 +135,7 @@ fn every_directive_has_one_word() {
             .filter(|scope| scope.contexts() & inside != 0);
         for scope in places {
             let structural = [
-                "server", "location", "upstream", "http", "events", "include",
+                "server", "location", "upstream", "http", "events", "include", "stream",
             ];
             let reached = scope.takes(&key) || scope.typed().contains(&&*key);
             assert!(

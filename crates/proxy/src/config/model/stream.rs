@@ -1,0 +1,83 @@
+//! `stream`: servers of TCP, and where their sessions go on to.
+//!
+//! Not here: reading the file, or serving a session (see `layer4`).
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Access, LogEscape, Trusted};
+use crate::layer4::template::Text;
+
+/// What a `stream` block says.
+#[derive(Debug, Default)]
+pub(crate) struct Streams {
+    pub(crate) servers: Vec<StreamServer>,
+    /// Its `map`s, which its strings name by their numbers.
+    pub(crate) maps: Vec<crate::template::MapTable<Text>>,
+}
+
+/// What serves the sessions of some addresses.
+#[derive(Debug)]
+pub(crate) struct StreamServer {
+    /// Whose sessions are served: the first rule that fits decides.
+    pub(crate) access: Vec<Access>,
+    /// Peers whose preamble of the PROXY protocol is believed about the client.
+    pub(crate) trusted: Trusted,
+    /// How long a preamble may take.
+    pub(crate) preamble_timeout: Duration,
+    /// The first bytes of a TLS client are read for what it asks for, and go on as they came.
+    pub(crate) preread: bool,
+    pub(crate) preread_bytes: usize,
+    pub(crate) preread_timeout: Duration,
+    pub(crate) nodelay: bool,
+    pub(crate) content: StreamContent,
+    pub(crate) logs: Vec<StreamLog>,
+}
+
+/// What a session is for.
+#[derive(Debug)]
+pub(crate) enum StreamContent {
+    Pass(StreamPass),
+    /// This text, and the end.
+    Return(Text),
+}
+
+/// Going on to an upstream.
+#[derive(Debug)]
+pub(crate) struct StreamPass {
+    pub(crate) target: StreamTarget,
+    pub(crate) connect_timeout: Duration,
+    /// A session on which nothing moves for so long is over.
+    pub(crate) idle: Duration,
+    /// Whether another server is tried when one cannot be reached; how many at most (0: each), and for how long (zero:
+    /// any time).
+    pub(crate) next: bool,
+    pub(crate) tries: u32,
+    pub(crate) within: Duration,
+    /// The server is told the client's address first (PROXY protocol, version 1).
+    pub(crate) proxy_protocol: bool,
+    /// A side that has said all may still hear the other.
+    pub(crate) half_close: bool,
+    pub(crate) keepalive: bool,
+    pub(crate) bind: Option<SocketAddr>,
+}
+
+/// Whom a session goes on to.
+#[derive(Debug)]
+pub(crate) enum StreamTarget {
+    /// An index into [`Config::upstreams`](super::Config::upstreams).
+    Group(usize),
+    /// An upstream of `stream` by its name, or an address.
+    Named(Text),
+}
+
+/// A log of sessions.
+#[derive(Debug, Clone)]
+pub(crate) struct StreamLog {
+    /// An index into [`Config::access_logs`](super::Config::access_logs).
+    pub(crate) log: usize,
+    pub(crate) format: Arc<Text>,
+    pub(crate) escape: LogEscape,
+    pub(crate) condition: Option<Text>,
+}

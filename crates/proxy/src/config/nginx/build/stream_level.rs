@@ -1,0 +1,185 @@
+//! What a block of `stream` hands down to its servers.
+//!
+//! Not here: servers and upstreams themselves (`stream`).
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::super::tree::Directive;
+use super::stream::StreamNames;
+use super::{Builder, arg, is_on, local_address};
+use crate::config::model::{
+    Access, StreamContent, StreamLog, StreamPass, StreamServer, StreamTarget, Trusted,
+};
+use crate::config::values::network;
+
+#[derive(Clone)]
+pub(super) struct StreamLevel {
+    access: Vec<Access>,
+    trusted: Trusted,
+    preamble_timeout: Duration,
+    preread: bool,
+    preread_bytes: usize,
+    preread_timeout: Duration,
+    nodelay: bool,
+    logs: Vec<StreamLog>,
+    connect_timeout: Duration,
+    idle: Duration,
+    next: bool,
+    tries: u32,
+    within: Duration,
+    proxy_protocol: bool,
+    half_close: bool,
+    keepalive: bool,
+    bind: Option<SocketAddr>,
+}
+
+impl StreamLevel {
+    /// nginx's defaults.
+    pub(super) fn new() -> Self {
+        Self {
+            access: Vec::new(),
+            trusted: Trusted::default(),
+            preamble_timeout: Duration::from_secs(30),
+            preread: false,
+            preread_bytes: 16 * 1024,
+            preread_timeout: Duration::from_secs(30),
+            nodelay: true,
+            logs: Vec::new(),
+            connect_timeout: Duration::from_secs(60),
+            idle: Duration::from_secs(600),
+            next: true,
+            tries: 0,
+            within: Duration::ZERO,
+            proxy_protocol: false,
+            half_close: false,
+            keepalive: false,
+            bind: None,
+        }
+    }
+
+    pub(super) fn pass(&self, target: StreamTarget) -> StreamPass {
+        StreamPass {
+            target,
+            connect_timeout: self.connect_timeout,
+            idle: self.idle,
+            next: self.next,
+            tries: self.tries,
+            within: self.within,
+            proxy_protocol: self.proxy_protocol,
+            half_close: self.half_close,
+            keepalive: self.keepalive,
+            bind: self.bind,
+        }
+    }
+
+    pub(super) fn server(self, content: StreamContent) -> StreamServer {
+        StreamServer {
+            access: self.access,
+            trusted: self.trusted,
+            preamble_timeout: self.preamble_timeout,
+            preread: self.preread,
+            preread_bytes: self.preread_bytes,
+            preread_timeout: self.preread_timeout,
+            nodelay: self.nodelay,
+            content,
+            logs: self.logs,
+        }
+    }
+}
+
+/// Lists that a block has of its own, in place of those it was handed.
+#[derive(Default)]
+struct Own {
+    access: Option<Vec<Access>>,
+    trusted: Option<Trusted>,
+    logs: Option<Vec<StreamLog>>,
+}
+
+impl Builder<'_> {
+    pub(super) fn apply_stream(
+        &mut self,
+        level: &mut StreamLevel,
+        block: &[Directive],
+        known: &StreamNames,
+    ) {
+        let mut own = Own::default();
+        for directive in block {
+            self.apply_stream_one(level, &mut own, directive, known);
+        }
+        level.access = own.access.unwrap_or_else(|| level.access.clone());
+        level.trusted = own.trusted.unwrap_or_else(|| level.trusted.clone());
+        level.logs = own.logs.unwrap_or_else(|| level.logs.clone());
+    }
+
+    fn apply_stream_one(
+        &mut self,
+        level: &mut StreamLevel,
+        own: &mut Own,
+        directive: &Directive,
+        known: &StreamNames,
+    ) {
+        let first = arg(directive, 0);
+        let name = directive.name.text.as_str();
+        match name {
+            "allow" | "deny" => {
+                let access = own.access.get_or_insert_default();
+                let who = self.who(directive);
+                let allow = name == "allow";
+                access.extend(who.map(|who| Access { allow, who }));
+            }
+            "set_real_ip_from" => {
+                let trusted = own.trusted.get_or_insert_default();
+                match (first, network(first)) {
+                    ("unix:", _) => trusted.unix = true,
+                    (_, Some(network)) => trusted.networks.push(network),
+                    (_, None) => {
+                        let message = format!("invalid parameter \"{first}\"");
+                        self.wrong(directive, message, "write an address or a network");
+                    }
+                }
+            }
+            "access_log" => {
+                let log = self.stream_log(directive, known);
+                own.logs.get_or_insert_default().extend(log);
+            }
+            "ssl_preread" => level.preread = is_on(directive),
+            "tcp_nodelay" => level.nodelay = is_on(directive),
+            "proxy_next_upstream" => level.next = is_on(directive),
+            "proxy_protocol" => level.proxy_protocol = is_on(directive),
+            "proxy_half_close" => level.half_close = is_on(directive),
+            "proxy_socket_keepalive" => level.keepalive = is_on(directive),
+            "preread_buffer_size" => {
+                level.preread_bytes = self.stream_size(directive).unwrap_or(level.preread_bytes);
+            }
+            "proxy_next_upstream_tries" => {
+                level.tries = self.stream_number(directive).unwrap_or(level.tries);
+            }
+            "proxy_bind" if first == "off" => level.bind = None,
+            "proxy_bind" => {
+                level.bind = local_address(first).filter(|_| directive.args.len() == 1);
+                if level.bind.is_none() {
+                    let help = "write one address of this machine, or off";
+                    self.wrong(directive, format!("invalid address \"{first}\""), help);
+                }
+            }
+            "preread_timeout"
+            | "proxy_protocol_timeout"
+            | "proxy_connect_timeout"
+            | "proxy_timeout"
+            | "proxy_next_upstream_timeout" => {
+                let Some(time) = self.time(directive) else {
+                    return;
+                };
+                match name {
+                    "preread_timeout" => level.preread_timeout = time,
+                    "proxy_protocol_timeout" => level.preamble_timeout = time,
+                    "proxy_connect_timeout" => level.connect_timeout = time,
+                    "proxy_timeout" => level.idle = time,
+                    _ => level.within = time,
+                }
+            }
+            _ => {}
+        }
+    }
+}

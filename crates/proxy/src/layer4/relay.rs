@@ -1,0 +1,135 @@
+//! Copying between a client and its server, until one has said all, or both with `proxy_half_close`.
+//!
+//! Not here: how one direction is copied (`upstream::tunnel`).
+
+use std::future::poll_fn;
+use std::task::Poll;
+use std::time::Instant;
+
+use super::session::{Session, reason, status, tell};
+use crate::config::StreamPass;
+use crate::deadline::Place;
+use crate::stream::Stream;
+use crate::upstream::pool::Link;
+use crate::upstream::tunnel::{Broken, Lane};
+
+/// Why it ended.
+enum End {
+    Client,
+    Upstream,
+    Idle,
+    Broken { client: bool, error: std::io::Error },
+}
+
+/// Copies both ways. `first` goes to the server before anything of the client's, `early` is what the client has sent
+/// so far.
+pub(super) async fn run(
+    session: &Session,
+    client: &Stream,
+    link: &mut Link,
+    place: &Place,
+    pass: &StreamPass,
+    first: &[u8],
+    early: &[u8],
+) -> Result<u16, u16> {
+    let store = &session.engine.store;
+    let upstream = link.stream();
+    let mut up = Lane::new(store, &[first, early].concat());
+    let mut down = Lane::new(store, b"");
+    let mut moved = true;
+    let base = session.received.get();
+    let note = |up: &Lane, down: &Lane| {
+        session.received.set(base + up.read);
+        session.sent.set(down.bytes);
+        if let Some(one) = session.attempts.borrow_mut().last_mut() {
+            if down.read > 0 {
+                one.first_byte.get_or_insert_with(|| one.began.elapsed());
+            }
+            one.sent = up.bytes;
+            one.received = down.read;
+        }
+    };
+    let end = poll_fn(|cx| {
+        let sent = up.poll(cx, client, upstream, store, &mut moved);
+        let received = down.poll(cx, upstream, client, store, &mut moved);
+        if moved {
+            note(&up, &down);
+        }
+        if let Poll::Ready(Err(broken)) = sent {
+            return Poll::Ready(match broken {
+                Broken::From(error) => End::Broken {
+                    client: true,
+                    error,
+                },
+                Broken::To(error) => End::Broken {
+                    client: false,
+                    error,
+                },
+            });
+        }
+        if let Poll::Ready(Err(broken)) = received {
+            return Poll::Ready(match broken {
+                Broken::From(error) => End::Broken {
+                    client: false,
+                    error,
+                },
+                Broken::To(error) => End::Broken {
+                    client: true,
+                    error,
+                },
+            });
+        }
+        match (sent.is_ready(), received.is_ready()) {
+            (true, true) => return Poll::Ready(End::Upstream),
+            // What is on its way to a side that has said all still goes there.
+            (true, false) if !pass.half_close && down.is_empty() => {
+                return Poll::Ready(End::Client);
+            }
+            (false, true) if !pass.half_close && up.is_empty() => {
+                return Poll::Ready(End::Upstream);
+            }
+            _ => {}
+        }
+        if std::mem::take(&mut moved) {
+            place.set(Some(Instant::now() + pass.idle));
+        }
+        place.poll(cx).map(|_| End::Idle)
+    });
+    let end = end.await;
+    note(&up, &down);
+    match end {
+        End::Client => tell!(info, session, "client disconnected"),
+        End::Upstream => tell!(info, session, "upstream disconnected"),
+        End::Idle => tell!(
+            info,
+            session,
+            "connection timed out (110: Connection timed out) while proxying connection"
+        ),
+        End::Broken {
+            client: true,
+            error,
+        } => {
+            // The server is not to take the cut for the end.
+            upstream.reset_when_closed();
+            let reason = reason(&error);
+            tell!(
+                info,
+                session,
+                "client broke the connection ({reason}) while proxying connection"
+            );
+        }
+        End::Broken {
+            client: false,
+            error,
+        } => {
+            client.reset_when_closed();
+            let reason = reason(&error);
+            tell!(
+                error,
+                session,
+                "recv() failed ({reason}) while proxying connection"
+            );
+        }
+    }
+    Ok(status::OK)
+}

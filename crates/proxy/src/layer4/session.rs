@@ -1,0 +1,371 @@
+//! One client's session, from its first byte to its line in the log: who it is, whether it may, what it asks for.
+//!
+//! The order is nginx's: preamble, address, access, first bytes, content. A session holds on to the configuration it
+//! began with. Not here: finding a server (`dial`), copying (`relay`), datagrams (they are refused).
+
+use std::cell::{Cell, OnceCell, RefCell};
+use std::future::poll_fn;
+use std::io::{self, IoSlice};
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use trine_sys::net::{self, SockAddr};
+
+use super::hello::{self, Hello, Preread};
+use super::{dial, relay};
+use crate::access;
+use crate::config::{StreamContent, StreamServer};
+use crate::deadline::Place;
+use crate::engine::{Engine, Generation};
+use crate::headers::forwarded::Peer;
+use crate::preamble;
+use crate::stream::Stream;
+use crate::upstream::pool::add;
+
+/// A client's session.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) engine: Rc<Engine>,
+    pub(crate) generation: Rc<Generation>,
+    /// Its number in the configuration.
+    server: usize,
+    /// As the address is configured.
+    door: String,
+    /// Counts connections, over one core.
+    pub(crate) number: u64,
+    pub(crate) protocol: &'static str,
+    peer: Peer,
+    pub(crate) peer_port: u16,
+    /// Whom a preamble names: the client, and where it connected to.
+    pub(crate) introduced: Option<(SocketAddr, SocketAddr)>,
+    /// The client, if whoever named it is believed.
+    real: Option<SocketAddr>,
+    /// Our end.
+    pub(crate) local: Option<SocketAddr>,
+    pub(crate) began: Instant,
+    pub(crate) status: Cell<u16>,
+    /// Bytes from the client, and to it.
+    pub(crate) received: Cell<u64>,
+    pub(crate) sent: Cell<u64>,
+    pub(crate) attempts: RefCell<Vec<Attempt>>,
+    pub(crate) hello: OnceCell<Hello>,
+}
+
+/// A server that was tried.
+#[derive(Debug)]
+pub(crate) struct Attempt {
+    pub(crate) addr: String,
+    pub(crate) began: Instant,
+    pub(crate) connected: Option<Duration>,
+    pub(crate) first_byte: Option<Duration>,
+    pub(crate) lasted: Option<Duration>,
+    pub(crate) sent: u64,
+    pub(crate) received: u64,
+}
+
+/// A client that has come.
+#[derive(Debug)]
+pub(crate) struct Arrival {
+    pub(crate) peer: Peer,
+    pub(crate) port: u16,
+    /// Which listener it came in by.
+    pub(crate) door: usize,
+    pub(crate) local: Option<SocketAddr>,
+    pub(crate) protocol: &'static str,
+}
+
+/// How nginx names the ends of sessions.
+pub(super) mod status {
+    pub(crate) const OK: u16 = 200;
+    pub(crate) const BAD_REQUEST: u16 = 400;
+    pub(crate) const FORBIDDEN: u16 = 403;
+    pub(crate) const INTERNAL: u16 = 500;
+    pub(crate) const BAD_GATEWAY: u16 = 502;
+}
+
+/// A line of the daemon's log about a session.
+macro_rules! tell {
+    ($level:ident, $session:expr, $($rest:tt)+) => {{
+        let session = &$session;
+        let told = session.told();
+        tracing::$level!(
+            connection = session.number,
+            client = %session.client_text(),
+            server = %session.door(),
+            upstream = told.upstream.as_deref(),
+            "bytes from/to client" = %told.client_bytes,
+            "bytes from/to upstream" = told.upstream_bytes.as_deref(),
+            $($rest)+
+        );
+    }};
+}
+pub(super) use tell;
+
+/// What lines of the log say about a session.
+pub(super) struct Told {
+    pub(super) upstream: Option<String>,
+    pub(super) client_bytes: String,
+    pub(super) upstream_bytes: Option<String>,
+}
+
+impl Session {
+    /// `None` if the door leads to no server of `stream` any more.
+    pub(crate) fn new(engine: &Rc<Engine>, arrival: &Arrival) -> Option<Self> {
+        let generation = engine.generation();
+        let listen = generation.listen(arrival.door)?;
+        let server = listen.stream?;
+        let door = listen.addr.to_string();
+        add(&engine.figures.connections, 1);
+        engine.deadlines.tally.accepted.up();
+        Some(Self {
+            engine: Rc::clone(engine),
+            server,
+            door,
+            number: engine.figures.connections.get(),
+            protocol: arrival.protocol,
+            peer: arrival.peer,
+            peer_port: arrival.port,
+            introduced: None,
+            real: None,
+            local: arrival.local,
+            began: Instant::now(),
+            status: Cell::new(status::OK),
+            received: Cell::new(0),
+            sent: Cell::new(0),
+            attempts: RefCell::default(),
+            hello: OnceCell::new(),
+            generation,
+        })
+    }
+
+    /// What serves it.
+    pub(crate) fn rules(&self) -> &StreamServer {
+        &self.generation.config.streams.servers[self.server]
+    }
+
+    /// The client's address, unless it is on a Unix socket, and its port.
+    pub(crate) fn client(&self) -> (Option<IpAddr>, u16) {
+        match self.real {
+            Some(addr) => (Some(addr.ip()), addr.port()),
+            None => (self.peer.ip(), self.peer_port),
+        }
+    }
+
+    /// The client's address with its port, if it has one.
+    pub(super) fn client_addr(&self) -> Option<SocketAddr> {
+        let (ip, port) = self.client();
+        ip.map(|ip| SocketAddr::new(ip, port))
+    }
+
+    pub(crate) fn client_text(&self) -> String {
+        text(self.client().0)
+    }
+
+    pub(crate) fn peer_text(&self) -> String {
+        text(self.peer.ip())
+    }
+
+    pub(super) fn door(&self) -> &str {
+        &self.door
+    }
+
+    pub(super) fn told(&self) -> Told {
+        let attempts = self.attempts.borrow();
+        let last = attempts.last();
+        Told {
+            upstream: last.map(|one| one.addr.clone()),
+            client_bytes: format!("{}/{}", self.received.get(), self.sent.get()),
+            upstream_bytes: last.map(|one| format!("{}/{}", one.received, one.sent)),
+        }
+    }
+
+    /// What hashes hash of it: the upstream's key.
+    pub(super) fn key(&self, text: Option<&super::template::Text>) -> Vec<u8> {
+        text.map(|text| text.value(self)).unwrap_or_default()
+    }
+
+    /// Whether the client may be served at all.
+    pub(super) fn admit(&mut self) -> Result<(), u16> {
+        let rules = &self.generation.config.streams.servers[self.server];
+        if let Some((client, _)) = self.introduced
+            && self.peer.is_trusted(&rules.trusted)
+        {
+            self.real = Some(client);
+        }
+        if access::is_denied(&rules.access, self.client().0) {
+            tell!(
+                error,
+                self,
+                "access forbidden by rule while initializing session"
+            );
+            return Err(status::FORBIDDEN);
+        }
+        Ok(())
+    }
+
+    /// The session is over.
+    pub(super) fn finish(&self, status: u16) {
+        self.status.set(status);
+        for one in self.attempts.borrow_mut().iter_mut() {
+            one.lasted.get_or_insert_with(|| one.began.elapsed());
+        }
+        self.engine.logs.write_session(&self.rules().logs, self);
+    }
+
+    /// All of a session of TCP: its status in the end.
+    async fn run(&mut self, stream: &Stream, place: &Place, door: usize) -> Result<u16, u16> {
+        let introduced = self
+            .generation
+            .listen(door)
+            .is_some_and(|one| one.proxy_protocol);
+        if introduced {
+            let limit = self.rules().preamble_timeout;
+            match preamble::read(&self.engine, door, stream, limit).await {
+                Ok(addresses) => self.introduced = addresses,
+                Err(why) => {
+                    tell!(
+                        error,
+                        self,
+                        "broken header while reading PROXY protocol: {why}"
+                    );
+                    return Err(status::BAD_REQUEST);
+                }
+            }
+        }
+        self.admit()?;
+        let rules = self.rules();
+        if let (false, Stream::Tcp(tcp)) = (rules.nodelay, stream) {
+            // If this fails the connection is already broken.
+            let _ = tcp.set_nodelay(false);
+        }
+        let early = if rules.preread {
+            self.preread(stream, place).await?
+        } else {
+            Vec::new()
+        };
+        match &rules.content {
+            StreamContent::Return(text) => self.answer(stream, place, &text.value(self)).await,
+            StreamContent::Pass(pass) => {
+                let (mut found, text) = dial::connect(self, pass).await?;
+                let first = if pass.proxy_protocol {
+                    text
+                } else {
+                    String::new()
+                };
+                relay::run(
+                    self,
+                    stream,
+                    &mut found,
+                    place,
+                    pass,
+                    first.as_bytes(),
+                    &early,
+                )
+                .await
+            }
+        }
+    }
+
+    /// The client's first bytes, until they tell what it asks for or that it speaks no TLS.
+    async fn preread(&self, stream: &Stream, place: &Place) -> Result<Vec<u8>, u16> {
+        let rules = self.rules();
+        let mut bytes = vec![0; rules.preread_bytes];
+        let mut filled = 0;
+        place.set(Some(Instant::now() + rules.preread_timeout));
+        loop {
+            match hello::read(&bytes[..filled]) {
+                Preread::Partial => {}
+                Preread::Other => break,
+                Preread::Hello(hello) => {
+                    // It is read once.
+                    let _ = self.hello.set(hello);
+                    break;
+                }
+            }
+            if filled == bytes.len() {
+                tell!(error, self, "preread buffer full");
+                return Err(status::BAD_REQUEST);
+            }
+            let read = poll_fn(|cx| {
+                if let Poll::Ready(read) = stream.poll_read(cx, &mut bytes[filled..]) {
+                    return Poll::Ready(Some(read));
+                }
+                place.poll(cx).map(|_| None)
+            });
+            match read.await {
+                None => {
+                    tell!(info, self, "client timed out (110: Connection timed out)");
+                    return Err(status::OK);
+                }
+                Some(Ok(0)) => return Err(status::OK),
+                Some(Ok(count)) => {
+                    filled += count;
+                    add(&self.received, count as u64);
+                }
+                Some(Err(error)) => {
+                    tell!(info, self, "recv() failed ({})", reason(&error));
+                    return Err(status::OK);
+                }
+            }
+        }
+        bytes.truncate(filled);
+        Ok(bytes)
+    }
+
+    /// `return`: all there is to say.
+    async fn answer(&self, stream: &Stream, place: &Place, mut text: &[u8]) -> Result<u16, u16> {
+        place.set(Some(Instant::now() + SEND));
+        while !text.is_empty() {
+            let sent = poll_fn(|cx| {
+                if let Poll::Ready(sent) = stream.poll_write(cx, &[IoSlice::new(text)], false) {
+                    return Poll::Ready(sent);
+                }
+                place.poll(cx).map(|_| Err(io::ErrorKind::TimedOut.into()))
+            });
+            let sent = sent.await.map_err(|_| status::OK)?;
+            add(&self.sent, sent as u64);
+            text = &text[sent..];
+        }
+        stream.shutdown_write();
+        Ok(status::OK)
+    }
+}
+
+/// How long a client may take nothing of what it is answered.
+const SEND: Duration = Duration::from_secs(60);
+
+fn text(addr: Option<IpAddr>) -> String {
+    addr.map_or_else(|| "unix:".to_owned(), |addr| addr.to_string())
+}
+
+/// An error of the system as nginx writes it: `111: Connection refused`.
+pub(super) fn reason(error: &io::Error) -> String {
+    match error.raw_os_error() {
+        Some(number) => format!("{number}: {}", nix::errno::Errno::from_raw(number).desc()),
+        None => error.to_string(),
+    }
+}
+
+/// Serves a connection.
+pub(crate) async fn serve(engine: Rc<Engine>, stream: Stream, mut arrival: Arrival) {
+    if let Ok(SockAddr::Tcp(local)) = net::local_addr(&stream) {
+        arrival.local = Some(local);
+    }
+    let place = engine.deadlines.place(arrival.door);
+    let Some(mut session) = Session::new(&engine, &arrival) else {
+        return;
+    };
+    tracing::info!(
+        connection = session.number,
+        "client {}:{} connected to {}",
+        session.peer_text(),
+        session.peer_port,
+        session.door()
+    );
+    let status = session.run(&stream, &place, arrival.door).await;
+    let (Ok(status) | Err(status)) = status;
+    stream.farewell();
+    session.finish(status);
+}
