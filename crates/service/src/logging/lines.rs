@@ -114,6 +114,11 @@ impl Visit for NginxFields {
                 push_safe(&mut self.rest, text.trim_matches('"'));
                 self.rest.push('"');
             }
+            // nginx has no space there.
+            name if name.starts_with("bytes from/to ") => {
+                let _ = write!(self.rest, ", {name}:");
+                push_safe(&mut self.rest, text.trim_matches('"'));
+            }
             name => {
                 let _ = write!(self.rest, ", {name}: ");
                 push_safe(&mut self.rest, text.trim_matches('"'));
