@@ -11,7 +11,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 const PROGRAMS: &str = "  talker:
-    command: [python3, -c, \"import itertools,time\\nfor n in itertools.count(): print(n, flush=True); time.sleep(0.001)\"]
+    command: [python3, -c, \"import itertools,os,time\\nfor n in itertools.count(): os.write(1, b'%d\\\\n' % n); time.sleep(0.001)\"]
     startsecs: 0s
     stdout_logfile: talker.log
   web:
@@ -50,6 +50,11 @@ fn programs_live_on_while_the_holder_becomes_a_newer_program() {
     let pids = ["talker", "web", "ender"].map(|name| rig.running_pid(name));
     let listeners = rig.get("/v1/status")["listeners"].clone();
     rig.until("the trap", || rig.path("trapped").exists().then_some(()));
+    rig.until("the talker", || {
+        std::fs::read_to_string(rig.path("talker.log"))
+            .is_ok_and(|text| text.contains('\n'))
+            .then_some(())
+    });
     let holder = rig.holder();
     for round in 1..=3 {
         let newer = copy(rig.folder.path(), &format!("newer{round}"), |_| {});
@@ -77,7 +82,16 @@ fn programs_live_on_while_the_holder_becomes_a_newer_program() {
     assert_eq!(rig.wait_state("ender", "EXITED")["exit_code"], 7);
     rig.post("/v1/programs/talker/stop?wait=true");
     let text = rig.read("talker.log");
-    assert!(are_whole(&text), "lines are lost or doubled");
+    let wrong = text
+        .lines()
+        .enumerate()
+        .find(|(n, line)| *line != n.to_string());
+    assert!(
+        are_whole(&text),
+        "lines are lost or doubled: {wrong:?} of {}, the end is {:?}",
+        text.lines().count(),
+        &text[text.len().saturating_sub(30)..]
+    );
     assert_eq!(rig.read("s.pid").trim(), holder.to_string());
     let log = rig.read("supervisor.log");
     assert!(log.contains("upgraded to version") && !log.contains("the brain was replaced"));
