@@ -1,11 +1,13 @@
 //! What the holder reports, turned into events of processes.
 //! Not here: what an event does to a life (`program::state`).
 
+use super::process::Process;
 use super::start::{self, NotRunnable};
 use super::supervisor::Supervisor;
 use crate::error::Error;
 use crate::holder::wire::{Order, Report};
 use crate::program::state::Event;
+use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 
 impl Supervisor {
@@ -17,11 +19,7 @@ impl Supervisor {
                 pid,
                 at,
             } => {
-                let Some(process) = self
-                    .processes
-                    .get_mut(&id)
-                    .filter(|p| p.record.generation == generation)
-                else {
+                let Some(process) = current(&mut self.processes, &id, generation) else {
                     return Ok(());
                 };
                 process.pid = Some(pid);
@@ -39,11 +37,7 @@ impl Supervisor {
                 failure,
                 ..
             } => {
-                let Some(process) = self
-                    .processes
-                    .get_mut(&id)
-                    .filter(|p| p.record.generation == generation)
-                else {
+                let Some(process) = current(&mut self.processes, &id, generation) else {
                     return Ok(());
                 };
                 // In supervisord's words where it has some for it.
@@ -62,11 +56,7 @@ impl Supervisor {
                 exit,
                 ..
             } => {
-                let Some(process) = self
-                    .processes
-                    .get_mut(&id)
-                    .filter(|p| p.record.generation == generation)
-                else {
+                let Some(process) = current(&mut self.processes, &id, generation) else {
                     return Ok(());
                 };
                 process.record.ended = Some(jiff::Timestamp::now());
@@ -80,8 +70,7 @@ impl Supervisor {
                 generation,
                 pid,
             } => {
-                let process = self.processes.get_mut(&id);
-                if let Some(process) = process.filter(|p| p.record.generation == generation) {
+                if let Some(process) = current(&mut self.processes, &id, generation) {
                     tracing::info!("{id} goes on as pid {pid}, which it named as its main process");
                     process.pid = Some(pid);
                     process.pidfd = fds.into_iter().next();
@@ -109,4 +98,14 @@ impl Supervisor {
             | Report::TableEnd => Ok(()),
         }
     }
+}
+
+/// The process, if what is reported of this run of it is not about an earlier one.
+fn current<'a>(
+    processes: &'a mut BTreeMap<String, Process>,
+    id: &str,
+    generation: u64,
+) -> Option<&'a mut Process> {
+    let process = processes.get_mut(id)?;
+    (process.record.generation == generation).then_some(process)
 }
