@@ -27,15 +27,8 @@ fn ask(daemon: &Daemon, target: &str, a: &Upstream, b: &Upstream) -> &'static st
     client.send(format!(
         "GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
     ));
-    let (who, mut link) = loop {
-        if let Some(link) = a.try_accept() {
-            break ("a", link);
-        }
-        if let Some(link) = b.try_accept() {
-            break ("b", link);
-        }
-        std::thread::yield_now();
-    };
+    let (is_b, mut link) = a.accept_either(b);
+    let who = if is_b { "b" } else { "a" };
     link.read_head();
     link.write("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok");
     assert_eq!(client.reply().text(), "ok");

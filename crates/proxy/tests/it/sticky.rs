@@ -31,15 +31,8 @@ fn ask_at(
     client.send(format!(
         "GET {target} HTTP/1.1\r\nHost: x\r\nCookie: other=1; {cookie}\r\nConnection: close\r\n\r\n"
     ));
-    let (who, mut link) = loop {
-        if let Some(link) = a.try_accept() {
-            break ("a", link);
-        }
-        if let Some(link) = b.try_accept() {
-            break ("b", link);
-        }
-        std::thread::yield_now();
-    };
+    let (is_b, mut link) = a.accept_either(b);
+    let who = if is_b { "b" } else { "a" };
     link.read_head();
     link.write(format!(
         "HTTP/1.1 200 OK\r\n{fields}Content-Length: 2\r\nConnection: close\r\n\r\nok"

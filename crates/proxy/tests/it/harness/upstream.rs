@@ -4,6 +4,7 @@ use std::io::{self, Read as _, Write as _};
 use std::net::Shutdown;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use super::PATIENCE;
@@ -38,6 +39,22 @@ impl Upstream {
                 None if Instant::now() > end => panic!("nobody connected"),
                 None => std::thread::sleep(Duration::from_millis(1)),
             }
+        }
+    }
+
+    /// The connection that comes to one of two, and whether it is the other's.
+    #[track_caller]
+    pub(crate) fn accept_either(&self, other: &Self) -> (bool, Link) {
+        let begun = Instant::now();
+        loop {
+            if let Some(link) = self.try_accept() {
+                return (false, link);
+            }
+            if let Some(link) = other.try_accept() {
+                return (true, link);
+            }
+            assert!(begun.elapsed() < PATIENCE, "nobody has connected");
+            thread::yield_now();
         }
     }
 
