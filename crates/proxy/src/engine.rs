@@ -133,6 +133,15 @@ impl Generation {
         Rc::clone(&self.groups.borrow()[index])
     }
 
+    /// The same by its name, for those who have a group that was retired.
+    pub(crate) fn group_named(&self, name: &str) -> Option<Rc<Group>> {
+        let groups = self.groups.borrow();
+        groups
+            .iter()
+            .find(|one| one.config.name == name)
+            .map(Rc::clone)
+    }
+
     /// Whom a URL names that was made from variables, and the path and query in it, if there are any. A name that is no
     /// upstream's is looked up when a connection is made.
     ///
@@ -344,12 +353,18 @@ impl Engine {
         });
     }
 
-    /// Names of servers have other addresses: requests to come go there. What is under way stays where it is.
+    /// Names of servers have other addresses, or there are other workers: requests to come, and those in line, go there.
+    /// What is under way stays where it is.
     pub(crate) fn regroup(&self, fleet: &Arc<Fleet>) {
         let generation = self.generation();
         if Arc::ptr_eq(&generation.fleet, fleet) {
             let groups = self.groups(fleet, &generation.groups.borrow());
-            generation.groups.replace(groups);
+            let before = generation.groups.replace(groups);
+            for (old, new) in before.iter().zip(generation.groups.borrow().iter()) {
+                if !Rc::ptr_eq(old, new) {
+                    old.retire();
+                }
+            }
         }
     }
 

@@ -167,7 +167,20 @@ fn workers_that_come_and_go_are_followed() {
     let held: Vec<_> = (0..6).map(|number| pair.hold(number)).collect();
     let busy: Vec<u64> = pair.workers().iter().map(|(_, at)| *at).collect();
     assert_eq!(busy, [3, 3]);
+    // Who waits already is served by the worker that comes, though all others are as busy as before.
+    let waiting: Vec<_> = (0..2)
+        .map(|number| {
+            let front = pair.front.clone();
+            thread::spawn(move || client::get(front, &format!("/?waited{number}")).text())
+        })
+        .collect();
+    wait::until("two requests to wait in line", || {
+        (pair.upstream()["waiting"] == 2).then_some(())
+    });
     pair.wsgi.signal(Signal::SIGTTIN);
+    for (number, asked) in waiting.into_iter().enumerate() {
+        assert_eq!(asked.join().unwrap(), format!("waited{number}"));
+    }
     pair.wait_workers(3);
     assert_eq!(client::get(pair.front.clone(), "/?free").text(), "free");
     (0..6).for_each(|number| pair.go(number));

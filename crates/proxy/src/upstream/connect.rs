@@ -262,17 +262,27 @@ impl Search<'_> {
         let Some(queue) = group.config.queue else {
             return group.pick(trip).map_err(|_| Fault::NoLive);
         };
+        if group.retired.get() {
+            return Err(Fault::Regrouped);
+        }
         let Some(place) = group.squad.line.join(queue.most) else {
             return Err(Fault::QueueFull(queue.most));
         };
-        let waiting = place.until(|| match group.pick(trip) {
-            Ok(seat) => Some(Ok(seat)),
-            Err(NoSeat::Full) => None,
-            Err(NoSeat::None) => Some(Err(Fault::NoLive)),
+        let waiting = place.until(|| {
+            if group.retired.get() {
+                return Some(Err(Fault::Regrouped));
+            }
+            match group.pick(trip) {
+                Ok(seat) => Some(Ok(seat)),
+                Err(NoSeat::Full) => None,
+                Err(NoSeat::None) => Some(Err(Fault::NoLive)),
+            }
         });
         let counted = Counted::new(&self.conn.engine.figures.waiting);
         let began = Instant::now();
-        let seat = tokio::time::timeout(queue.timeout, waiting).await;
+        // What it has waited with other servers counts.
+        let patience = queue.timeout.saturating_sub(record.queued);
+        let seat = tokio::time::timeout(patience, waiting).await;
         record.queued += began.elapsed();
         drop(counted);
         seat.map_err(|_| Fault::QueueTimeout(queue.timeout))?

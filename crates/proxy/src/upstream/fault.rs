@@ -49,6 +49,9 @@ pub(crate) enum Fault {
         "no live upstreams: every server is down, was tried, or has all the connections it may have"
     )]
     NoLive,
+    /// The servers have changed while it waited: it goes over to those that there are now.
+    #[error("the upstream has other servers now")]
+    Regrouped,
     #[error("{0} requests wait for a server already, which is as many as may")]
     QueueFull(usize),
     #[error("no server had a connection to spare within {0:?}")]
@@ -127,6 +130,7 @@ impl Fault {
             | Self::ReadTimeout(_) => 504,
             Self::Connect(_)
             | Self::NoLive
+            | Self::Regrouped
             | Self::QueueFull(_)
             | Self::QueueTimeout(_)
             | Self::Unsent(_)
@@ -158,6 +162,7 @@ impl Fault {
             Self::Intercepted(_) | Self::Handed => Blame::Nobody,
             Self::Connect(_)
             | Self::NoLive
+            | Self::Regrouped
             | Self::QueueFull(_)
             | Self::QueueTimeout(_)
             | Self::Unwanted(_)

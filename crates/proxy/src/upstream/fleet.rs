@@ -315,6 +315,11 @@ impl Line {
         self.waiting.load(Relaxed)
     }
 
+    /// All that wait look again.
+    pub(crate) fn wake_all(&self) {
+        self.free.notify_waiters();
+    }
+
     /// Joins the line, unless `most` are in it.
     pub(crate) fn join(&self, most: usize) -> Option<Waiting<'_>> {
         let more = |waiting| (waiting < most).then_some(waiting + 1);

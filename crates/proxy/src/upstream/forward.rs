@@ -3,6 +3,7 @@
 //! Not here: the rules for trying again (see `retry`), and answers of our own when all fails (see `conn`).
 
 use std::ops::Range;
+use std::rc::Rc;
 use std::time::Instant;
 
 use trine_http1::{BodyLength, Version};
@@ -45,7 +46,7 @@ pub(crate) async fn forward(
     conn: &Conn,
     bench: &mut Workbench,
     generation: &Generation,
-    group: &Group,
+    group: &Rc<Group>,
     pass: &ProxyPass,
     rules: &Rules,
     record: &mut Record,
@@ -61,7 +62,7 @@ pub(crate) async fn forward(
     } = provide(conn, bench, generation, pass, rules, record).await?;
     let mut job = Job {
         conn,
-        group,
+        group: Rc::clone(group),
         pass,
         rules,
         generation,
@@ -78,11 +79,18 @@ pub(crate) async fn forward(
         job.sent_as = BodyLength::Known(own.len() as u64);
         job.own_body = Some(own);
     }
-    let retries = job.write(bench, record, fetch.as_deref())?;
-    let trip = job.trip(bench, record);
-    let done = job
-        .run(bench, &mut body, (retries, trip), record, &mut fetch)
-        .await;
+    let done = loop {
+        let retries = job.write(bench, record, fetch.as_deref())?;
+        let trip = job.trip(bench, record);
+        let done = job.run(bench, &mut body, (retries, trip), record, &mut fetch);
+        match done.await {
+            Err(Fault::Regrouped) => match generation.group_named(&job.group.config.name) {
+                Some(fresh) => job.group = fresh,
+                None => break Err(Fault::NoLive),
+            },
+            done => break done,
+        }
+    };
     if done.is_err() && body.whole().is_some_and(|length| length > 0) {
         record.kept_body = Some(Box::new(body));
     }
@@ -92,7 +100,7 @@ pub(crate) async fn forward(
 /// What stays the same over all attempts.
 pub(super) struct Job<'a> {
     pub(super) conn: &'a Conn,
-    pub(super) group: &'a Group,
+    pub(super) group: Rc<Group>,
     pub(super) pass: &'a ProxyPass,
     pub(super) rules: &'a Rules,
     pub(super) generation: &'a Generation,
@@ -129,7 +137,7 @@ impl Job<'_> {
         let mut failed = None;
         let search = Search {
             conn: self.conn,
-            group: self.group,
+            group: &self.group,
             pass: self.pass,
             limit,
             secure: self.secure(bench, record),

@@ -65,6 +65,8 @@ pub(crate) struct Group {
     plain: bool,
     counted: bool,
     chance: Cell<u64>,
+    /// Another has taken its place: the servers have changed.
+    retired: Cell<bool>,
 }
 
 /// One request's way over the servers.
@@ -113,6 +115,7 @@ impl Group {
             backups: RefCell::new(backups),
             counted,
             chance: Cell::new(squad.now() | 1),
+            retired: Cell::new(false),
             config,
             peers,
             squad,
@@ -138,6 +141,12 @@ impl Group {
             desperate: false,
             again: false,
         }
+    }
+
+    /// Another takes its place on this core. Requests that wait in line go over to that.
+    pub(crate) fn retire(&self) {
+        self.retired.set(true);
+        self.squad.line.wake_all();
     }
 
     /// How many servers a request may be sent to.

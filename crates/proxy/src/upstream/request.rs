@@ -119,14 +119,12 @@ impl Job<'_> {
             ..
         } = bench;
         let request = head.on(input.all());
-        let Self {
-            conn, group, pass, ..
-        } = *self;
+        let Self { conn, pass, .. } = *self;
         let config = &self.generation.config;
         let given = self.method(&request, record, fetch);
         let method = given.as_deref().unwrap_or(method(record, &request));
         let target = target(pass, record, &request);
-        let close = group.config.keepalive.count == 0;
+        let close = self.group.config.keepalive.count == 0;
         match &pass.fields {
             RequestFields::Forwarded => {
                 let real_ip = record.real_ip.map(|addr| addr.to_string());
