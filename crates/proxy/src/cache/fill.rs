@@ -14,7 +14,7 @@ use trine_http1::{Request, Response, write_header, write_status_line};
 
 use super::flight::Flight;
 use super::zone::{Seen, Zone};
-use super::{Entry, LARGEST};
+use super::{Entry, LARGEST, deception, is_condition};
 use crate::config::CacheRules;
 use crate::headers::{Listed, response_field_passes};
 use crate::upstream::fault::Fault;
@@ -24,6 +24,8 @@ use crate::upstream::fault::Fault;
 pub(crate) struct Fetch {
     pub(super) zone: Zone,
     pub(crate) key: Vec<u8>,
+    /// Fields of the request that do not go on.
+    pub(super) unkeyed: Arc<[&'static str]>,
     /// What was forgotten before it began.
     pub(super) seen: Seen,
     /// What is kept and no longer good enough.
@@ -71,6 +73,13 @@ pub(crate) fn seconds(time: SystemTime) -> Seconds {
 }
 
 impl Fetch {
+    /// Whether a field of the client's does not go on: a condition, which is the cache's own affair, or one that the answer may
+    /// depend on and the key does not.
+    pub(crate) fn withholds(&self, name: &[u8]) -> bool {
+        let is = |known: &&str| name.eq_ignore_ascii_case(known.as_bytes());
+        is_condition(name) || self.unkeyed.iter().any(is)
+    }
+
     /// The fields that ask whether what is kept is still good.
     pub(crate) fn conditions(&self, out: &mut Vec<u8>) {
         let Some(stored) = self.stored.as_ref().filter(|_| self.validates) else {
@@ -133,7 +142,15 @@ impl Fetch {
         let fits = answer
             .content_length()
             .is_none_or(|length| length <= LARGEST);
-        let lifetime = lifetime(rules, answer.status(), Fields(&heeded), now);
+        let lifetime = match lifetime(rules, answer.status(), Fields(&heeded), now) {
+            // Its own word is needed for that.
+            Some(Lifetime::Otherwise(_))
+                if deception::is_disguised(request.path(), answer.get("content-type")) =>
+            {
+                Some(Lifetime::Said)
+            }
+            lifetime => lifetime,
+        };
         let kept = match lifetime {
             Some(lifetime) if self.keeps && !unwanted && fits => judge(
                 &Exchange {

@@ -91,6 +91,7 @@ pub(crate) async fn look(
         Box::new(Fetch {
             zone: zone.clone(),
             key: key.clone(),
+            unkeyed: Arc::clone(&rules.unkeyed),
             seen,
             stored,
             flight,

@@ -3,11 +3,12 @@
 //! What may be kept and reused is `trine_cache`'s to say; here is where they lie and how a request comes by them. `zone`
 //! holds what the cores share, `disk` the files behind it, `look` decides for one request, `fill` takes down what an
 //! upstream sends, `answer` sends what is kept, `ready` does it again the short way, `flight` lets one fetch for all,
-//! `purge` forgets on order, `unsafe_methods` what a POST has changed, `background` asks again for nobody. Not here:
-//! forwarding (`upstream`).
+//! `purge` forgets on order, `unsafe_methods` what a POST has changed, `background` asks again for nobody, `deception` tells pages
+//! under names of files. Not here: forwarding (`upstream`).
 
 pub(crate) mod answer;
 pub(crate) mod background;
+mod deception;
 pub(crate) mod disk;
 mod entry;
 mod file;

@@ -94,6 +94,7 @@ fn rules(dice: &mut Dice) -> CacheRules {
     let mut rules = CacheRules {
         zone: 0,
         key: Template::literal("k"),
+        unkeyed: Arc::default(),
         valid: Vec::new(),
         bypass: Vec::new(),
         no_store: Vec::new(),

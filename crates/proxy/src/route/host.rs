@@ -15,6 +15,14 @@ pub(crate) fn name_of(authority: &[u8]) -> &[u8] {
     name.strip_suffix(b".").unwrap_or(name)
 }
 
+/// The port of an authority, if it names one.
+pub(crate) fn port_of(authority: &[u8]) -> Option<&[u8]> {
+    let colon = memchr::memrchr(b':', authority)?;
+    let port = &authority[colon + 1..];
+    // What is in brackets is an address.
+    (!port.is_empty() && !port.contains(&b']')).then_some(port)
+}
+
 /// The server for `authority` among `servers` (indices into the configuration, the default first): an exact name, else
 /// the longest wildcard in front, else the longest behind, else the first expression, else the default.
 pub(crate) fn find(
@@ -104,6 +112,21 @@ mod tests {
                 want.as_bytes(),
                 "{authority}"
             );
+        }
+    }
+
+    #[test]
+    fn ports() {
+        for (authority, want) in [
+            ("example.org", None),
+            ("example.org:", None),
+            ("example.org:8080", Some("8080")),
+            ("[::1]:80", Some("80")),
+            ("[::1]", None),
+            ("", None),
+        ] {
+            let got = port_of(authority.as_bytes());
+            assert_eq!(got, want.map(str::as_bytes), "{authority}");
         }
     }
 

@@ -162,6 +162,12 @@ impl Template {
         self.parts.iter().any(is)
     }
 
+    /// Whether a field of the request, in lower case, is a part of it.
+    pub(crate) fn tells_field(&self, name: &str) -> bool {
+        let is = |part: &Part<Variable>| matches!(part, Part::Variable(Variable::RequestField(field)) if field == name);
+        self.parts.iter().any(is)
+    }
+
     /// Its text, if it has no variables.
     pub(crate) fn as_literal(&self) -> Option<&[u8]> {
         match self.parts.as_slice() {

@@ -25,6 +25,9 @@ pub(super) enum Variable {
     SentTrailer(String),
     UpstreamTrailer(String),
     Host,
+    /// The port that the client named with the host.
+    HostPort,
+    IsHostPort,
     HostName,
     ServerName,
     ServerPort,
@@ -108,6 +111,8 @@ const NAMED: &[(&str, Variable)] = &[
     ("query_string", Variable::Args),
     ("is_args", Variable::IsArgs),
     ("host", Variable::Host),
+    ("request_port", Variable::HostPort),
+    ("is_request_port", Variable::IsHostPort),
     ("hostname", Variable::HostName),
     ("server_name", Variable::ServerName),
     ("server_port", Variable::ServerPort),

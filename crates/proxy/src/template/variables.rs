@@ -13,7 +13,7 @@ use super::scene::{Scene, given_rate};
 use super::{attempts, link};
 use crate::config::Folder;
 use crate::conn::reply::push_number;
-use crate::route::host::name_of;
+use crate::route::host::{name_of, port_of};
 use crate::tls::Verdict;
 use crate::upstream::trace;
 
@@ -120,6 +120,13 @@ impl Variable {
                 Some(authority) => out.extend(name_of(authority).to_ascii_lowercase()),
                 None => out.extend_from_slice(scene.server_name()),
             },
+            // As nginx has it since 1.29.3.
+            Self::HostPort => return put(out, request.and_then(port)),
+            Self::IsHostPort => {
+                if request.and_then(port).is_some() {
+                    out.push(b':');
+                }
+            }
             Self::HostName => match nix::unistd::gethostname() {
                 Ok(name) => out.extend_from_slice(name.as_encoded_bytes()),
                 Err(_) => return false,
@@ -407,6 +414,11 @@ impl Variable {
         }
         out.len() > before
     }
+}
+
+/// The port that a request names with its host.
+fn port<'a>(request: Request<'a>) -> Option<&'a [u8]> {
+    request.authority().and_then(port_of)
 }
 
 /// All fields of the name, joined as nginx joins them. Underscores in their names count as dashes where they may be.

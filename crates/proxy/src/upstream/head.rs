@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use trine_http1::{BodyLength, Request, TargetForm, Version, write_header, write_request_line};
 
-use crate::cache::{Fetch, is_condition};
+use crate::cache::Fetch;
 use crate::conn::reply::{push_number, write_number};
 use crate::headers::{FieldNames, Listed, RequestField, added, request_field};
 use crate::template::{Scene, Template};
@@ -130,7 +130,7 @@ pub(crate) fn write_set(
         let hidden = !order.names.take(name);
         let ours = is_ours(name)
             || name.eq_ignore_ascii_case(b"host")
-            || (order.fetch.is_some() && is_condition(name));
+            || order.fetch.is_some_and(|fetch| fetch.withholds(name));
         if !hidden && !ours && !listed.contains(name) && !order.fields.iter().any(set) {
             write_header(out, name, value);
         }
@@ -192,8 +192,8 @@ fn fields(out: &mut Vec<u8>, request: &Request<'_>, facts: &Facts<'_>) {
     for (name, value) in request.headers() {
         let passes = match request_field(name) {
             RequestField::Pass => {
-                let replaced = facts.fetch.is_some() && is_condition(name);
-                !replaced && !listed.contains(name)
+                let withheld = facts.fetch.is_some_and(|fetch| fetch.withholds(name));
+                !withheld && !listed.contains(name)
             }
             RequestField::FromTrusted => facts.trusted,
             RequestField::Drop | RequestField::ForwardedFor => false,

@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use trine_http1::{Request, TargetForm};
 
-use crate::cache::{Fetch, is_condition};
+use crate::cache::Fetch;
 use crate::config::Gateway;
 use crate::headers::FieldNames;
 use crate::template::Scene;
@@ -123,7 +123,7 @@ impl Variables {
                 || is("transfer-encoding")
                 || (is("content-length") && !order.has_length)
                 || (order.trace.is_some() && (is("traceparent") || is("tracestate")))
-                || (order.fetch.is_some() && is_condition(name))
+                || order.fetch.is_some_and(|fetch| fetch.withholds(name))
                 || request.headers().take(index).any(|before| same(&before));
             if skipped {
                 continue;

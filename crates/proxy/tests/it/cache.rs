@@ -2,7 +2,7 @@
 //!
 //! `directives` has what single directives do, `faults` broken disks and crowds, `forgetting` purges and unsafe methods,
 //! `gateways` the same of FastCGI, uwsgi and SCGI, `slices` what is fetched in pieces, `short` answers whose heads are kept
-//! ready.
+//! ready, `strangers` what clients try.
 
 mod directives;
 mod faults;
@@ -10,6 +10,7 @@ mod forgetting;
 mod gateways;
 mod short;
 mod slices;
+mod strangers;
 
 use std::fs;
 use std::path::PathBuf;

@@ -1,5 +1,6 @@
 //! How a location uses a cache. Not here: the cache itself (`cache`).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::template::Template;
@@ -10,6 +11,8 @@ pub(crate) struct CacheRules {
     /// An index into [`Config::caches`](super::Config::caches).
     pub(crate) zone: usize,
     pub(crate) key: Template,
+    /// Fields of requests that are not passed on, in lower case, since the key does not tell of them.
+    pub(crate) unkeyed: Arc<[&'static str]>,
     /// Lifetimes, in seconds, of answers that name none: for these statuses, or for any.
     pub(crate) valid: Vec<(Option<Vec<u16>>, u64)>,
     /// One that is neither empty nor 0 sends the request past what is kept.

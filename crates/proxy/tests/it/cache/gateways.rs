@@ -6,11 +6,11 @@ use crate::harness::{Link, Upstream};
 use crate::nginx_conf::start;
 
 /// Takes a request and returns its variables as they came, with their lengths.
-fn variables(family: &str, link: &mut Link) -> String {
+pub(super) fn variables(family: &str, link: &mut Link) -> String {
     let bytes = match family {
         "fastcgi" => {
             let asked = read(link);
-            return format!("{:?}", asked.param("HTTP_IF_NONE_MATCH"));
+            return format!("{asked:?}");
         }
         "uwsgi" => {
             let head = link.read_exact(4);
@@ -30,7 +30,7 @@ fn variables(family: &str, link: &mut Link) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-fn reply(family: &str, link: &mut Link, answer: &str) {
+pub(super) fn reply(family: &str, link: &mut Link, answer: &str) {
     match family {
         "fastcgi" => link.write([stdout(answer), end(0)].concat()),
         _ => link.write(answer),

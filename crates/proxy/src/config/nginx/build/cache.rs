@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const MOST_ON_DISK: u64 = 10 << 30;
 
 /// What stands at most once in a block.
-const ONCE: [&str; 12] = [
+const ONCE: [&str; 14] = [
     "cache",
     "cache_key",
     "cache_use_stale",
@@ -35,6 +35,17 @@ const ONCE: [&str; 12] = [
     "cache_max_range_offset",
     "cache_min_uses",
     "cache_methods",
+    "cache_heed_requests",
+    "cache_heuristics",
+];
+/// Fields by which some applications answer another request than the one that the key tells of; whoever sends them could have
+/// the answer kept for others.
+const UNKEYED: [&str; 5] = [
+    "x-original-url",
+    "x-rewrite-url",
+    "x-http-method-override",
+    "x-http-method",
+    "x-method-override",
 ];
 
 /// What a block hands down about caching.
@@ -57,6 +68,8 @@ pub(super) struct CacheLevel {
     range_offset: Option<u64>,
     min_uses: u32,
     ignored: Vec<String>,
+    heeds_requests: bool,
+    guesses: bool,
 }
 
 impl Builder<'_> {
@@ -113,6 +126,8 @@ impl Builder<'_> {
                 "cache_lock_age" => level.lock_age = self.time(directive),
                 "cache_background_update" => level.in_background = is_on(directive),
                 "cache_revalidate" => level.no_validation = !is_on(directive),
+                "cache_heed_requests" => level.heeds_requests = is_on(directive),
+                "cache_heuristics" => level.guesses = is_on(directive),
                 "cache_convert_head" => level.keeps_head = !is_on(directive),
                 "cache_max_range_offset" => match units::size(first) {
                     Some(bytes) => level.range_offset = Some(bytes),
@@ -176,18 +191,23 @@ impl Builder<'_> {
     ) -> Option<Arc<CacheRules>> {
         let zone = level.zone?;
         let key = level.key.clone().or_else(|| {
-            // nginx leaves the host that the client named out of it, and so serves one site's answers to another.
+            // nginx leaves the host and the port that the client named out of it, and so serves one site's answers to another.
             let key = match family {
-                Family::Proxy => "$scheme$proxy_host$host$request_uri",
-                Family::FastCgi | Family::Uwsgi | Family::Scgi => "$scheme$host$request_uri",
+                Family::Proxy => "$scheme$proxy_host$host$is_request_port$request_port$request_uri",
+                Family::FastCgi | Family::Uwsgi | Family::Scgi => {
+                    "$scheme$host$is_request_port$request_port$request_uri"
+                }
             };
             Template::parse(key, &self.names).ok()
         })?;
         let parts = key.tells_slice();
+        let unkeyed = UNKEYED.into_iter().filter(|name| !key.tells_field(name));
+        let unkeyed = unkeyed.collect();
         let ignores = |name: &str| level.ignored.iter().any(|ignored| ignored == name);
         Some(Arc::new(CacheRules {
             zone,
             key,
+            unkeyed,
             valid: level.valid.clone(),
             bypass: level.bypass.clone(),
             no_store: level.no_store.clone(),
@@ -203,10 +223,10 @@ impl Builder<'_> {
             min_uses: level.min_uses.max(1),
             ignored: level.ignored.clone(),
             policy: trine_cache::Rules {
-                guess: false,
+                guess: level.guesses,
                 cookies: ignores("set-cookie"),
                 // nginx does not listen to clients about this, and a reload in a browser would go past the cache.
-                heed_requests: false,
+                heed_requests: level.heeds_requests,
                 parts,
             },
         }))

@@ -3,7 +3,7 @@
 //! Not here: what they do (see `config::nginx::build`).
 
 use super::context::HTTP;
-use super::{ANY, Args, FLAG, HSL, Known, MORE, ONE, works};
+use super::{ANY, Args, FLAG, HSL, Known, MORE, ONE, own, works};
 
 /// What all protocols have, under their own first word.
 macro_rules! rows {
@@ -25,6 +25,8 @@ macro_rules! rows {
             works(concat!($family, "_cache_background_update"), HSL, FLAG),
             works(concat!($family, "_cache_max_range_offset"), HSL, ONE),
             works(concat!($family, "_cache_purge"), HSL, MORE),
+            own(concat!($family, "_cache_heed_requests"), HSL, FLAG),
+            own(concat!($family, "_cache_heuristics"), HSL, FLAG),
             $($own,)*
         ]
     };

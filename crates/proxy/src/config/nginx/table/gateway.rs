@@ -5,7 +5,7 @@
 use super::context::{IF, LOCATION};
 use super::{
     AT_ONCE, Args, FLAG, HEADS, HSL, HSLI, Known, MORE, NOT_HERE, ONE, ONE_OR_TWO, TUNING,
-    accepted, refused, works,
+    accepted, own, refused, works,
 };
 
 pub(super) const ROWS: &[Known] = &[
@@ -14,7 +14,7 @@ pub(super) const ROWS: &[Known] = &[
     works("fastcgi_index", HSL, ONE),
     works("fastcgi_split_path_info", LOCATION, ONE),
     works("fastcgi_keep_conn", HSL, FLAG),
-    works("fastcgi_role", HSL, ONE),
+    own("fastcgi_role", HSL, ONE),
     works("fastcgi_catch_stderr", HSL, ONE),
     works("fastcgi_connect_timeout", HSL, ONE),
     works("fastcgi_send_timeout", HSL, ONE),

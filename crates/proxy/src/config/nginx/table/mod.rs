@@ -118,6 +118,17 @@ const fn works(name: &'static str, contexts: u16, args: Args) -> Known {
     }
 }
 
+/// A directive that nginx does not have.
+const fn own(name: &'static str, contexts: u16, args: Args) -> Known {
+    Known {
+        name,
+        contexts,
+        args,
+        standing: Standing::Works,
+        note: "nginx does not have it",
+    }
+}
+
 const fn accepted(name: &'static str, contexts: u16, args: Args, note: &'static str) -> Known {
     Known {
         name,
