@@ -336,6 +336,9 @@ impl Telling<'_> {
         let method = self.request.method().to_owned();
         let asked = text(&target(pass, record, &self.request)).clone();
         self.say("it gets", format!("{method} {asked} HTTP/1.1"));
+        if let Some(name) = &config.rules(record.visit.rules).via {
+            self.say("", format!("Via, with {name} at its end"));
+        }
         match &pass.fields {
             RequestFields::Forwarded => self.say(
                 "",

@@ -37,7 +37,7 @@ use crate::upstream::request::target;
 use crate::workbench::Workbench;
 
 /// What `OPTIONS *` tells: the methods that some location may answer.
-const ALL_METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
+pub(super) const ALL_METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 /// Internal redirects of one request, as in nginx.
 const MOST_HOPS: u8 = 10;
 

@@ -10,7 +10,7 @@ use super::pause::Pause;
 use super::record::Record;
 use super::reply::Reply;
 use super::script::{Flow, Script};
-use super::serve::{Step, go, go_to};
+use super::serve::{ALL_METHODS, Step, go, go_to};
 use super::told::{Told, tell};
 use crate::access::Admission;
 use crate::config::{
@@ -18,6 +18,7 @@ use crate::config::{
 };
 use crate::engine::Generation;
 use crate::files::{self, Found as File};
+use crate::headers::via;
 use crate::limit::{self, Turn};
 use crate::route::{self, Found};
 use crate::tally::Sums;
@@ -229,10 +230,38 @@ impl<'g> Stage<'_, 'g> {
                     }
                 }
             }
+            Content::Proxy(_) if let Some(reply) = self.goes_no_further(rules, record) => {
+                Step::Reply(reply)
+            }
             Content::Proxy(pass) => match &pass.target {
                 ProxyTarget::Group(index) => Step::Upstream(pass, self.generation.group(*index)),
                 ProxyTarget::Dynamic(_) => self.dynamic(pass, record),
             },
+        }
+    }
+
+    /// What is answered in place of forwarding a request that comes round again, or has come as far as it may
+    /// (RFC 9110 sections 7.6.2 and 7.6.3).
+    fn goes_no_further(&self, rules: &Rules, record: &Record) -> Option<Reply> {
+        let name = rules.via.as_deref()?;
+        if via::names(self.request.get_all("via"), name) {
+            let config = &*self.generation.config;
+            let told = Told::of(self.conn, config, Some(self.request), record);
+            tell!(
+                error,
+                told,
+                "the request comes round again: its Via names \"{name}\", which is this proxy; see where the upstream's \
+                 address leads, and whether another proxy on the way has the same name in `via`"
+            );
+            return Some(Reply::status(508));
+        }
+        match via::left(&self.request) {
+            Err(via::Unreadable) => Some(Reply::status(400)),
+            Ok(Some(0)) => Some(Reply {
+                body: Some(Default::default()),
+                ..Reply::with(200, "Allow", ALL_METHODS)
+            }),
+            Ok(_) => None,
         }
     }
 

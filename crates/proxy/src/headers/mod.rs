@@ -6,6 +6,7 @@ pub(crate) mod added;
 pub(crate) mod cookies;
 pub(crate) mod forwarded;
 pub(crate) mod trailers;
+pub(crate) mod via;
 
 use smallvec::SmallVec;
 use trine_http1::connection_options;
@@ -137,7 +138,7 @@ fn is_option(name: &[u8]) -> bool {
 
 /// Fields whose removal would change who is asking, what is asked, or where the message ends.
 fn is_protected(name: &[u8]) -> bool {
-    const PROTECTED: [&str; 12] = [
+    const PROTECTED: [&str; 14] = [
         "host",
         "content-length",
         "content-type",
@@ -150,6 +151,8 @@ fn is_protected(name: &[u8]) -> bool {
         "vary",
         "location",
         "x-real-ip",
+        "via",
+        "max-forwards",
     ];
     PROTECTED
         .iter()

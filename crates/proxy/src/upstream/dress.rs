@@ -15,7 +15,7 @@ use crate::conn::answer::located;
 use crate::conn::record::Record;
 use crate::conn::reply::{self, Closing, write_number};
 use crate::filter::{self, Chain, Plan, Shown};
-use crate::headers::{Listed, added, cookies, response_field_passes, trailers};
+use crate::headers::{Listed, added, cookies, response_field_passes, trailers, via};
 use crate::template::Scene;
 use crate::workbench::Workbench;
 
@@ -218,6 +218,9 @@ pub(crate) fn write_head(
     }
     if !dated {
         conn.engine.time.write_date(out);
+    }
+    if let Some(name) = &dress.rules.via {
+        via::write_answered(out, dress.pass.protocol, answer.version(), name);
     }
     plan.write(out);
     if let Some(field) = &dress.record.cache_field {

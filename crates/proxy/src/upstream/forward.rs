@@ -287,7 +287,7 @@ impl Job<'_> {
                 && version == Version::Http11
                 && self.hints_early(exchange, record)
             {
-                interim::write(exchange);
+                interim::write(exchange, self.rules);
                 conn.send(&exchange.bench.out).await?;
             }
             exchange.answer().await.map_err(|fault| match fault {

@@ -9,6 +9,7 @@ use trine_http1::{BodyLength, Request, TargetForm, Version, write_header, write_
 
 use crate::cache::Fetch;
 use crate::conn::reply::{push_number, write_number};
+use crate::headers::via::Hop;
 use crate::headers::{FieldNames, Listed, RequestField, added, request_field};
 use crate::template::{Scene, Template};
 
@@ -33,6 +34,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) close: bool,
     /// The answer is for the cache: its conditions stand in the place of the client's.
     pub(crate) fetch: Option<&'a Fetch>,
+    /// The way over proxies is told.
+    pub(crate) hop: Option<Hop<'a>>,
 }
 
 /// The protocol a client wants to switch to. Clear-text HTTP/2 is none: requests in it would go past the proxy.
@@ -74,6 +77,9 @@ pub(crate) fn write(
     write_header(out, b"Host", host);
     fields(out, request, facts);
     forwarded(out, request, facts, host);
+    if let Some(hop) = &facts.hop {
+        hop.write(out);
+    }
     conditions(out, facts.fetch);
     framing(out, facts.body);
     connection(out, facts.upgrade, facts.close);
@@ -93,6 +99,7 @@ pub(crate) struct Order<'a> {
     pub(crate) body: BodyLength,
     pub(crate) close: bool,
     pub(crate) fetch: Option<&'a Fetch>,
+    pub(crate) hop: Option<Hop<'a>>,
 }
 
 /// The head as a configuration orders it: its own fields first, then those of the client that it does not replace.
@@ -116,7 +123,10 @@ pub(crate) fn write_set(
         // Framing and the connection are ours; an upgrade goes on by itself.
         if name.eq_ignore_ascii_case("connection") {
             close |= value.eq_ignore_ascii_case(b"close");
-        } else if !is_ours(name.as_bytes()) && !value.is_empty() {
+        } else if !is_ours(name.as_bytes())
+            && !order.hop.is_some_and(|hop| hop.replaces(name.as_bytes()))
+            && !value.is_empty()
+        {
             has_host |= name.eq_ignore_ascii_case("host");
             write_header(out, name.as_bytes(), &value);
         }
@@ -129,11 +139,15 @@ pub(crate) fn write_set(
         let set = |(set, _): &(String, Template)| name.eq_ignore_ascii_case(set.as_bytes());
         let hidden = !order.names.take(name);
         let ours = is_ours(name)
+            || order.hop.is_some_and(|hop| hop.replaces(name))
             || name.eq_ignore_ascii_case(b"host")
             || order.fetch.is_some_and(|fetch| fetch.withholds(name));
         if !hidden && !ours && !listed.contains(name) && !order.fields.iter().any(set) {
             write_header(out, name, value);
         }
+    }
+    if let Some(hop) = &order.hop {
+        hop.write(out);
     }
     conditions(out, order.fetch);
     framing(out, order.body);
@@ -192,7 +206,8 @@ fn fields(out: &mut Vec<u8>, request: &Request<'_>, facts: &Facts<'_>) {
     for (name, value) in request.headers() {
         let passes = match request_field(name) {
             RequestField::Pass => {
-                let withheld = facts.fetch.is_some_and(|fetch| fetch.withholds(name));
+                let withheld = facts.fetch.is_some_and(|fetch| fetch.withholds(name))
+                    || facts.hop.is_some_and(|hop| hop.replaces(name));
                 !withheld && !listed.contains(name)
             }
             RequestField::FromTrusted => facts.trusted,
@@ -263,6 +278,7 @@ mod tests {
             upgrade: None,
             close: false,
             fetch: None,
+            hop: None,
         }
     }
 

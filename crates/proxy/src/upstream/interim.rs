@@ -2,16 +2,17 @@
 //!
 //! Not here: the final answer (see `relay`), or what follows a switch (see `tunnel`).
 
-use trine_http1::{Version, write_header, write_status_line};
+use trine_http1::{Response, Version, write_header, write_status_line};
 
 use super::exchange::Exchange;
 use super::fault::Fault;
 use super::forward::Job;
 use super::pool::add;
 use super::{head, tunnel};
+use crate::config::{ProxyPass, Rules};
+use crate::conn::Ending;
 use crate::conn::record::Record;
-use crate::conn::{Conn, Ending};
-use crate::headers::response_field_passes;
+use crate::headers::{response_field_passes, via};
 use crate::workbench::Workbench;
 
 impl Job<'_> {
@@ -33,7 +34,7 @@ impl Job<'_> {
             head_at,
             ..
         } = exchange;
-        write_switch(bench, *head_at, conn, &record.visit.bound);
+        write_switch(bench, *head_at, self, &record.visit.bound);
         record.status = 101;
         conn.send(&bench.out).await?;
         let early_up = body.early_bytes(&bench.input, &bench.bulk).to_vec();
@@ -57,7 +58,7 @@ impl Job<'_> {
 }
 
 /// The head of an interim answer, for the client.
-pub(super) fn write(exchange: &mut Exchange<'_>) {
+pub(super) fn write(exchange: &mut Exchange<'_>, rules: &Rules) {
     let Workbench {
         out,
         answer,
@@ -73,11 +74,19 @@ pub(super) fn write(exchange: &mut Exchange<'_>) {
     {
         write_header(out, name, value);
     }
+    tell_way(out, exchange.pass, rules, &answer);
     out.extend_from_slice(b"\r\n");
 }
 
+/// That the answer came over this proxy.
+fn tell_way(out: &mut Vec<u8>, pass: &ProxyPass, rules: &Rules, answer: &Response<'_>) {
+    if let Some(name) = &rules.via {
+        via::write_answered(out, pass.protocol, answer.version(), name);
+    }
+}
+
 /// The head of a 101, for the client. `more` are lines of other fields.
-fn write_switch(bench: &mut Workbench, head_at: usize, conn: &Conn, more: &[u8]) {
+fn write_switch(bench: &mut Workbench, head_at: usize, job: &Job<'_>, more: &[u8]) {
     let Workbench {
         out,
         answer,
@@ -96,8 +105,9 @@ fn write_switch(bench: &mut Workbench, head_at: usize, conn: &Conn, more: &[u8])
     out.extend_from_slice(b"Connection: upgrade\r\n");
     write_header(out, b"Upgrade", answer.upgrade().unwrap_or_default());
     if answer.get("date").is_none() {
-        conn.engine.time.write_date(out);
+        job.conn.engine.time.write_date(out);
     }
+    tell_way(out, job.pass, job.rules, &answer);
     out.extend_from_slice(more);
     out.extend_from_slice(b"\r\n");
 }

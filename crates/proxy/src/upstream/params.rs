@@ -10,6 +10,7 @@ use trine_http1::{Request, TargetForm};
 use crate::cache::Fetch;
 use crate::config::Gateway;
 use crate::headers::FieldNames;
+use crate::headers::via::Hop;
 use crate::template::Scene;
 
 /// What an authorizer is not told (FastCGI 1.0, section 6.3): it is not for the content.
@@ -33,6 +34,8 @@ pub(super) struct Order<'a> {
     pub(super) fetch: Option<&'a Fetch>,
     /// The trace that begins here, in place of the client's.
     pub(super) trace: Option<&'a [u8]>,
+    /// The way over proxies is told.
+    pub(super) hop: Option<Hop<'a>>,
 }
 
 /// All variables of one request, in order.
@@ -73,6 +76,9 @@ impl Variables {
         if order.passes_fields {
             all.fields(order, request);
         }
+        if let Some(hop) = &order.hop {
+            all.hop(hop);
+        }
         if let Some(trace) = order.trace {
             let name = all.field_name(b"traceparent");
             let value = all.text(trace);
@@ -90,6 +96,30 @@ impl Variables {
             }
         }
         all
+    }
+
+    /// Adds this hop to the way that the client has told.
+    fn hop(&mut self, hop: &Hop<'_>) {
+        let name = self.field_name(b"via");
+        let told = self
+            .pairs
+            .iter()
+            .position(|(key, _)| self.bytes[key.clone()] == self.bytes[name.clone()]);
+        let mut way = Vec::new();
+        if let Some(told) = told {
+            let (_, value) = self.pairs.remove(told);
+            way = [&self.bytes[value], b", "].concat();
+        }
+        way.extend_from_slice(&hop.entry());
+        let value = self.text(&way);
+        self.pairs.push((name, value));
+        if let Some(left) = hop.max_forwards() {
+            let pair = (
+                self.field_name(b"max-forwards"),
+                self.text(left.to_string().as_bytes()),
+            );
+            self.pairs.push(pair);
+        }
     }
 
     fn text(&mut self, text: &[u8]) -> Range<usize> {
@@ -124,6 +154,7 @@ impl Variables {
                 || (is("content-length") && !order.has_length)
                 || (order.trace.is_some() && (is("traceparent") || is("tracestate")))
                 || order.fetch.is_some_and(|fetch| fetch.withholds(name))
+                || order.hop.is_some_and(|hop| hop.replaces(name))
                 || request.headers().take(index).any(|before| same(&before));
             if skipped {
                 continue;

@@ -23,6 +23,7 @@ use super::{Trip, address_key};
 use crate::cache::Fetch;
 use crate::config::{Gateway, Method, Protocol, ProxyPass, Rebase, RequestFields};
 use crate::conn::record::Record;
+use crate::headers::via::Hop;
 use crate::route::path;
 use crate::template::Scene;
 use crate::workbench::Workbench;
@@ -125,6 +126,7 @@ impl Job<'_> {
         let method = given.as_deref().unwrap_or(method(record, &request));
         let target = target(pass, record, &request);
         let close = self.group.config.keepalive.count == 0;
+        let hop = self.hop(&request);
         match &pass.fields {
             RequestFields::Forwarded => {
                 let real_ip = record.real_ip.map(|addr| addr.to_string());
@@ -140,6 +142,7 @@ impl Job<'_> {
                     upgrade: head::wanted_upgrade(&request),
                     close,
                     fetch,
+                    hop,
                 };
                 head::write(out, method, &target, &request, &facts);
             }
@@ -153,6 +156,7 @@ impl Job<'_> {
                     body: self.sent_as,
                     close,
                     fetch,
+                    hop,
                 };
                 head::write_set(out, method, &target, &request, &order, &scene);
             }
@@ -160,6 +164,12 @@ impl Job<'_> {
         if let Some(trace) = self.trace(&request, record) {
             trace::put(out, trace);
         }
+    }
+
+    /// What is told of this hop, if anything is.
+    fn hop<'r>(&'r self, request: &Request<'r>) -> Option<Hop<'r>> {
+        let name = self.rules.via.as_deref()?;
+        Some(Hop::new(name, request))
     }
 
     /// The trace that begins with this request, if one does.
@@ -203,6 +213,7 @@ impl Job<'_> {
             has_length: length > 0 || request.get("content-length") == Some(b"0"),
             fetch,
             trace: self.trace(&request, record),
+            hop: self.hop(&request),
         };
         let variables = Variables::of(&order, &request, &scene);
         out.clear();

@@ -41,4 +41,5 @@ mod tls;
 mod trailers;
 mod upgrades;
 mod upstream_tls;
+mod via;
 mod words;

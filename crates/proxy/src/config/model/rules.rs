@@ -76,6 +76,8 @@ pub(crate) struct Rules {
     pub(crate) compression: Option<Arc<CompressionRules>>,
     /// Strings in answers are replaced on their way.
     pub(crate) replace: Option<Arc<ReplaceRules>>,
+    /// The name of this proxy in `Via`, by which requests that come round again are known.
+    pub(crate) via: Option<Arc<str>>,
     /// What answers tell of the program.
     pub(crate) signature: Signature,
     pub(crate) logs: Vec<LogUse>,
@@ -370,6 +372,7 @@ impl Rules {
             expires: None,
             compression: None,
             replace: None,
+            via: None,
             signature: Signature::name(),
             logs: Vec::new(),
             log_not_found: true,

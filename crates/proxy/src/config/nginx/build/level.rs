@@ -29,7 +29,7 @@ use crate::config::model::{
     RedirectStyle, Signature, Timeouts,
 };
 use crate::config::values::network;
-use crate::headers::FieldNames;
+use crate::headers::{FieldNames, via};
 use crate::template::Template;
 
 /// What HTTP/2 clients may send of a body unasked, by the protocol.
@@ -64,6 +64,7 @@ pub(super) struct Level {
     pub(super) sub: SubLevel,
     pub(super) referers: RefererLevel,
     pub(super) limits: LimitLevel,
+    pub(super) via: Option<Arc<str>>,
     pub(super) signature: Signature,
     pub(super) logs: Vec<LogUse>,
     pub(super) log_not_found: bool,
@@ -118,6 +119,7 @@ impl Level {
             sub: SubLevel::new(),
             referers: RefererLevel::default(),
             limits: LimitLevel::new(),
+            via: None,
             signature: Signature::name(),
             logs: Vec::new(),
             log_not_found: true,
@@ -324,6 +326,12 @@ impl Builder<'_> {
                         Signature::new(self.template(directive, &text))
                     }
                 }
+            }
+            "via" if first == "off" => level.via = None,
+            "via" if via::is_name(first) => level.via = Some(first.into()),
+            "via" => {
+                let message = format!("\"{first}\" cannot be a proxy's name in Via");
+                self.wrong(directive, message, "write a word such as edge-1, or a host");
             }
             "log_not_found" => level.log_not_found = is_on(directive),
             "absolute_redirect" => level.redirects.absolute = is_on(directive),

@@ -180,6 +180,7 @@ impl Builder<'_> {
             expires: level.expires.clone(),
             replace: level.replace.rules(),
             compression: level.compression.rules().map(Arc::new),
+            via: level.via.clone(),
             signature: level.signature.clone(),
             logs: level.logs.clone(),
             log_not_found: level.log_not_found,

@@ -4,7 +4,8 @@
 
 use super::context::{HTTP, IF, LOCATION, SERVER, SERVER_IF, UPSTREAM};
 use super::{
-    ANY, Args, FLAG, HS, HSL, HSLI, Known, MEMORY, MORE, ONE, ONE_OR_TWO, TUNING, accepted, works,
+    ANY, Args, FLAG, HS, HSL, HSLI, Known, MEMORY, MORE, ONE, ONE_OR_TWO, TUNING, accepted, own,
+    works,
 };
 
 pub(super) const ROWS: &[Known] = &[
@@ -21,6 +22,7 @@ pub(super) const ROWS: &[Known] = &[
     works("recursive_error_pages", HSL, FLAG),
     works("return", SERVER | LOCATION | IF | SERVER_IF, ONE_OR_TWO),
     works("server_tokens", HSL, ONE),
+    own("via", HSL, ONE),
     works("default_type", HSL, ONE),
     works("types", HSL, Args::Block(0, 0)),
     accepted("types_hash_max_size", HSL, ONE, TUNING),
