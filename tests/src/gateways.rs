@@ -1,9 +1,12 @@
-//! Application servers of others that speak FastCGI, uwsgi and SCGI: php-fpm with tests/apps/php, uWSGI with
-//! tests/apps/rooms.py.
+//! Application servers that speak FastCGI, uwsgi and SCGI: php-fpm with tests/apps/php, uWSGI with tests/apps/rooms.py, Perl,
+//! fcgiwrap and our own helper for CGI scripts.
 //! Not here: what they are asked.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use crate::daemon::{Daemon, Launch};
 use crate::folder::Folder;
@@ -79,7 +82,66 @@ pub fn uwsgi(folder: &Folder, application: &str) -> Option<Daemon> {
     Some(daemon)
 }
 
+/// A script of tests/apps in Perl, on a socket of that name in the folder. `None`: the test is left out.
+#[track_caller]
+pub fn perl(folder: &Folder, script: &str, socket: &str) -> Option<Daemon> {
+    let there = Command::new("perl").args(["-MFCGI", "-e", "1"]).output();
+    if !there.is_ok_and(|output| output.status.success()) {
+        tools::skip("no FCGI for perl here; on Debian: apt-get install libfcgi-perl");
+        return None;
+    }
+    let socket = folder.join(socket);
+    let perl = Launch::program(tools::program("perl", "perl")?)
+        .arg(tools::apps().join(script))
+        .arg(&socket)
+        .start(folder);
+    wait::until("perl", || UnixStream::connect(&socket).ok());
+    Some(perl)
+}
+
+/// fcgiwrap on a socket of that name in the folder; it knows no orderly end. `None`: the test is left out.
+#[track_caller]
+pub fn fcgiwrap(folder: &Folder, socket: &str) -> Option<Daemon> {
+    let socket = folder.join(socket);
+    // It hands its own environment on to scripts.
+    let wrap = Launch::program("/usr/bin/env")
+        .args(["-i", "PATH=/usr/bin:/bin"])
+        .arg(tools::program("fcgiwrap", "fcgiwrap")?)
+        .args(["-f", "-s"])
+        .arg(format!("unix:{}", socket.display()))
+        .start(folder);
+    wait::until("fcgiwrap", || UnixStream::connect(&socket).ok());
+    Some(wrap)
+}
+
+/// `trine-proxy cgi-helper` on `cgi.sock` for the scripts of tests/apps/cgi and of `cgi` in the folder.
+#[track_caller]
+#[must_use]
+pub fn cgi_helper(folder: &Folder, more: &[&str]) -> Daemon {
+    fs::create_dir_all(folder.join("cgi")).unwrap();
+    Launch::trine("trine-proxy")
+        .args(["cgi-helper", "--listen"])
+        .arg(format!("unix:{}", folder.join("cgi.sock").display()))
+        .arg("--scripts")
+        .arg(tools::apps().join("cgi"))
+        .arg("--scripts")
+        .arg(folder.join("cgi"))
+        .args(more)
+        .notify()
+        .start(folder)
+        .wait_ready()
+}
+
+/// Makes tests/apps/flask_cgi.py the script `/own/app.py` of [`cgi_helper`].
+#[track_caller]
+pub fn flask_script(folder: &Folder, venv: &Path) {
+    let text = fs::read_to_string(tools::apps().join("flask_cgi.py")).unwrap();
+    let text = format!("#!{}/bin/python\n{text}", venv.display());
+    let script = folder.write("cgi/own/app.py", text);
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
 fn says(log: &Path, what: &str) -> Option<()> {
-    let text = std::fs::read_to_string(log).ok()?;
+    let text = fs::read_to_string(log).ok()?;
     text.contains(what).then_some(())
 }

@@ -4,34 +4,17 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
-use std::os::unix::net::UnixStream;
 use std::thread;
 
 use e2e::client::{Client, Request, ask, get};
-use e2e::daemon::{Daemon, Launch};
+use e2e::daemon::Launch;
 use e2e::folder::Folder;
+use e2e::gateways::cgi_helper as helper;
 use e2e::reply::Reply;
-use e2e::{port, process, tools, wait};
+use e2e::{gateways, port, process, tools, wait};
 
 use super::behind::proxy;
 use super::nginx_conf;
-
-/// The helper on `cgi.sock` for the scripts of tests/apps/cgi and of the test's folder.
-#[track_caller]
-fn helper(folder: &Folder, more: &[&str]) -> Daemon {
-    fs::create_dir_all(folder.join("cgi")).unwrap();
-    Launch::trine("trine-proxy")
-        .args(["cgi-helper", "--listen"])
-        .arg(format!("unix:{}", folder.join("cgi.sock").display()))
-        .arg("--scripts")
-        .arg(tools::apps().join("cgi"))
-        .arg("--scripts")
-        .arg(folder.join("cgi"))
-        .args(more)
-        .notify()
-        .start(folder)
-        .wait_ready()
-}
 
 const LOCATION: &str = "location /cgi/ {
         include @params@/fastcgi_params;
@@ -171,20 +154,11 @@ fn scripts_behind_trine_proxy_and_behind_nginx() {
 
 #[test]
 fn the_same_scripts_by_fcgiwrap() {
-    let Some(fcgiwrap) = tools::program("fcgiwrap", "fcgiwrap") else {
-        return;
-    };
     let folder = Folder::new();
     let helper = helper(&folder, &[]);
-    let theirs = folder.join("theirs.sock");
-    // It hands its own environment on to scripts.
-    let wrap = Launch::program("/usr/bin/env")
-        .args(["-i", "PATH=/usr/bin:/bin"])
-        .arg(fcgiwrap)
-        .args(["-f", "-s"])
-        .arg(format!("unix:{}", theirs.display()))
-        .start(&folder);
-    wait::until("fcgiwrap", || UnixStream::connect(&theirs).ok());
+    let Some(wrap) = gateways::fcgiwrap(&folder, "theirs.sock") else {
+        return;
+    };
     let location = |name: &str, socket: &str| {
         format!(
             "location /{name}/ {{ fastcgi_param DOCUMENT_ROOT {};
@@ -383,29 +357,7 @@ fn flask_as_a_cgi_script() {
     let Some(venv) = tools::venv() else { return };
     let folder = Folder::new();
     let helper = helper(&folder, &[]);
-    let script = folder.write(
-        "cgi/own/app.py",
-        format!(
-            "#!{}/bin/python
-from wsgiref.handlers import CGIHandler
-from flask import Flask, request, session
-
-app = Flask(__name__)
-app.secret_key = 'not secret'
-
-
-@app.route('/hello/<name>', methods=['GET', 'POST'])
-def hello(name):
-    session['seen'] = session.get('seen', 0) + 1
-    return f\"{{request.method}} {{name}} {{request.args.get('q')}} {{request.form.get('f')}} {{session['seen']}}\"
-
-
-CGIHandler().run(app)
-",
-            venv.display()
-        ),
-    );
-    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    gateways::flask_script(&folder, &venv);
     let (proxy, front) = proxy(&folder, "", &location(""));
     let first = get(front, "/own/app.py/hello/ann?q=%C3%A9");
     assert_eq!(

@@ -1,30 +1,11 @@
 //! FastCGI applications in Perl: one that answers, and one that says whether a request may pass.
 
-use std::os::unix::net::UnixStream;
-use std::process::Command;
-
 use e2e::client::{Client, Request};
-use e2e::daemon::{Daemon, Launch};
 use e2e::folder::Folder;
-use e2e::{tools, wait};
+use e2e::gateways::perl;
+use e2e::wait;
 
 use super::behind::proxy;
-
-/// A script of tests/apps on a socket of that name.
-fn perl(folder: &Folder, script: &str, socket: &str) -> Option<Daemon> {
-    let there = Command::new("perl").args(["-MFCGI", "-e", "1"]).output();
-    if !there.is_ok_and(|output| output.status.success()) {
-        tools::skip("no FCGI for perl here; on Debian: apt-get install libfcgi-perl");
-        return None;
-    }
-    let socket = folder.join(socket);
-    let perl = Launch::program(tools::program("perl", "perl")?)
-        .arg(tools::apps().join(script))
-        .arg(&socket)
-        .start(folder);
-    wait::until("perl", || UnixStream::connect(&socket).ok());
-    Some(perl)
-}
 
 #[test]
 fn a_fastcgi_application_in_perl() {

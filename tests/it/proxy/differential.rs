@@ -4,6 +4,7 @@
 //! All cases are servers of one configuration, each on a Unix socket of its own, so that one nginx and one trine-proxy
 //! serve them all. Not here: what is refused, and TLS.
 
+mod peers;
 mod site;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,7 +18,8 @@ use e2e::client::{Address, Client, Request};
 use e2e::daemon::{Daemon, Launch};
 use e2e::folder::Folder;
 use e2e::reply::Reply;
-use e2e::{gateways, tools, wait};
+use e2e::{tools, wait};
+use peers::Peers;
 
 const CASES: &[(&str, &str)] = &[
     ("routing", include_str!("differential/routing.txt")),
@@ -37,12 +39,13 @@ const CASES: &[(&str, &str)] = &[
     ("caching", include_str!("differential/caching.txt")),
     ("compression", include_str!("differential/compression.txt")),
     ("gateways", include_str!("differential/gateways.txt")),
+    ("peers", include_str!("differential/peers.txt")),
     ("bodies", include_str!("differential/bodies.txt")),
     ("slicing", include_str!("differential/slicing.txt")),
     ("trailers", include_str!("differential/trailers.txt")),
 ];
 const REVIEWED: &str = include_str!("differential/differences.txt");
-const FEWEST_CASES: usize = 433;
+const FEWEST_CASES: usize = 461;
 
 /// One server and what it is asked.
 struct Case {
@@ -95,19 +98,17 @@ fn configuration(cases: &[Case], folder: &Folder, who: &str) -> String {
     text += "types { text/html html; text/css css; text/plain txt; application/javascript js; image/png png; }\n";
     for (number, case) in cases.iter().enumerate() {
         let fill = |part: &str| {
-            part.replace("@n@", &number.to_string())
+            peers::named(part, &dir.to_string())
+                .replace("@n@", &number.to_string())
                 .replace("@dir@", &dir.to_string())
                 .replace("@who@", who)
                 .replace("@app@", &format!("unix:{dir}/app.sock"))
-                .replace("@php@", &format!("unix:{dir}/fpm.sock"))
+                .replace("@apps@", &tools::apps().display().to_string())
                 .replace(
                     "@phproot@",
                     &tools::apps().join("php").display().to_string(),
                 )
                 .replace("@params@", &params.display().to_string())
-                .replace("@uwsgi@", &format!("unix:{dir}/uwsgi.sock"))
-                .replace("@fastcgi@", &format!("unix:{dir}/fastcgi.sock"))
-                .replace("@scgi@", &format!("unix:{dir}/scgi.sock"))
         };
         let _ = write!(
             text,
@@ -233,13 +234,7 @@ fn answers_as_nginx_does() {
     let cases = cases();
     assert!(cases.len() >= FEWEST_CASES, "{} cases", cases.len());
     let folder = Folder::new();
-    let fpm = gateways::php_fpm(
-        &folder,
-        "fpm",
-        &folder.join("fpm.sock").display().to_string(),
-        4,
-    );
-    let (Some(fpm), Some(uwsgi)) = (fpm, gateways::uwsgi(&folder, "rooms:application")) else {
+    let Some(peers) = Peers::start(&folder) else {
         return;
     };
     site::make(&folder);
@@ -289,8 +284,7 @@ fn answers_as_nginx_does() {
     theirs.stop();
     ours.stop();
     converted.stop();
-    fpm.stop();
-    uwsgi.stop();
+    peers.stop();
     let reviewed: BTreeSet<String> = REVIEWED
         .lines()
         .filter(|line| !line.starts_with('#') && line.contains(" > "))
