@@ -120,6 +120,15 @@ fn nothing_is_sent_again_once_an_answer_began() {
     assert_eq!(client.reply().status, 502);
     app.expect_untouched();
     proxy.wait_log("the upstream's fault: it closed the connection within the head of its answer");
+    // An interim answer is one: the work has begun.
+    client.get("/hinted");
+    let mut link = app.accept();
+    link.read_head();
+    link.write("HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n");
+    assert!(client.read_head().starts_with("HTTP/1.1 103 "));
+    drop(link);
+    assert_eq!(client.reply().status, 502);
+    app.expect_untouched();
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Requests that two parsers might read differently: each is refused, and no upstream hears of it.
 
-use crate::harness::{pair, streaming_pair};
+use crate::harness::{Client, Upstream, pair, streaming_pair};
+use crate::nginx_conf::{front, start};
 
 /// A request and the status that refuses it.
 const TABLE: &[(&str, u16)] = &[
@@ -91,6 +92,9 @@ const TABLE: &[(&str, u16)] = &[
     ("GET / HTTP/1.1\r\nHost: a\nX: y\r\n\r\n", 400),
     ("GET / HTTP/1.1\r\nHost: a\r\nX: a\rb\r\n\r\n", 400),
     ("GET / HTTP/1.1\r\nHost: a\r\nX: a\0b\r\n\r\n", 400),
+    ("GET / HTTP/1.1\r\nHost: a\r\nX: a\x01b\r\n\r\n", 400),
+    ("GET / HTTP/1.1\r\nHost: a\r\nX: a\x7fb\r\n\r\n", 400),
+    ("GET /a\x01b HTTP/1.1\r\nHost: a\r\n\r\n", 400),
     ("GET / HTTP/1.1\r\nHost: a\r\nX: a\r\n b\r\n\r\n", 400),
     ("GET / HTTP/1.1\r\n Host: a\r\n\r\n", 400),
     ("GET / HTTP/1.1\r\nHost: a\r\n: x\r\n\r\n", 400),
@@ -107,6 +111,7 @@ const TABLE: &[(&str, u16)] = &[
     ("get / HTTP/1.1\r\nHost: a\r\n\r\n", 400),
     ("G(T / HTTP/1.1\r\nHost: a\r\n\r\n", 400),
     ("GET /a#b HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+    ("GET /\u{e4} HTTP/1.1\r\nHost: a\r\n\r\n", 400),
     ("GET * HTTP/1.1\r\nHost: a\r\n\r\n", 400),
     ("GET a.example:80 HTTP/1.1\r\nHost: a\r\n\r\n", 400),
     ("GET http://user@a/ HTTP/1.1\r\nHost: a\r\n\r\n", 400),
@@ -130,6 +135,7 @@ const CHUNKS: &[&str] = &[
     "5 \r\nhello\r\n0\r\n\r\n",
     "0x5\r\nhello\r\n0\r\n\r\n",
     "+5\r\nhello\r\n0\r\n\r\n",
+    "5_0\r\nhello\r\n0\r\n\r\n",
     "5\nhello\r\n0\r\n\r\n",
     "5;a\nb\r\nhello\r\n0\r\n\r\n",
     "ffffffffffffffffff\r\nhello\r\n0\r\n\r\n",
@@ -216,6 +222,110 @@ fn a_chunk_that_breaks_later_reaches_no_upstream_whole() {
     // No last chunk: the upstream knows that the body is not all there.
     link.expect_closed();
     app.expect_untouched();
+}
+
+/// What no chunk needs may not grow without an end either.
+#[test]
+fn chunks_with_too_much_beside_their_content() {
+    let (proxy, app) = pair();
+    let long = "x".repeat(17_000);
+    let many: String = (0..101)
+        .map(|number| format!("X-{number}: y\r\n"))
+        .collect();
+    for (body, want) in [
+        (format!("5;{long}\r\nhello\r\n0\r\n\r\n"), 400),
+        (format!("5\r\nhello\r\n0\r\nX: {long}\r\n\r\n"), 431),
+        (format!("5\r\nhello\r\n0\r\n{many}\r\n"), 431),
+    ] {
+        let mut client = proxy.client();
+        let head = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+        // It may have been told off before it was done.
+        let _ = client.try_send(format!("{head}{body}"));
+        assert_eq!(client.reply().status, want, "{}", &body[..20]);
+        client.expect_closed();
+    }
+    app.expect_untouched();
+}
+
+/// A host longer than names can be, and what may stand before and in a target.
+#[test]
+fn names_lines_and_letters_at_their_limits() {
+    let (proxy, app) = pair();
+    let mut client = proxy.client();
+    let host = "h".repeat(256);
+    client.send(format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n"));
+    assert_eq!(client.reply().status, 400);
+    app.expect_untouched();
+    let mut client = proxy.client();
+    let host = "h".repeat(255);
+    client.send(format!("\r\nGET /1 HTTP/1.1\r\nHost: {host}\r\n\r\n"));
+    let mut link = app.accept();
+    assert!(link.answer("1").contains(&format!("\r\nHost: {host}\r\n")));
+    assert_eq!(client.reply().text(), "1");
+}
+
+/// However a path is written, the rules for it are those of the path that it means.
+#[test]
+fn rules_hold_for_every_spelling_of_a_path() {
+    let daemon = start(
+        "",
+        "location / { proxy_pass http://unix:@dir@/app.sock; }
+         location /admin { deny all; }",
+    );
+    let app = Upstream::at(&daemon.path("app.sock"));
+    let mut client = Client::connect(&front(&daemon));
+    for target in [
+        "/admin",
+        "//admin",
+        "/%61dmin",
+        "/%61%64%6d%69%6e/x",
+        "/x/../admin",
+        "/x/%2e%2e/admin",
+        "/x%2f..%2fadmin",
+        "/./admin",
+        "/%2f/admin",
+        "http://b/admin",
+    ] {
+        assert_eq!(client.get(target).reply().status, 403, "{target}");
+    }
+    app.expect_untouched();
+    // What means another path is for the application, which gets it as it was written.
+    let mut link = None;
+    for target in ["/%2561dmin", "/x;/..;/admin", "/ADMIN", "/x/admin"] {
+        client.get(target);
+        let link = link.get_or_insert_with(|| app.accept());
+        assert!(
+            link.answer("other")
+                .starts_with(&format!("GET {target} HTTP/1.1\r\n"))
+        );
+        assert_eq!(client.reply().text(), "other", "{target}");
+    }
+}
+
+#[test]
+fn answers_are_made_plain() {
+    let (proxy, app) = pair();
+    let mut client = proxy.client();
+    client.get("/folded");
+    let mut link = app.accept();
+    link.read_head();
+    link.write("HTTP/1.1 200 OK\r\nX-Folded: a\r\n \t b\r\n\tc\r\nContent-Length: 2\r\n\r\nok");
+    let reply = client.reply();
+    assert_eq!(
+        (reply.field("X-Folded"), reply.text()),
+        (Some("a b c"), "ok")
+    );
+    // What has no body has no length, whatever is said.
+    client.get("/none");
+    link.read_head();
+    link.write("HTTP/1.1 103 Early Hints\r\nContent-Length: 5\r\nLink: x\r\n\r\nHTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n");
+    assert_eq!(
+        client.read_head(),
+        "HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n"
+    );
+    let reply = client.reply();
+    assert_eq!((reply.status, reply.field("Content-Length")), (204, None));
+    assert_eq!(reply.field("Transfer-Encoding"), None);
 }
 
 #[test]

@@ -179,6 +179,33 @@ fn names_sessions_and_large_answers() {
 }
 
 /// A site that is added needs no reload: its files are found by the name that the client asks for.
+/// A handshake that goes nowhere holds its connection no longer than a head that does not end.
+#[test]
+fn a_handshake_has_to_end_in_time() {
+    let authority = Authority::new();
+    let daemon = start(configured(&authority, "client_header_timeout 300ms;"));
+    // Nothing, a record of a handshake without its rest, and one that drips.
+    for bytes in [&b""[..], b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"] {
+        let mut socket = TcpStream::connect(daemon.address()).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        socket.write_all(bytes).unwrap();
+        let mut rest = Vec::new();
+        let _ = socket.read_to_end(&mut rest);
+        assert!(!rest.starts_with(b"HTTP/"), "{}", rest.escape_ascii());
+    }
+    let mut socket = TcpStream::connect(daemon.address()).unwrap();
+    socket.set_write_timeout(Some(PATIENCE)).unwrap();
+    let drips = std::iter::repeat_n(b"\x16\x03\x01\x40\x00\x01\x00\x3f\xfc\x03\x03", 1).flatten();
+    let mut drips = drips.copied().chain(std::iter::repeat(0));
+    let begun = std::time::Instant::now();
+    while socket.write_all(&[drips.next().unwrap()]).is_ok() {
+        assert!(begun.elapsed() < PATIENCE, "it is still let in");
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    let client = authority.client(None);
+    assert!(text(ask(&daemon, &client, "a.test", "/")).ends_with("a.test https TLSv1.3 NONE"));
+}
+
 #[test]
 fn certificates_by_the_name_asked_for() {
     let authority = Authority::new();
