@@ -315,11 +315,11 @@ pub(super) fn go(record: &mut Record, path: Vec<u8>, args: Option<Vec<u8>>) {
     }
 }
 
-/// The same for a URI that may have a query.
+/// The same for a URI that may have a query, and leads away from the client's own if it has none.
 pub(super) fn go_to(record: &mut Record, uri: Vec<u8>) {
     match memchr::memchr(b'?', &uri) {
         Some(at) => go(record, uri[..at].to_vec(), Some(uri[at + 1..].to_vec())),
-        None => go(record, uri, None),
+        None => go(record, uri, Some(Vec::new())),
     }
 }
 
