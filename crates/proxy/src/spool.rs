@@ -172,6 +172,23 @@ impl Spool {
         })
     }
 
+    /// Gives the file with its name away: `take` moves it elsewhere, and it is nobody's temporary file after that.
+    pub(crate) fn hand_over(
+        &mut self,
+        take: impl FnOnce(&File, &Path) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let Some(Backing {
+            file,
+            path: Some(path),
+        }) = &self.file
+        else {
+            return Err(io::ErrorKind::NotFound.into());
+        };
+        take(file, path)?;
+        self.named = BodyFile::Keep;
+        Ok(())
+    }
+
     /// Reads what there is from `at` on; 0 at the end.
     pub(crate) fn read_at(&self, at: u64, out: &mut [u8]) -> io::Result<usize> {
         let first = self.memory.len() as u64;

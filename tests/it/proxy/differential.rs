@@ -9,9 +9,13 @@ mod site;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
+use std::fs;
 use std::io::Read as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::process::Command;
+use std::time::UNIX_EPOCH;
 
 use base64::Engine as _;
 use e2e::client::{Address, Client, Request};
@@ -43,9 +47,10 @@ const CASES: &[(&str, &str)] = &[
     ("bodies", include_str!("differential/bodies.txt")),
     ("slicing", include_str!("differential/slicing.txt")),
     ("trailers", include_str!("differential/trailers.txt")),
+    ("storing", include_str!("differential/storing.txt")),
 ];
 const REVIEWED: &str = include_str!("differential/differences.txt");
-const FEWEST_CASES: usize = 461;
+const FEWEST_CASES: usize = 469;
 
 /// One server and what it is asked.
 struct Case {
@@ -210,6 +215,36 @@ fn shown(reply: &std::io::Result<Reply>) -> String {
     )
 }
 
+/// What a folder holds, with permissions, and times that somebody has set.
+fn stored(folder: &Path) -> String {
+    let Ok(entries) = fs::read_dir(folder) else {
+        return String::new();
+    };
+    let mut paths: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    let mut text = String::new();
+    for path in paths {
+        let meta = fs::metadata(&path).unwrap();
+        let mode = meta.permissions().mode() & 0o7777;
+        let _ = write!(text, "{} {mode:o}", path.file_name().unwrap().display());
+        if meta.is_dir() {
+            let _ = write!(text, "\n{}", stored(&path));
+            continue;
+        }
+        let modified = meta.modified().unwrap();
+        if modified
+            .elapsed()
+            .is_ok_and(|age| age.as_secs() > 24 * 3600)
+        {
+            let since = modified.duration_since(UNIX_EPOCH).unwrap();
+            let _ = write!(text, " {}", since.as_secs());
+        }
+        let content = fs::read(&path).unwrap();
+        let _ = writeln!(text, "\n{}", content.escape_ascii());
+    }
+    text
+}
+
 /// The same configuration once more, converted to YAML: it has to convert, and to answer the same.
 fn converted(cases: &[Case], folder: &Folder) -> Daemon {
     folder.write("converted.conf", configuration(cases, folder, "converted"));
@@ -279,6 +314,15 @@ fn answers_as_nginx_does() {
                 let key = format!("{} > {line}", case.name);
                 found.insert(key, format!("--- nginx\n{theirs}\n--- trine-proxy\n{ours}"));
             }
+        }
+    }
+    for (number, case) in cases.iter().enumerate() {
+        let left = |who: &str| stored(&folder.join(format!("{who}-{number}-store")));
+        let (theirs, ours) = (left("theirs"), left("ours"));
+        assert_eq!(ours, left("converted"), "as YAML: {}", case.name);
+        if theirs != ours {
+            let key = format!("{} > (files)", case.name);
+            found.insert(key, format!("--- nginx\n{theirs}\n--- trine-proxy\n{ours}"));
         }
     }
     theirs.stop();

@@ -15,7 +15,7 @@ pub(crate) use model::{
     Access, Asked, BasicAuth, CacheRules, Charset, Content, CookieEnd, ErrorTarget, Expires,
     FileTest, Files, Flag, Folder, Gateway, Kinds, Learn, LogUse, Op, Protocol, ProxyPass,
     ProxyTarget, Rebase, RedirectRule, RedirectStyle, RequestFields, Return, ReturnBody, Rewrite,
-    Rules, Server, Sticky, StickyCookie, StreamContent, StreamLog, StreamPass, StreamServer,
+    Rules, Server, Sticky, StickyCookie, Store, StreamContent, StreamLog, StreamPass, StreamServer,
     StreamTarget, Test, TryFiles, TryLast, Who,
 };
 pub(crate) use model::{

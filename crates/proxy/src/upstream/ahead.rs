@@ -146,13 +146,8 @@ impl Relay {
             };
             let piece = piece.unwrap_or(0..0);
             let is_last = self.is_received();
+            exchange.take_down(piece.clone(), is_last);
             let bytes = &exchange.bench.answer.all()[piece];
-            if let Some(fetch) = &mut exchange.fetch {
-                fetch.take_down(bytes);
-                if is_last {
-                    fetch.complete();
-                }
-            }
             let Some(ahead) = &mut self.reading.ahead else {
                 return Ok(());
             };

@@ -14,6 +14,7 @@ use trine_http1::ResponseHead;
 use super::codec::{ANSWER_LIMITS, Codec};
 use super::fault::Fault;
 use super::pool::{Link, Peer};
+use super::store::Storing;
 use crate::cache::Fetch;
 use crate::config::{ProxyPass, Timeouts};
 use crate::conn::Conn;
@@ -33,6 +34,8 @@ pub(crate) struct Exchange<'a> {
     pub(crate) bench: &'a mut Workbench,
     /// Takes the answer down for the cache.
     pub(crate) fetch: Option<&'a mut Fetch>,
+    /// Takes it down into a file.
+    pub(super) storing: Option<Storing>,
     pub(crate) codec: Codec,
     pub(crate) upload: Upload,
     pub(crate) clock: Clock,

@@ -187,6 +187,7 @@ impl Job<'_> {
                 body: &mut *body,
                 bench: &mut *bench,
                 fetch: fetch.as_deref_mut(),
+                storing: None,
                 codec,
                 upload,
                 clock: Clock::new(limit),
@@ -360,6 +361,7 @@ impl Job<'_> {
         let quota = &self.generation.config.servers[record.visit.server].quota;
         let mut reading = Reading::new(self.pass, &exchange.head(), quota.clone());
         reading.keeps = reusable;
+        exchange.storing = self.storing(exchange, record, reading.room.is_some());
         if let Some(rate) = &self.pass.buffers.rate {
             let request = exchange.bench.head.on(exchange.bench.input.all());
             let rate = rate.value(&self.scene(&request, record));

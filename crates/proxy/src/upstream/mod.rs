@@ -2,7 +2,7 @@
 //!
 //! `balance` chooses a server, `capacity` among workers that are known one by one, `fleet` knows how all of them stand, `pool` keeps connections, `connect` makes them,
 //! `request`, `head` and `params` write what is sent, `codec` knows the protocols, `exchange` sends and reads the
-//! answer's head, `dress` makes it the client's, `relay` passes the answer on, `filtered` what is changed in it, `interim` what comes before it, `sticky` keeps clients with their servers, `times` measures servers, `tunnel`
+//! answer's head, `dress` makes it the client's, `relay` passes the answer on, `filtered` what is changed in it, `interim` what comes before it, `sticky` keeps clients with their servers, `store` leaves answers behind as files, `times` measures servers, `tunnel`
 //! copies what follows an upgrade, `retry` decides what may be sent again, `forward` puts them
 //! in order. Not here: choosing the upstream (see `route`).
 
@@ -31,6 +31,7 @@ mod retry;
 #[cfg(test)]
 mod simulation;
 mod sticky;
+mod store;
 mod times;
 pub(crate) mod trace;
 pub(crate) mod tunnel;

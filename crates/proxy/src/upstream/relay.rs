@@ -302,13 +302,7 @@ impl Relay {
         start: bool,
     ) -> Result<(), Fault> {
         let is_last = self.decoder.is_done();
-        if let Some(fetch) = &mut exchange.fetch {
-            fetch.take_down(&exchange.bench.answer.all()[piece.clone()]);
-            if is_last {
-                // Before the client has the end of it: whoever asks after that finds it.
-                fetch.complete();
-            }
-        }
+        exchange.take_down(piece.clone(), is_last);
         self.make(exchange, piece, is_last, start)
     }
 

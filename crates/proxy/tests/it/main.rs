@@ -37,6 +37,7 @@ mod smuggling;
 mod spooling;
 mod starting;
 mod sticky;
+mod storing;
 mod tls;
 mod trailers;
 mod upgrades;

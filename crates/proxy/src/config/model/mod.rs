@@ -19,6 +19,7 @@ mod shaping;
 mod signature;
 mod spool;
 mod sticky;
+mod store;
 mod stream;
 mod subrequest;
 mod upstream;
@@ -57,6 +58,7 @@ pub(crate) use shaping::{CookieFlags, CookieName, CookieRule, CookieRules, SameS
 pub(crate) use signature::Signature;
 pub(crate) use spool::{BodyFile, BodyRules, Buffers, Quota, Room, SpoolFolder};
 pub(crate) use sticky::{CookieEnd, Learn, Sticky, StickyCookie};
+pub(crate) use store::Store;
 pub(crate) use stream::{
     StreamContent, StreamLog, StreamPass, StreamServer, StreamTarget, Streams,
 };

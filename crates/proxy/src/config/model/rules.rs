@@ -283,6 +283,8 @@ pub(crate) struct ProxyPass {
     pub(crate) shaping: Shaping,
     pub(crate) buffers: Buffers,
     pub(crate) cache: Option<Arc<super::CacheRules>>,
+    /// Answers are left behind as files.
+    pub(crate) store: Option<Arc<super::Store>>,
 }
 
 /// What is spoken to an upstream.

@@ -72,14 +72,23 @@ pub(super) struct CacheLevel {
     guesses: bool,
 }
 
+impl CacheLevel {
+    /// Another directive excludes it.
+    pub(super) fn clear(&mut self) {
+        self.zone = None;
+    }
+}
+
 impl Builder<'_> {
+    /// Returns whether this block has answers cached.
     pub(super) fn apply_cache(
         &mut self,
         level: &mut CacheLevel,
         family: Family,
         block: &[Directive],
-    ) {
+    ) -> bool {
         let mut valid = None;
+        let mut caches = false;
         let mut bypass: Option<Vec<Template>> = None;
         let mut no_store: Option<Vec<Template>> = None;
         let mut purge: Option<Vec<Template>> = None;
@@ -96,6 +105,7 @@ impl Builder<'_> {
             match word {
                 "cache" if first == "off" => level.zone = None,
                 "cache" => {
+                    caches = true;
                     level.zone = self.caches.iter().position(|zone| zone.name == first);
                     if level.zone.is_none() {
                         let name = &directive.name.text;
@@ -173,6 +183,7 @@ impl Builder<'_> {
         if let Some(purge) = purge {
             level.purge = purge;
         }
+        caches
     }
 
     fn templates(&mut self, directive: &Directive) -> Vec<Template> {

@@ -29,6 +29,7 @@ mod server;
 mod shaping;
 mod spool;
 mod sticky;
+mod store;
 mod stream;
 mod stream_level;
 mod subrequest;

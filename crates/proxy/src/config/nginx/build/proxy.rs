@@ -12,6 +12,7 @@ use super::dial::DialLevel;
 use super::family::Family;
 use super::gateway::GatewayLevel;
 use super::spool::BufferLevel;
+use super::store::StoreLevel;
 use super::upstream::peer_address;
 use super::{Builder, arg, is_on, place};
 use crate::config::model::{
@@ -36,6 +37,7 @@ pub(super) struct ProxyLevel {
     shaping: Shaping,
     buffers: BufferLevel,
     cache: CacheLevel,
+    store: StoreLevel,
     dial: DialLevel,
     outgoing: Outgoing,
     pub(super) gateway: GatewayLevel,
@@ -73,6 +75,7 @@ impl ProxyLevel {
             shaping: Shaping::default(),
             buffers: BufferLevel::new(),
             cache: CacheLevel::default(),
+            store: StoreLevel::new(),
             dial: DialLevel::new(),
             outgoing: Outgoing::default(),
             gateway: GatewayLevel::default(),
@@ -186,7 +189,9 @@ impl Builder<'_> {
                 _ => {}
             }
         }
-        self.apply_cache(&mut level.cache, family, block);
+        let caches = self.apply_cache(&mut level.cache, family, block);
+        let stores = self.apply_store(&mut level.store, family, block);
+        self.exclude(level, (caches, stores), block);
         self.apply_gateway(&mut level.gateway, family, block);
         if let Some(fields) = fields {
             level.fields = fields;
@@ -199,6 +204,30 @@ impl Builder<'_> {
         }
         if let Some(rules) = rules {
             level.redirects = Redirects::Rules(rules);
+        }
+    }
+
+    /// An answer is either cached or stored: a block that says one of them is done with the other.
+    fn exclude(&mut self, level: &mut ProxyLevel, own: (bool, bool), block: &[Directive]) {
+        let prefix = level.family.prefix();
+        match own {
+            (false, false) => {}
+            (true, false) => level.store.clear(),
+            (false, true) => level.cache.clear(),
+            (true, true) => {
+                let mut both = block.iter().filter(|one| {
+                    matches!(level.family.rest_of(one), "cache" | "store") && arg(one, 0) != "off"
+                });
+                let last = both.next_back();
+                if let Some(directive) = last {
+                    let name = level.family.rest_of(directive);
+                    let other = if name == "cache" { "store" } else { "cache" };
+                    let message = format!(
+                        "\"{prefix}{name}\" directive is incompatible with \"{prefix}{other}\""
+                    );
+                    self.wrong(directive, message, "keep one of them");
+                }
+            }
         }
     }
 
@@ -355,6 +384,7 @@ impl Builder<'_> {
             next: level.next,
             intercepts_errors: level.intercepts_errors,
             shaping: level.shaping.clone(),
+            store: level.store.rules(),
             cache: self.cache_rules(&level.cache, level.family),
             buffers: self.buffers(&level.buffers),
         }
