@@ -4,6 +4,7 @@ mod asking;
 mod bodies;
 mod cache;
 mod clients;
+mod datagrams;
 mod differential;
 mod guide;
 mod life;

@@ -52,6 +52,7 @@ struct Door {
     inherited: bool,
     file: Option<SocketFile>,
     open: bool,
+    udp: bool,
 }
 
 /// A door for one core to serve.
@@ -62,6 +63,7 @@ pub(crate) struct NewDoor {
     pub(crate) port: u16,
     /// Nobody else takes what waits in this socket's queue.
     pub(crate) own: bool,
+    pub(crate) udp: bool,
 }
 
 /// What a new configuration changes: for each core the doors to open, and the numbers of those to close.
@@ -97,7 +99,7 @@ impl DoorBook {
             let known = self
                 .doors
                 .iter()
-                .position(|door| door.addr == listen.addr && (door.open || door.inherited));
+                .position(|door| door.is_for(listen) && (door.open || door.inherited));
             let error = |source| trine_service::Error::Listen {
                 addr: listen.addr.clone(),
                 source,
@@ -184,25 +186,32 @@ impl DoorBook {
         }
     }
 
-    /// Where it listens, and whether the socket was handed down.
-    pub(crate) fn open_doors(&self) -> impl Iterator<Item = (&SockAddr, bool)> {
-        self.doors
-            .iter()
-            .filter(|door| door.open)
-            .map(|door| (&door.bound, door.inherited))
+    /// Where it listens, for people, and whether the socket was handed down.
+    pub(crate) fn open_doors(&self) -> impl Iterator<Item = (String, bool)> {
+        let open = self.doors.iter().filter(|door| door.open);
+        open.map(|door| {
+            let kind = if door.udp { "/udp" } else { "" };
+            (format!("{}{kind}", door.bound), door.inherited)
+        })
     }
 }
 
 impl Door {
-    /// Gives each core a socket, and every socket to a core.
+    fn is_for(&self, listen: &Listen) -> bool {
+        self.addr == listen.addr && self.udp == listen.udp
+    }
+
+    /// Gives each core a socket, and every socket to a core. One for datagrams is one core's, as a client's sessions are.
     fn hand_out(&self, number: usize, cores: &mut [Vec<NewDoor>]) -> io::Result<()> {
         let (sockets, count) = (self.sockets.len(), cores.len());
-        for index in 0..sockets.max(count) {
+        let least = if self.udp { 0 } else { count };
+        for index in 0..sockets.max(least) {
             cores[index % count].push(NewDoor {
                 number,
                 fd: self.sockets[index % sockets].try_clone()?,
                 port: port(&self.bound),
                 own: !self.inherited,
+                udp: self.udp,
             });
         }
         Ok(())
@@ -233,20 +242,32 @@ fn open(
         reuse_port: false,
     };
     // Those of a predecessor are ours from now on.
-    let own = inherited.iter().filter(|one| one.name == OWN);
+    let own = inherited
+        .iter()
+        .filter(|one| one.name == OWN && one.datagram == listen.udp);
     let own: Vec<_> = own.filter_map(|one| one.addr.clone()).collect();
-    let first = listeners::bind(&listen.addr, &options, inherited)?;
+    let bind = |addr: &ListenAddr, options: &BindOptions, inherited: &mut Inherited| {
+        if listen.udp {
+            listeners::bind_datagram(addr, options.reuse_port, inherited)
+        } else {
+            listeners::bind(addr, options, inherited)
+        }
+    };
+    let first = bind(&listen.addr, &options, inherited)?;
     let (bound, origin) = (first.addr.clone(), first.origin);
     let mut sockets = vec![first.fd];
     if origin == Origin::Inherited {
         // One for each core of the predecessor: none of them may be lost, connections wait in each.
         while inherited
             .iter()
-            .any(|one| one.addr.as_ref() == Some(&bound))
+            .any(|one| one.addr.as_ref() == Some(&bound) && one.datagram == listen.udp)
         {
-            let Some(fd) = inherited.take(&listen.addr) else {
-                break;
+            let fd = if listen.udp {
+                inherited.take_datagram(&listen.addr)
+            } else {
+                inherited.take(&listen.addr)
             };
+            let Some(fd) = fd else { break };
             sockets.push(fd);
         }
     } else if several {
@@ -259,13 +280,17 @@ fn open(
         };
         for _ in 0..cores {
             let mut none = Inherited::default();
-            sockets.push(listeners::bind(&addr, &options, &mut none)?.fd);
+            sockets.push(bind(&addr, &options, &mut none)?.fd);
         }
     }
-    if matches!(bound, SockAddr::Tcp(_)) {
+    if let SockAddr::Tcp(addr) = bound {
         for socket in &sockets {
-            // Accepted connections inherit it.
-            net::set_nodelay(socket, true).map_err(error)?;
+            if !listen.udp {
+                // Accepted connections inherit it.
+                net::set_nodelay(socket, true).map_err(error)?;
+            } else if addr.ip().is_unspecified() {
+                net::tell_destinations(socket, addr.is_ipv4()).map_err(error)?;
+            }
         }
     }
     Ok(Door {
@@ -275,6 +300,7 @@ fn open(
         sockets,
         file: first.file,
         open: true,
+        udp: listen.udp,
     })
 }
 
@@ -393,7 +419,11 @@ pub(crate) async fn serve(
         fd,
         port,
         own,
+        udp,
     } = door;
+    if udp {
+        return layer4::serve_datagrams(engine, number, fd, own, closed).await;
+    }
     let socket = Socket::new(fd)?;
     let mut warned: Option<Instant> = None;
     let start = |accepted: Accepted| {

@@ -321,19 +321,12 @@ impl Daemon {
 }
 
 pub(crate) fn listeners(book: &DoorBook) -> Vec<trine_control::message::ListenerStatus> {
-    let status = |(addr, inherited): (&trine_sys::net::SockAddr, bool)| {
-        trine_control::message::ListenerStatus {
-            address: addr.to_string(),
-            inherited,
-        }
-    };
+    let status =
+        |(address, inherited)| trine_control::message::ListenerStatus { address, inherited };
     book.open_doors().map(status).collect()
 }
 
 pub(crate) fn status_text(book: &DoorBook) -> String {
-    let addresses: Vec<_> = book
-        .open_doors()
-        .map(|(addr, _)| addr.to_string())
-        .collect();
+    let addresses: Vec<_> = book.open_doors().map(|(address, _)| address).collect();
     format!("serving on {}", addresses.join(", "))
 }

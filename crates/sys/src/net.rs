@@ -17,7 +17,9 @@ use nix::sys::socket::{
     self, AddressFamily, MsgFlags, SockFlag, SockType, SockaddrStorage, sockopt,
 };
 
+mod udp;
 mod unix;
+pub use udp::{Arrived, bind_udp, is_datagram, recv_datagram, send_datagram, tell_destinations};
 pub use unix::{UnixListenFd, bind_datagram, listen_unix, lock_unix};
 
 /// A socket's own or its peer's address.

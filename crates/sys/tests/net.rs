@@ -232,3 +232,28 @@ fn a_datagram_socket_replaces_a_socket_only() {
     let err: io::Error = net::bind_datagram(&path, 0o600).unwrap_err();
     assert_eq!(err.kind(), ErrorKind::AlreadyExists);
 }
+
+#[test]
+fn an_answer_comes_from_the_address_that_was_asked() {
+    use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+    let server = net::bind_udp((Ipv4Addr::UNSPECIFIED, 0).into(), true).unwrap();
+    assert!(net::is_datagram(&server).unwrap());
+    net::tell_destinations(&server, true).unwrap();
+    let SockAddr::Tcp(bound) = net::local_addr(&server).unwrap() else {
+        panic!("no IP address");
+    };
+    let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let asked = SocketAddr::new(Ipv4Addr::new(127, 0, 0, 9).into(), bound.port());
+    client.send_to(b"question", asked).unwrap();
+    let mut buf = [0; 64];
+    // What was sent over the loopback interface is there at once.
+    let came = net::recv_datagram(&server, &mut buf).unwrap();
+    assert_eq!(&buf[..came.len], b"question");
+    assert_eq!(came.from, client.local_addr().unwrap());
+    assert_eq!(came.to, Some(IpAddr::from([127, 0, 0, 9])));
+    net::send_datagram(&server, b"answer", came.from, came.to).unwrap();
+    let (len, from) = client.recv_from(&mut buf).unwrap();
+    assert_eq!((&buf[..len], from), (&b"answer"[..], asked));
+    let none = net::recv_datagram(&server, &mut buf).unwrap_err();
+    assert_eq!(none.kind(), ErrorKind::WouldBlock);
+}

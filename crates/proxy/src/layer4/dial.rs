@@ -1,19 +1,19 @@
 //! Finding a server for a session: the upstream's balance chooses, and the next one is tried if need be.
 //!
-//! Not here: choosing itself (`upstream`), or what is copied then (`relay`).
+//! Not here: choosing itself (`upstream`), or what is copied then (`relay`, `exchange`).
 
+use std::io;
 use std::rc::Rc;
 use std::time::Instant;
 
-use super::preamble;
 use super::session::{Attempt, Session, reason, status, tell};
-use crate::config::{StreamPass, StreamTarget};
+use crate::config::{PeerAddr, StreamPass, StreamTarget};
 use crate::upstream::connect::open;
-use crate::upstream::pool::{Link, add};
-use crate::upstream::{Group, Seat};
+use crate::upstream::pool::{Link, Peer, add};
+use crate::upstream::{Group, Seat, Trip};
 
 /// The servers that a session is for.
-pub(super) fn group(session: &Session, pass: &StreamPass) -> Result<Rc<Group>, u16> {
+fn group(session: &Session, pass: &StreamPass) -> Result<Rc<Group>, u16> {
     match &pass.target {
         StreamTarget::Group(index) => Ok(session.generation.group(*index)),
         StreamTarget::Named(text) => {
@@ -28,69 +28,116 @@ pub(super) fn group(session: &Session, pass: &StreamPass) -> Result<Rc<Group>, u
     }
 }
 
-/// A connection to one of them, and the preamble for it.
-pub(super) async fn connect(session: &Session, pass: &StreamPass) -> Result<(Link, String), u16> {
-    let group = group(session, pass)?;
-    let mut trip = group.trip(|_| session.key(group.config.stream.as_ref()));
-    let began = Instant::now();
-    let mut tries = 0;
-    loop {
-        let Ok(Seat { index, ticket }) = group.pick(&mut trip) else {
-            if tries == 0 {
-                tell!(
-                    error,
-                    session,
-                    "no live upstreams while connecting to upstream"
-                );
-            }
-            return Err(status::BAD_GATEWAY);
-        };
-        let peer = &group.peers[index];
-        let started = Instant::now();
-        note(session, &peer.name);
-        let opened = open(&peer.addr, pass.bind, pass.keepalive);
-        match tokio::time::timeout(pass.connect_timeout, opened).await {
-            Ok(Ok(stream)) => {
-                add(&peer.figures.connects, 1);
-                add(&peer.figures.requests, 1);
-                group.answered(index);
-                if let Some(one) = session.attempts.borrow_mut().last_mut() {
-                    one.connected = Some(started.elapsed());
+/// A session's way over the servers.
+pub(super) struct Search<'a> {
+    session: &'a Session,
+    pass: &'a StreamPass,
+    group: Rc<Group>,
+    trip: Trip,
+    began: Instant,
+    tries: u32,
+}
+
+impl<'a> Search<'a> {
+    pub(super) fn new(session: &'a Session, pass: &'a StreamPass) -> Result<Self, u16> {
+        let group = group(session, pass)?;
+        let trip = group.trip(|_| session.key(group.config.stream.as_ref()));
+        Ok(Self {
+            session,
+            pass,
+            group,
+            trip,
+            began: Instant::now(),
+            tries: 0,
+        })
+    }
+
+    pub(super) fn peer(&self, seat: &Seat) -> &Rc<Peer> {
+        &self.group.peers[seat.index]
+    }
+
+    /// The next server that `open` can reach.
+    pub(super) async fn next<T>(
+        &mut self,
+        open: impl AsyncFn(&PeerAddr) -> io::Result<T>,
+    ) -> Result<(T, Seat), u16> {
+        let session = self.session;
+        loop {
+            let Ok(seat) = self.group.pick(&mut self.trip) else {
+                if self.tries == 0 {
+                    tell!(
+                        error,
+                        session,
+                        "no live upstreams while connecting to upstream"
+                    );
                 }
-                let mut link = peer.link(stream, false);
-                link.ticket = ticket;
-                return Ok((link, preamble::line(session.client_addr(), session.local)));
-            }
-            Ok(Err(error)) => {
-                let reason = reason(&error);
-                tell!(
+                return Err(status::BAD_GATEWAY);
+            };
+            let peer = &self.group.peers[seat.index];
+            let started = Instant::now();
+            note(session, &peer.name);
+            match tokio::time::timeout(self.pass.connect_timeout, open(&peer.addr)).await {
+                Ok(Ok(opened)) => {
+                    add(&peer.figures.connects, 1);
+                    add(&peer.figures.requests, 1);
+                    if let Some(one) = session.attempts.borrow_mut().last_mut() {
+                        one.connected = Some(started.elapsed());
+                    }
+                    return Ok((opened, seat));
+                }
+                Ok(Err(error)) => {
+                    let reason = reason(&error);
+                    tell!(
+                        error,
+                        session,
+                        "connect() failed ({reason}) while connecting to upstream"
+                    );
+                }
+                Err(_) => tell!(
                     error,
                     session,
-                    "connect() failed ({reason}) while connecting to upstream"
-                );
+                    "upstream timed out (110: Connection timed out) while connecting to upstream"
+                ),
             }
-            Err(_) => tell!(
-                error,
-                session,
-                "upstream timed out (110: Connection timed out) while connecting to upstream"
-            ),
+            if !self.failed(&seat) {
+                return Err(status::BAD_GATEWAY);
+            }
         }
-        if let Some(one) = session.attempts.borrow_mut().last_mut() {
-            one.lasted = Some(started.elapsed());
+    }
+
+    /// The server has answered.
+    pub(super) fn answered(&self, seat: &Seat) {
+        self.group.answered(seat.index);
+    }
+
+    /// The server has failed the session. Whether another may be tried.
+    pub(super) fn failed(&mut self, seat: &Seat) -> bool {
+        if let Some(one) = self.session.attempts.borrow_mut().last_mut() {
+            one.lasted = Some(one.began.elapsed());
         }
-        add(&session.engine.figures.upstream_failures, 1);
-        group.failed(index);
-        trip.mark(index);
-        tries += 1;
-        let late = !pass.within.is_zero() && began.elapsed() >= pass.within;
-        if !pass.next || late || (pass.tries > 0 && tries >= pass.tries) {
-            return Err(status::BAD_GATEWAY);
-        }
+        add(&self.session.engine.figures.upstream_failures, 1);
+        self.group.failed(seat.index);
+        self.trip.mark(seat.index);
+        self.tries += 1;
+        let pass = self.pass;
+        let late = !pass.within.is_zero() && self.began.elapsed() >= pass.within;
+        pass.next && !late && (pass.tries == 0 || self.tries < pass.tries)
     }
 }
 
+/// A connection to a server.
+pub(super) async fn connect(session: &Session, pass: &StreamPass) -> Result<Link, u16> {
+    let mut search = Search::new(session, pass)?;
+    let dial = async |addr: &PeerAddr| open(addr, pass.bind, pass.keepalive).await;
+    let (stream, seat) = search.next(dial).await?;
+    search.answered(&seat);
+    let mut link = search.peer(&seat).link(stream, false);
+    link.ticket = seat.ticket;
+    Ok(link)
+}
+
 /// Notes that a server is tried.
-pub(super) fn note(session: &Session, name: &str) {
+fn note(session: &Session, name: &str) {
     session.attempts.borrow_mut().push(Attempt {
         addr: name.to_owned(),
         began: Instant::now(),

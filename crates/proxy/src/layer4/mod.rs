@@ -1,15 +1,20 @@
-//! TCP below HTTP (`stream`): a client's connection goes on to a server of an upstream as it comes.
+//! TCP and UDP below HTTP (`stream`): what a client sends goes on to a server of an upstream as it comes.
 //!
 //! `session` is one client's session from its first byte to its line in the log, `hello` reads what a TLS client asks
 //! for, `dial` finds a server, `relay` copies, `preamble` says who the client is, `template` has strings with the
-//! variables of sessions. Balancing, health and held sockets are those of HTTP (`upstream`, `listen`). Not here: reading
-//! the configuration, which refuses datagrams (UDP).
+//! variables of sessions. Of UDP `datagrams` has a door and its sessions, `exchange` what a session does, `wire` its socket
+//! to the server. Balancing, health and held sockets are those of HTTP (`upstream`, `listen`). Not here: reading
+//! the configuration.
 
+mod datagrams;
 mod dial;
+mod exchange;
 pub(crate) mod hello;
 mod preamble;
 mod relay;
 pub(crate) mod session;
 pub(crate) mod template;
+mod wire;
 
+pub(crate) use datagrams::serve as serve_datagrams;
 pub(crate) use session::serve;

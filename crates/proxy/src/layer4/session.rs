@@ -1,7 +1,7 @@
 //! One client's session, from its first byte to its line in the log: who it is, whether it may, what it asks for.
 //!
 //! The order is nginx's: preamble, address, access, first bytes, content. A session holds on to the configuration it
-//! began with. Not here: finding a server (`dial`), copying (`relay`), datagrams (they are refused).
+//! began with. Not here: finding a server (`dial`), copying (`relay`), datagrams (`datagrams`, `exchange`).
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::future::poll_fn;
@@ -14,9 +14,10 @@ use std::time::{Duration, Instant};
 use trine_sys::net::{self, SockAddr};
 
 use super::hello::{self, Hello, Preread};
+use super::preamble as outgoing;
 use super::{dial, relay};
 use crate::access;
-use crate::config::{StreamContent, StreamServer};
+use crate::config::{StreamContent, StreamPass, StreamServer};
 use crate::deadline::Place;
 use crate::engine::{Engine, Generation};
 use crate::headers::forwarded::Peer;
@@ -171,6 +172,17 @@ impl Session {
         &self.door
     }
 
+    /// The line about its beginning.
+    pub(super) fn greet(&self, kind: &str) {
+        tracing::info!(
+            connection = self.number,
+            "{kind}client {}:{} connected to {}",
+            self.peer_text(),
+            self.peer_port,
+            self.door
+        );
+    }
+
     pub(super) fn told(&self) -> Told {
         let attempts = self.attempts.borrow();
         let last = attempts.last();
@@ -203,6 +215,15 @@ impl Session {
             return Err(status::FORBIDDEN);
         }
         Ok(())
+    }
+
+    /// The preamble for its server, if there is to be one.
+    pub(super) fn introduction(&self, pass: &StreamPass) -> String {
+        if pass.proxy_protocol {
+            outgoing::line(self.client_addr(), self.local)
+        } else {
+            String::new()
+        }
     }
 
     /// The session is over.
@@ -248,12 +269,8 @@ impl Session {
         match &rules.content {
             StreamContent::Return(text) => self.answer(stream, place, &text.value(self)).await,
             StreamContent::Pass(pass) => {
-                let (mut found, text) = dial::connect(self, pass).await?;
-                let first = if pass.proxy_protocol {
-                    text
-                } else {
-                    String::new()
-                };
+                let mut found = dial::connect(self, pass).await?;
+                let first = self.introduction(pass);
                 relay::run(
                     self,
                     stream,
@@ -357,13 +374,7 @@ pub(crate) async fn serve(engine: Rc<Engine>, stream: Stream, mut arrival: Arriv
     let Some(mut session) = Session::new(&engine, &arrival) else {
         return;
     };
-    tracing::info!(
-        connection = session.number,
-        "client {}:{} connected to {}",
-        session.peer_text(),
-        session.peer_port,
-        session.door()
-    );
+    session.greet("");
     let status = session.run(&stream, &place, arrival.door).await;
     let (Ok(status) | Err(status)) = status;
     stream.farewell();

@@ -27,6 +27,8 @@ pub struct InheritedFd {
     pub name: String,
     /// Where it listens; `None` when it is no socket.
     pub addr: Option<SockAddr>,
+    /// It takes datagrams (UDP), and listens for no connections.
+    pub datagram: bool,
 }
 
 /// What was handed down and not yet taken. What is left when this is dropped gets closed.
@@ -49,13 +51,7 @@ pub fn inherited() -> Result<Inherited, Error> {
     for (number, name) in announced(&pid, &count, &names, std::process::id())? {
         let fd = fdpass::adopt(number)
             .map_err(|source| Error::InheritedDescriptor { number, source })?;
-        let addr = net::local_addr(&fd).ok();
-        fds.push(InheritedFd {
-            fd,
-            number,
-            name,
-            addr,
-        });
+        fds.push(InheritedFd::new(fd, number, name));
     }
     Ok(Inherited { fds })
 }
@@ -91,10 +87,22 @@ impl Inherited {
 
     /// Takes the descriptor for `addr`: `fd:NAME` by name, `fd://N` by number, others by the address they
     /// listen on. `0.0.0.0:N` also takes `[::]:N`, which is what systemd makes of `ListenStream=N`.
-    /// Of several that match, the first; call again for the next.
+    /// Of several that match, the first; call again for the next. Sockets for datagrams are left alone.
     pub fn take(&mut self, addr: &ListenAddr) -> Option<OwnedFd> {
-        let exact = self.fds.iter().position(|one| one.is(addr));
-        let found = exact.or_else(|| self.fds.iter().position(|one| one.covers(addr)));
+        self.take_kind(addr, false)
+    }
+
+    /// The same for a socket that takes datagrams.
+    pub fn take_datagram(&mut self, addr: &ListenAddr) -> Option<OwnedFd> {
+        self.take_kind(addr, true)
+    }
+
+    fn take_kind(&mut self, addr: &ListenAddr, datagram: bool) -> Option<OwnedFd> {
+        let find = |fits: fn(&InheritedFd, &ListenAddr) -> bool| {
+            let mut all = self.fds.iter();
+            all.position(|one| one.datagram == datagram && fits(one, addr))
+        };
+        let found = find(InheritedFd::is).or_else(|| find(InheritedFd::covers));
         found.map(|index| self.fds.remove(index).fd)
     }
 
@@ -121,6 +129,19 @@ impl Inherited {
 }
 
 impl InheritedFd {
+    /// A descriptor that came as `number`, under this name.
+    #[must_use]
+    pub fn new(fd: OwnedFd, number: RawFd, name: String) -> Self {
+        Self {
+            addr: net::local_addr(&fd).ok(),
+            // What is no socket is none for datagrams.
+            datagram: net::is_datagram(&fd).unwrap_or(false),
+            fd,
+            number,
+            name,
+        }
+    }
+
     fn is(&self, wanted: &ListenAddr) -> bool {
         match (wanted, &self.addr) {
             (ListenAddr::Tcp(wanted), Some(SockAddr::Tcp(ours))) => wanted == ours,

@@ -165,21 +165,49 @@ pub fn bind(
                 };
                 listener(made.fd, Origin::Own, Some(file))
             }),
-        ListenAddr::Fd(_) | ListenAddr::FdNumber(_) => {
-            let offered = match inherited.names().collect::<Vec<_>>().join(", ") {
-                none if none.is_empty() => "nothing".to_owned(),
-                names => names,
-            };
-            return Err(Error::NotInherited {
-                addr: addr.clone(),
-                offered,
-            });
-        }
+        ListenAddr::Fd(_) | ListenAddr::FdNumber(_) => return Err(not_inherited(addr, inherited)),
     };
     made.map_err(|source| Error::Listen {
         addr: addr.clone(),
         source,
     })
+}
+
+/// The same for datagrams (UDP): takes the inherited socket for `addr`, or makes one.
+///
+/// # Errors
+/// Those of [`bind`]; Unsupported for a path, as datagrams of Unix sockets are not served.
+pub fn bind_datagram(
+    addr: &ListenAddr,
+    reuse_port: bool,
+    inherited: &mut Inherited,
+) -> Result<Listener, Error> {
+    let error = |source| Error::Listen {
+        addr: addr.clone(),
+        source,
+    };
+    if let Some(fd) = inherited.take_datagram(addr) {
+        return listener(fd, Origin::Inherited, None).map_err(error);
+    }
+    let made = match addr {
+        ListenAddr::Tcp(ip) => {
+            net::bind_udp(*ip, reuse_port).and_then(|fd| listener(fd, Origin::Own, None))
+        }
+        ListenAddr::Unix(_) => Err(std::io::ErrorKind::Unsupported.into()),
+        ListenAddr::Fd(_) | ListenAddr::FdNumber(_) => return Err(not_inherited(addr, inherited)),
+    };
+    made.map_err(error)
+}
+
+fn not_inherited(addr: &ListenAddr, inherited: &Inherited) -> Error {
+    let offered = match inherited.names().collect::<Vec<_>>().join(", ") {
+        none if none.is_empty() => "nothing".to_owned(),
+        names => names,
+    };
+    Error::NotInherited {
+        addr: addr.clone(),
+        offered,
+    }
 }
 
 /// A listening socket that came some other way than by LISTEN_FDS.

@@ -427,13 +427,7 @@ fn taken_over(kept: Kept) -> io::Result<(Table, Option<OwnedFd>)> {
     let mut inherited = Vec::new();
     for (name, number, fd) in &kept.inherited {
         let fd = fds.take(*fd)?;
-        let addr = trine_sys::net::local_addr(&fd).ok();
-        inherited.push(InheritedFd {
-            fd,
-            number: *number,
-            name: name.clone(),
-            addr,
-        });
+        inherited.push(InheritedFd::new(fd, *number, name.clone()));
     }
     let previous = kept.previous.map(|number| fds.take(number)).transpose()?;
     let notify = fds.take(kept.notify)?;

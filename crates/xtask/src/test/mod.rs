@@ -59,7 +59,7 @@ const TOOLS: [Tool; 15] = [
     },
     Tool {
         program: "nginx",
-        package: "nginx",
+        package: "nginx libnginx-mod-stream",
         for_what: "the interop tests with nginx",
     },
     Tool {

@@ -238,6 +238,8 @@ pub(crate) struct Listen {
     pub(crate) proxy_protocol: bool,
     /// An index into [`Streams::servers`], if what comes is no HTTP.
     pub(crate) stream: Option<usize>,
+    /// It takes datagrams, and no connections.
+    pub(crate) udp: bool,
 }
 
 /// HTTP/2 to the clients of a server.

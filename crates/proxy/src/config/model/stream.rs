@@ -1,4 +1,4 @@
-//! `stream`: servers of TCP, and where their sessions go on to.
+//! `stream`: servers of TCP and UDP, and where their sessions go on to.
 //!
 //! Not here: reading the file, or serving a session (see `layer4`).
 
@@ -61,6 +61,10 @@ pub(crate) struct StreamPass {
     pub(crate) half_close: bool,
     pub(crate) keepalive: bool,
     pub(crate) bind: Option<SocketAddr>,
+    /// How many datagrams answer one of a client's; `None`: any number, until nothing comes for so long.
+    pub(crate) responses: Option<u32>,
+    /// After so many datagrams of a client the next one begins another session; 0: never.
+    pub(crate) requests: u32,
 }
 
 /// Whom a session goes on to.

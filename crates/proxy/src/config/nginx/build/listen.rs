@@ -138,6 +138,7 @@ pub(super) fn plain(addr: ListenAddr) -> Listen {
         http2: false,
         proxy_protocol: false,
         stream: None,
+        udp: false,
     }
 }
 

@@ -1,8 +1,10 @@
-//! `stream`: servers of TCP. UDP is refused.
+//! `stream`: servers of TCP and UDP.
 //!
 //! `stream_level` has what a block hands down. Not here: serving sessions (`layer4`).
 
 use std::sync::Arc;
+
+use trine_config::ListenAddr;
 
 use super::super::tree::Directive;
 use super::super::units;
@@ -243,8 +245,12 @@ impl Builder<'_> {
             let (key, value) = text.split_once('=').unwrap_or((text, ""));
             match key {
                 "udp" => {
-                    let help = "keep nginx for it";
-                    self.wrong(directive, "\"listen ... udp\" is not there yet", help);
+                    listen.udp = true;
+                    if matches!(listen.addr, ListenAddr::Unix(_)) {
+                        let help = "write a port or ADDRESS:PORT";
+                        let message = "datagrams are not taken on Unix sockets";
+                        self.wrong(directive, message, help);
+                    }
                 }
                 "proxy_protocol" => listen.proxy_protocol = true,
                 "backlog" => match value.parse() {
@@ -261,7 +267,26 @@ impl Builder<'_> {
                 _ => self.wrong(directive, format!("invalid parameter \"{text}\""), ""),
             }
         }
-        if self.listens.iter().any(|one| one.addr == listen.addr) {
+        // Datagrams are no connections: these belong to those.
+        let clash = directive.args.iter().skip(1).find(|word| {
+            let key = word.text.split('=').next().unwrap_or_default();
+            [
+                "ssl",
+                "proxy_protocol",
+                "backlog",
+                "so_keepalive",
+                "fastopen",
+            ]
+            .contains(&key)
+        });
+        if let Some(word) = clash.filter(|_| listen.udp) {
+            let key = word.text.split('=').next().unwrap_or_default();
+            let message =
+                format!("\"listen\" directive \"{key}\" parameter is incompatible with \"udp\"");
+            self.wrong(directive, message, "remove one of them");
+        }
+        let same = |one: &Listen| one.addr == listen.addr && one.udp == listen.udp;
+        if self.listens.iter().any(same) {
             let message = format!("duplicate \"{text}\" address and port pair");
             self.wrong(directive, message, "an address is one server's of `stream`");
             return;

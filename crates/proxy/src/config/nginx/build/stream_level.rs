@@ -32,6 +32,8 @@ pub(super) struct StreamLevel {
     half_close: bool,
     keepalive: bool,
     bind: Option<SocketAddr>,
+    responses: Option<u32>,
+    requests: u32,
 }
 
 impl StreamLevel {
@@ -55,6 +57,8 @@ impl StreamLevel {
             half_close: false,
             keepalive: false,
             bind: None,
+            responses: None,
+            requests: 0,
         }
     }
 
@@ -70,6 +74,8 @@ impl StreamLevel {
             half_close: self.half_close,
             keepalive: self.keepalive,
             bind: self.bind,
+            responses: self.responses,
+            requests: self.requests,
         }
     }
 
@@ -154,6 +160,12 @@ impl Builder<'_> {
             }
             "proxy_next_upstream_tries" => {
                 level.tries = self.stream_number(directive).unwrap_or(level.tries);
+            }
+            "proxy_responses" => {
+                level.responses = self.stream_number(directive).or(level.responses);
+            }
+            "proxy_requests" => {
+                level.requests = self.stream_number(directive).unwrap_or(level.requests);
             }
             "proxy_bind" if first == "off" => level.bind = None,
             "proxy_bind" => {

@@ -49,6 +49,8 @@ pub(super) const ROWS: &[Known] = &[
     works("proxy_half_close", SS, FLAG),
     works("proxy_socket_keepalive", SS, FLAG),
     works("proxy_bind", SS, ONE_OR_TWO),
+    works("proxy_requests", SS, ONE),
+    works("proxy_responses", SS, ONE),
     accepted(
         "proxy_buffer_size",
         SS,
@@ -99,8 +101,6 @@ pub(super) const ROWS: &[Known] = &[
     ),
     refused("js_import", STREAM, MORE, "scripts are not run"),
     refused("set", STREAM_SERVER, Args::Words(2, 2), "use `map`"),
-    refused("proxy_requests", SS, ONE, "datagrams are not there yet"),
-    refused("proxy_responses", SS, ONE, "datagrams are not there yet"),
     refused("proxy_ssl", SS, FLAG, TO_SERVERS),
     refused("proxy_ssl_certificate", SS, ONE, TO_SERVERS),
     refused("proxy_ssl_certificate_key", SS, ONE, TO_SERVERS),
