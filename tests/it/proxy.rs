@@ -7,7 +7,9 @@ mod clients;
 mod datagrams;
 mod differential;
 mod guide;
+mod layer4;
 mod life;
+mod sessions_tls;
 mod stream;
 
 use std::net::SocketAddr;

@@ -1,7 +1,7 @@
-//! TCP ports for programs that cannot be asked for the port they got.
+//! Ports for programs that cannot be asked for the port they got.
 //! Not here: our own daemons listen on port 0, or are handed a socket.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
@@ -27,6 +27,14 @@ pub fn free() -> SocketAddr {
         }
     }
     panic!("no free port between {FIRST} and {}", FIRST + COUNT);
+}
+
+/// The same of TCP and of UDP.
+#[must_use]
+pub fn free_for_both() -> SocketAddr {
+    let mut all = std::iter::repeat_with(free);
+    all.find(|addr| UdpSocket::bind(addr).is_ok())
+        .expect("the line of addresses does not end")
 }
 
 /// A listening socket on a port of the kernel's choice, to be handed to a daemon.

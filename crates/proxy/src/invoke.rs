@@ -167,7 +167,7 @@ fn question(
         .rsplit_once(':')
         .and_then(|(_, port)| port.parse::<u16>().ok());
     let wanted = port.unwrap_or(if tls { 443 } else { 80 });
-    let fits = |listen: &&crate::config::Listen| listen.tls == tls;
+    let fits = |listen: &&crate::config::Listen| listen.tls == tls && listen.streams.is_empty();
     let on_port = |listen: &&crate::config::Listen| match &listen.addr {
         trine_config::ListenAddr::Tcp(addr) => addr.port() == wanted,
         _ => false,

@@ -431,7 +431,7 @@ pub(crate) async fn serve(
         let conns = engine.conns.clone();
         let generation = engine.generation();
         let listen = generation.listen(number);
-        if listen.is_some_and(|listen| listen.stream.is_some()) {
+        if listen.is_some_and(|listen| !listen.streams.is_empty()) {
             conns.spawn_local(Box::pin(session(engine, accepted, number)));
         } else if listen.is_some_and(|listen| listen.proxy_protocol) {
             conns.spawn_local(Box::pin(introduced(engine, accepted, number, port)));

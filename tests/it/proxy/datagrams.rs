@@ -96,20 +96,14 @@ fn start(folder: &Folder, stream: &str) -> Daemon {
     launch().start(folder).wait_ready()
 }
 
-/// An address for datagrams that nobody has.
-fn free() -> SocketAddr {
-    loop {
-        let addr = port::free();
-        if UdpSocket::bind(addr).is_ok() {
-            return addr;
-        }
-    }
-}
-
 #[test]
 fn what_a_server_refuses_goes_to_the_next_one() {
     let folder = Folder::new();
-    let (door, dead, live) = (free(), free(), server("live "));
+    let (door, dead, live) = (
+        port::free_for_both(),
+        port::free_for_both(),
+        server("live "),
+    );
     let proxy = start(
         &folder,
         &format!(
@@ -136,7 +130,11 @@ fn what_a_server_refuses_goes_to_the_next_one() {
 fn lines_without_answers_all_arrive() {
     let folder = Folder::new();
     let log = socket();
-    let (door, dead, live) = (free(), free(), log.local_addr().unwrap());
+    let (door, dead, live) = (
+        port::free_for_both(),
+        port::free_for_both(),
+        log.local_addr().unwrap(),
+    );
     let proxy = start(
         &folder,
         &format!(
@@ -164,7 +162,7 @@ fn lines_without_answers_all_arrive() {
 #[test]
 fn an_answer_comes_from_the_address_that_was_asked() {
     let folder = Folder::new();
-    let (door, app) = (free(), server(""));
+    let (door, app) = (port::free_for_both(), server(""));
     let port = door.port();
     let proxy = start(
         &folder,
@@ -183,8 +181,8 @@ fn an_answer_comes_from_the_address_that_was_asked() {
 #[test]
 fn sessions_survive_a_reload_and_a_drain_waits_for_an_answer() {
     let folder = Folder::new();
-    let (door, old, new) = (free(), server("old "), server("new "));
-    let (slow_door, (slow, comes, go)) = (free(), holding());
+    let (door, old, new) = (port::free_for_both(), server("old "), server("new "));
+    let (slow_door, (slow, comes, go)) = (port::free_for_both(), holding());
     let conf = |to: SocketAddr| {
         format!(
             "server {{ listen {door} udp; proxy_pass {to}; }}
@@ -214,7 +212,7 @@ fn sessions_survive_a_reload_and_a_drain_waits_for_an_answer() {
 #[test]
 fn another_binary_takes_the_socket_over() {
     let folder = Folder::new();
-    let (door, app) = (free(), server("app "));
+    let (door, app) = (port::free_for_both(), server("app "));
     let server = format!("server {{ listen {door} udp; proxy_pass {app}; proxy_responses 1; }}");
     let mut proxy = start(&folder, &server);
     let client = socket();
@@ -240,7 +238,7 @@ fn another_binary_takes_the_socket_over() {
 fn a_socket_is_handed_down_and_a_reload_opens_and_closes_others() {
     let folder = Folder::new();
     let handed = socket();
-    let (door, other) = (handed.local_addr().unwrap(), free());
+    let (door, other) = (handed.local_addr().unwrap(), port::free_for_both());
     let one = format!("server {{ listen {door} udp; return one; }}");
     write(&folder, &one);
     let mut proxy = launch()
@@ -265,7 +263,7 @@ fn a_socket_is_handed_down_and_a_reload_opens_and_closes_others() {
 #[test]
 fn a_full_table_says_so_and_keeps_its_sessions() {
     let folder = Folder::new();
-    let (door, app) = (free(), server(""));
+    let (door, app) = (port::free_for_both(), server(""));
     write(
         &folder,
         &format!("server {{ listen {door} udp; proxy_pass {app}; }}"),

@@ -14,7 +14,7 @@ use nix::sys::signal::Signal;
 
 /// A server that says `name`, then gives back what comes, and says `.` when the client has said all. It ends with the
 /// process.
-fn server(name: &'static str) -> SocketAddr {
+pub(super) fn server(name: &'static str) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = listener.local_addr().unwrap();
     thread::spawn(move || {
@@ -35,13 +35,13 @@ fn server(name: &'static str) -> SocketAddr {
 }
 
 #[track_caller]
-fn start(folder: &Folder, stream: &str) -> Daemon {
+pub(super) fn start(folder: &Folder, stream: &str) -> Daemon {
     write(folder, stream);
     let launch = Launch::trine("trine-proxy").args(["-c", "nginx.conf"]);
     launch.notify().start(folder).wait_ready()
 }
 
-fn write(folder: &Folder, stream: &str) {
+pub(super) fn write(folder: &Folder, stream: &str) {
     let dir = folder.path().display();
     let text = format!(
         "daemon off; pid {dir}/pid; error_log stderr info; events {{}}
@@ -53,7 +53,7 @@ fn write(folder: &Folder, stream: &str) {
     folder.write("nginx.conf", text);
 }
 
-fn connect(addr: SocketAddr) -> TcpStream {
+pub(super) fn connect(addr: SocketAddr) -> TcpStream {
     let stream = TcpStream::connect(addr).unwrap();
     stream
         .set_read_timeout(Some(Duration::from_secs(60)))
@@ -63,7 +63,7 @@ fn connect(addr: SocketAddr) -> TcpStream {
 
 /// Reads just so many bytes as `want` has.
 #[track_caller]
-fn expect(stream: &mut TcpStream, want: &str) {
+pub(super) fn expect(stream: &mut TcpStream, want: &str) {
     let mut bytes = vec![0; want.len()];
     stream.read_exact(&mut bytes).unwrap();
     assert_eq!(String::from_utf8_lossy(&bytes), want);

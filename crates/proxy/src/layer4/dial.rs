@@ -6,6 +6,7 @@ use std::io;
 use std::rc::Rc;
 use std::time::Instant;
 
+use super::handshake;
 use super::session::{Attempt, Session, reason, status, tell};
 use crate::config::{PeerAddr, StreamPass, StreamTarget};
 use crate::upstream::connect::open;
@@ -128,7 +129,11 @@ impl<'a> Search<'a> {
 /// A connection to a server.
 pub(super) async fn connect(session: &Session, pass: &StreamPass) -> Result<Link, u16> {
     let mut search = Search::new(session, pass)?;
-    let dial = async |addr: &PeerAddr| open(addr, pass.bind, pass.keepalive).await;
+    let name = search.group.config.name.clone();
+    let dial = async |addr: &PeerAddr| {
+        let stream = open(addr, pass.bind, pass.keepalive).await?;
+        handshake::begin(session, pass, stream, &name).await
+    };
     let (stream, seat) = search.next(dial).await?;
     search.answered(&seat);
     let mut link = search.peer(&seat).link(stream, false);

@@ -1,7 +1,7 @@
 //! TCP and UDP below HTTP (`stream`): what a client sends goes on to a server of an upstream as it comes.
 //!
 //! `session` is one client's session from its first byte to its line in the log, `hello` reads what a TLS client asks
-//! for, `dial` finds a server, `relay` copies, `preamble` says who the client is, `template` has strings with the
+//! for, `dial` finds a server, `handshake` has TLS at both ends, `relay` copies, `preamble` says who the client is, `template` has strings with the
 //! variables of sessions. Of UDP `datagrams` has a door and its sessions, `exchange` what a session does, `wire` its socket
 //! to the server. Balancing, health and held sockets are those of HTTP (`upstream`, `listen`). Not here: reading
 //! the configuration.
@@ -9,6 +9,7 @@
 mod datagrams;
 mod dial;
 mod exchange;
+mod handshake;
 pub(crate) mod hello;
 mod preamble;
 mod relay;

@@ -36,8 +36,11 @@ pub(super) async fn run(
     let upstream = link.stream();
     let mut up = Lane::new(store, &[first, early].concat());
     let mut down = Lane::new(store, b"");
+    (up.lenient, down.lenient) = (true, true);
     let mut moved = true;
     let base = session.received.get();
+    // What went to the server so far: a preamble in front of TLS.
+    let before = session.attempts.borrow().last().map_or(0, |one| one.sent);
     let note = |up: &Lane, down: &Lane| {
         session.received.set(base + up.read);
         session.sent.set(down.bytes);
@@ -45,7 +48,7 @@ pub(super) async fn run(
             if down.read > 0 {
                 one.first_byte.get_or_insert_with(|| one.began.elapsed());
             }
-            one.sent = up.bytes;
+            one.sent = before + up.bytes;
             one.received = down.read;
         }
     };

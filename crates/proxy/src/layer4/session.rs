@@ -15,14 +15,16 @@ use trine_sys::net::{self, SockAddr};
 
 use super::hello::{self, Hello, Preread};
 use super::preamble as outgoing;
-use super::{dial, relay};
+use super::{dial, handshake, relay};
 use crate::access;
-use crate::config::{StreamContent, StreamPass, StreamServer};
+use crate::config::{Listen, StreamContent, StreamPass, StreamServer};
 use crate::deadline::Place;
 use crate::engine::{Engine, Generation};
 use crate::headers::forwarded::Peer;
 use crate::preamble;
+use crate::route::host::find_by;
 use crate::stream::Stream;
+use crate::tls::Tls;
 use crate::upstream::pool::add;
 
 /// A client's session.
@@ -30,8 +32,11 @@ use crate::upstream::pool::add;
 pub(crate) struct Session {
     pub(crate) engine: Rc<Engine>,
     pub(crate) generation: Rc<Generation>,
-    /// Its number in the configuration.
-    server: usize,
+    /// Its number in the configuration. The name that a TLS client asks for may lead to another one.
+    server: Cell<usize>,
+    door_number: usize,
+    /// The client's connection, if it has one.
+    pub(crate) stream: Option<Stream>,
     /// As the address is configured.
     door: String,
     /// Counts connections, over one core.
@@ -116,13 +121,15 @@ impl Session {
     pub(crate) fn new(engine: &Rc<Engine>, arrival: &Arrival) -> Option<Self> {
         let generation = engine.generation();
         let listen = generation.listen(arrival.door)?;
-        let server = listen.stream?;
+        let server = *listen.streams.first()?;
         let door = listen.addr.to_string();
         add(&engine.figures.connections, 1);
         engine.deadlines.tally.accepted.up();
         Some(Self {
             engine: Rc::clone(engine),
-            server,
+            server: Cell::new(server),
+            door_number: arrival.door,
+            stream: None,
             door,
             number: engine.figures.connections.get(),
             protocol: arrival.protocol,
@@ -143,7 +150,24 @@ impl Session {
 
     /// What serves it.
     pub(crate) fn rules(&self) -> &StreamServer {
-        &self.generation.config.streams.servers[self.server]
+        &self.generation.config.streams.servers[self.server.get()]
+    }
+
+    /// The client's TLS, if it is ended here.
+    pub(crate) fn tls(&self) -> Option<&Tls> {
+        self.stream.as_ref().and_then(Stream::tls)
+    }
+
+    /// Goes on with the server of this name.
+    fn choose(&self, name: Option<&[u8]>) {
+        let Some(listen) = self.generation.listen(self.door_number) else {
+            return;
+        };
+        let servers = &self.generation.config.streams.servers;
+        let found = find_by(&listen.streams, |index| &servers[index].names, name);
+        if let Some((index, _)) = found {
+            self.server.set(index);
+        }
     }
 
     /// The client's address, unless it is on a Unix socket, and its port.
@@ -200,7 +224,7 @@ impl Session {
 
     /// Whether the client may be served at all.
     pub(super) fn admit(&mut self) -> Result<(), u16> {
-        let rules = &self.generation.config.streams.servers[self.server];
+        let rules = &self.generation.config.streams.servers[self.server.get()];
         if let Some((client, _)) = self.introduced
             && self.peer.is_trusted(&rules.trusted)
         {
@@ -236,14 +260,14 @@ impl Session {
     }
 
     /// All of a session of TCP: its status in the end.
-    async fn run(&mut self, stream: &Stream, place: &Place, door: usize) -> Result<u16, u16> {
-        let introduced = self
-            .generation
-            .listen(door)
-            .is_some_and(|one| one.proxy_protocol);
+    async fn run(&mut self, stream: Stream, place: &Place) -> Result<u16, u16> {
+        let door = self.door_number;
+        let listen = self.generation.listen(door);
+        let is = |what: fn(&Listen) -> bool| listen.is_some_and(what);
+        let (introduced, tls) = (is(|one| one.proxy_protocol), is(|one| one.tls));
         if introduced {
             let limit = self.rules().preamble_timeout;
-            match preamble::read(&self.engine, door, stream, limit).await {
+            match preamble::read(&self.engine, door, &stream, limit).await {
                 Ok(addresses) => self.introduced = addresses,
                 Err(why) => {
                     tell!(
@@ -256,21 +280,44 @@ impl Session {
             }
         }
         self.admit()?;
-        let rules = self.rules();
-        if let (false, Stream::Tcp(tcp)) = (rules.nodelay, stream) {
+        if let (false, Stream::Tcp(tcp)) = (self.rules().nodelay, &stream) {
             // If this fails the connection is already broken.
             let _ = tcp.set_nodelay(false);
         }
+        self.stream = if tls {
+            self.generation.dress(door, stream)
+        } else {
+            Some(stream)
+        };
+        let Some(stream) = &self.stream else {
+            return Err(status::INTERNAL);
+        };
+        if let Some(tls) = stream.tls() {
+            handshake::run(self, tls, place).await?;
+            let name = tls.server_name();
+            self.choose(name.as_deref().map(str::as_bytes));
+            handshake::judge(self, tls)?;
+        }
+        let rules = self.rules();
         let early = if rules.preread {
-            self.preread(stream, place).await?
+            let early = self.preread(stream, place).await?;
+            if let Some(hello) = self.hello.get() {
+                self.choose(Some(&hello.server_name));
+            }
+            early
         } else {
             Vec::new()
         };
+        let rules = self.rules();
         match &rules.content {
             StreamContent::Return(text) => self.answer(stream, place, &text.value(self)).await,
             StreamContent::Pass(pass) => {
                 let mut found = dial::connect(self, pass).await?;
-                let first = self.introduction(pass);
+                let first = match &pass.tls {
+                    None => self.introduction(pass),
+                    // It went out in front of the handshake.
+                    Some(_) => String::new(),
+                };
                 relay::run(
                     self,
                     stream,
@@ -375,8 +422,10 @@ pub(crate) async fn serve(engine: Rc<Engine>, stream: Stream, mut arrival: Arriv
         return;
     };
     session.greet("");
-    let status = session.run(&stream, &place, arrival.door).await;
+    let status = session.run(stream, &place).await;
     let (Ok(status) | Err(status)) = status;
-    stream.farewell();
+    if let Some(stream) = &session.stream {
+        stream.farewell();
+    }
     session.finish(status);
 }

@@ -9,6 +9,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use super::session::{Attempt, Session};
 use crate::pattern::Captures;
 use crate::template::{Part, TemplateError, compile};
+use crate::tls::{Shown, Tls, Verdict};
 
 /// A string, some parts of which are known only with the session.
 #[derive(Debug, Clone, Default)]
@@ -40,6 +41,8 @@ pub(crate) enum Variable {
     Status,
     TimeIso,
     TimeLocal,
+    Tls(TlsVariable),
+    TlsClient(Shown),
     HelloName,
     HelloProtocols,
     HelloVersion,
@@ -53,6 +56,18 @@ pub(crate) enum Variable {
     Group(usize),
     NamedGroup(String),
     Map(usize),
+}
+
+/// What is known of the client's TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TlsVariable {
+    Protocol,
+    Cipher,
+    ServerName,
+    Verdict,
+    Curve,
+    Application,
+    Reused,
 }
 
 /// Names that a configuration adds.
@@ -155,6 +170,22 @@ impl Variable {
             "ssl_preread_server_name" => Self::HelloName,
             "ssl_preread_alpn_protocols" => Self::HelloProtocols,
             "ssl_preread_protocol" => Self::HelloVersion,
+            "ssl_protocol" => Self::Tls(TlsVariable::Protocol),
+            "ssl_cipher" => Self::Tls(TlsVariable::Cipher),
+            "ssl_server_name" => Self::Tls(TlsVariable::ServerName),
+            "ssl_client_verify" => Self::Tls(TlsVariable::Verdict),
+            "ssl_curve" => Self::Tls(TlsVariable::Curve),
+            "ssl_alpn_protocol" => Self::Tls(TlsVariable::Application),
+            "ssl_session_reused" => Self::Tls(TlsVariable::Reused),
+            "ssl_client_s_dn" => Self::TlsClient(Shown::Subject),
+            "ssl_client_i_dn" => Self::TlsClient(Shown::Issuer),
+            "ssl_client_serial" => Self::TlsClient(Shown::Serial),
+            "ssl_client_fingerprint" => Self::TlsClient(Shown::Fingerprint),
+            "ssl_client_v_start" => Self::TlsClient(Shown::Begin),
+            "ssl_client_v_end" => Self::TlsClient(Shown::End),
+            "ssl_client_v_remain" => Self::TlsClient(Shown::Remain),
+            "ssl_client_cert" => Self::TlsClient(Shown::Indented),
+            "ssl_client_raw_cert" => Self::TlsClient(Shown::Raw),
             "upstream_addr" => Self::UpstreamAddr,
             "upstream_bytes_received" => Self::UpstreamReceived,
             "upstream_bytes_sent" => Self::UpstreamSent,
@@ -228,6 +259,8 @@ impl Variable {
                 put!("{}", zoned.strftime("%Y-%m-%dT%H:%M:%S%:z"));
             }
             Self::TimeLocal => time.write_local(out),
+            Self::Tls(what) => return session.tls().is_some_and(|tls| what.write(out, tls)),
+            Self::TlsClient(what) => maybe!(session.tls().and_then(|tls| tls.shown(*what))),
             Self::HelloName => match session.hello.get() {
                 Some(hello) => out.extend_from_slice(&hello.server_name),
                 None => return false,
@@ -287,6 +320,27 @@ impl Variable {
             }
         }
         true
+    }
+}
+
+impl TlsVariable {
+    /// Appends the value; false if there is none.
+    fn write(self, out: &mut Vec<u8>, tls: &Tls) -> bool {
+        let text = match self {
+            Self::Protocol => tls.protocol().map(str::to_owned),
+            Self::Cipher => tls.cipher(),
+            Self::ServerName => tls.server_name(),
+            Self::Curve => tls.curve(),
+            Self::Application => tls.application(),
+            Self::Reused => Some(if tls.is_resumed() { "r" } else { "." }.to_owned()),
+            Self::Verdict => Some(match tls.verdict() {
+                Verdict::Nothing => "NONE".to_owned(),
+                Verdict::Good => "SUCCESS".to_owned(),
+                Verdict::Bad { why, .. } => format!("FAILED:{why}"),
+            }),
+        };
+        out.extend_from_slice(text.as_deref().unwrap_or_default().as_bytes());
+        text.is_some()
     }
 }
 

@@ -30,10 +30,18 @@ pub(crate) fn find(
     servers: &[usize],
     authority: Option<&[u8]>,
 ) -> Option<(usize, Option<Captures>)> {
+    find_by(servers, |index| &config.servers[index].names, authority)
+}
+
+/// The same for servers with other rules, by what their names are.
+pub(crate) fn find_by<'a>(
+    servers: &[usize],
+    names_of: impl Fn(usize) -> &'a [HostPattern],
+    authority: Option<&[u8]>,
+) -> Option<(usize, Option<Captures>)> {
     let (&default, others) = servers.split_first()?;
     let has_regex = |index: usize| {
-        let names = &config.servers[index].names;
-        names
+        names_of(index)
             .iter()
             .any(|name| matches!(name, HostPattern::Regex(_)))
     };
@@ -44,7 +52,7 @@ pub(crate) fn find(
     let name = authority.map_or(&b""[..], name_of);
     let mut best: Option<(bool, usize, usize)> = None;
     for &index in servers {
-        for pattern in &config.servers[index].names {
+        for pattern in names_of(index) {
             let found = match pattern {
                 HostPattern::Exact(exact) if name.eq_ignore_ascii_case(exact.as_bytes()) => {
                     return Some((index, None));
@@ -70,7 +78,7 @@ pub(crate) fn find(
     }
     let lower = name.to_ascii_lowercase();
     for &index in servers {
-        for pattern in &config.servers[index].names {
+        for pattern in names_of(index) {
             if let HostPattern::Regex(pattern) = pattern
                 && let Some(captures) = pattern.captures(&lower)
             {

@@ -54,8 +54,9 @@ pub(crate) type Door = Option<Arc<TlsDoor>>;
 #[derive(Debug)]
 pub(crate) struct TlsDoor {
     config: Arc<Config>,
-    /// Indices into the configuration's servers, the default one first.
+    /// Indices into the configuration's servers, or into those of `stream`, the default one first.
     servers: Vec<usize>,
+    of_stream: bool,
     by_server: ByServer,
     /// For names that lead to a server without certificates.
     default: Arc<Chosen>,
@@ -72,7 +73,13 @@ pub(crate) struct Chosen {
 impl TlsDoor {
     /// The server for the name that a client asks for.
     pub(super) fn choose(&self, name: Option<&str>) -> &Arc<Chosen> {
-        let found = host::find(&self.config, &self.servers, name.map(str::as_bytes));
+        let name = name.map(str::as_bytes);
+        let found = if self.of_stream {
+            let servers = &self.config.streams.servers;
+            host::find_by(&self.servers, |index| &servers[index].names, name)
+        } else {
+            host::find(&self.config, &self.servers, name)
+        };
         let chosen = found.and_then(|(index, _)| self.by_server.get(&index));
         chosen.unwrap_or(&self.default)
     }
@@ -83,11 +90,7 @@ impl TlsDoor {
 /// # Errors
 /// The first certificate, key or authority that cannot be used.
 pub(crate) fn doors(config: &Arc<Config>, keyring: &Keyring) -> Result<Vec<Door>, TlsError> {
-    let used: Vec<_> = config
-        .servers
-        .iter()
-        .filter_map(|server| server.tls.as_ref())
-        .collect();
+    let used: Vec<_> = config.tls_rules().collect();
     let mut made = HashMap::new();
     let doors = config
         .listens
@@ -117,7 +120,10 @@ pub(crate) fn check(config: &Config) -> Result<(), TlsError> {
 }
 
 /// Servers with the same rules have the same of everything.
-type Made = HashMap<(TlsRules, bool), Arc<Chosen>>;
+type Made = HashMap<(TlsRules, Protocols), Arc<Chosen>>;
+
+/// What may be spoken inside (ALPN), best first.
+type Protocols = Vec<Vec<u8>>;
 
 fn door(
     config: &Arc<Config>,
@@ -128,7 +134,8 @@ fn door(
     let (by_server, default) = servers(config, listen, keyring, made)?;
     Ok(Arc::new(TlsDoor {
         config: Arc::clone(config),
-        servers: listen.servers.clone(),
+        of_stream: !listen.streams.is_empty(),
+        servers: [&listen.servers[..], &listen.streams].concat(),
         by_server,
         default,
     }))
@@ -144,15 +151,26 @@ fn servers(
 ) -> Result<(ByServer, Arc<Chosen>), TlsError> {
     let mut by_server = HashMap::new();
     let mut default = None;
-    for &index in &listen.servers {
+    // Only one of the two is there.
+    let of_http = listen.servers.iter().map(|&index| {
         let server = &config.servers[index];
-        let Some(rules) = &server.tls else { continue };
-        let http2 = listen.http2 || server.http2.on;
-        let key = (rules.clone(), http2);
+        let mut protocols = vec![b"http/1.1".to_vec(), b"http/1.0".to_vec()];
+        if listen.http2 || server.http2.on {
+            protocols.insert(0, b"h2".to_vec());
+        }
+        (index, server.tls.as_ref(), protocols)
+    });
+    let of_stream = listen.streams.iter().map(|&index| {
+        let server = &config.streams.servers[index];
+        (index, server.tls.as_ref(), server.protocols.clone())
+    });
+    for (index, rules, protocols) in of_http.chain(of_stream) {
+        let Some(rules) = rules else { continue };
+        let key = (rules.clone(), protocols);
         let chosen = match made.get(&key) {
             Some(chosen) => Arc::clone(chosen),
             None => {
-                let chosen = Arc::new(chosen(rules, http2, keyring)?);
+                let chosen = Arc::new(chosen(rules, &key.1, keyring)?);
                 made.insert(key, Arc::clone(&chosen));
                 chosen
             }
@@ -164,7 +182,7 @@ fn servers(
     Ok((by_server, default))
 }
 
-fn chosen(rules: &TlsRules, http2: bool, keyring: &Keyring) -> Result<Chosen, TlsError> {
+fn chosen(rules: &TlsRules, protocols: &Protocols, keyring: &Keyring) -> Result<Chosen, TlsError> {
     if rules.rejects {
         return Ok(Chosen {
             config: None,
@@ -186,10 +204,7 @@ fn chosen(rules: &TlsRules, http2: bool, keyring: &Keyring) -> Result<Chosen, Tl
     };
     let certificates = Certificates::load(rules, &provider)?;
     let mut config = builder.with_cert_resolver(Arc::new(certificates));
-    config.alpn_protocols = vec![b"http/1.1".to_vec(), b"http/1.0".to_vec()];
-    if http2 {
-        config.alpn_protocols.insert(0, b"h2".to_vec());
-    }
+    config.alpn_protocols.clone_from(protocols);
     config.max_early_data_size = 0;
     config.ignore_client_order = rules.own_order;
     config.session_storage = match rules.sessions {

@@ -193,6 +193,19 @@ impl Tls {
         }
     }
 
+    /// Ready once both sides have agreed.
+    pub(crate) fn poll_handshake(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            ready!(self.poll_flush(cx))?;
+            if self.ask(|session| Some(session.is_handshaking())) == Some(false) {
+                return Poll::Ready(Ok(()));
+            }
+            if ready!(self.poll_records(cx))? == 0 {
+                return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+            }
+        }
+    }
+
     /// Ready once the client has ended its side, or with `false` once it has sent something that waits to be read.
     pub(crate) fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         loop {

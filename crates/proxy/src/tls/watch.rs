@@ -29,11 +29,7 @@ impl Watch {
     /// Watches the files of `config` from now on.
     pub(crate) fn new(config: &Arc<Config>) -> Self {
         let mut paths: Vec<&PathBuf> = Vec::new();
-        for tls in config
-            .servers
-            .iter()
-            .filter_map(|server| server.tls.as_ref())
-        {
+        for tls in config.tls_rules() {
             paths.extend(
                 tls.certificates
                     .iter()

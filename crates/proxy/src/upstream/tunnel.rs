@@ -34,6 +34,8 @@ pub(crate) struct Lane {
     /// Bytes that came, and that went out.
     pub(crate) read: u64,
     pub(crate) bytes: u64,
+    /// An end of the socket is the end, too, if it comes without TLS's own.
+    pub(crate) lenient: bool,
     state: LaneState,
 }
 
@@ -62,6 +64,7 @@ impl Lane {
             buffer,
             read: 0,
             bytes: 0,
+            lenient: false,
             state: LaneState::Open,
         }
     }
@@ -113,6 +116,12 @@ impl Lane {
                 Poll::Ready(Ok(count)) => {
                     buffer.filled(count);
                     self.read += count as u64;
+                }
+                // A peer that closes its socket without ending TLS: many do.
+                Poll::Ready(Err(error))
+                    if self.lenient && error.kind() == io::ErrorKind::UnexpectedEof =>
+                {
+                    self.state = LaneState::Ended;
                 }
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(Broken::From(error))),
                 Poll::Pending => {

@@ -220,7 +220,7 @@ pub(crate) struct Timeouts {
     pub(crate) send_rate: u64,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Listen {
     pub(crate) addr: ListenAddr,
     /// Mode of the socket file, when `addr` is a path.
@@ -236,8 +236,8 @@ pub(crate) struct Listen {
     pub(crate) http2: bool,
     /// Connections begin with a preamble of the PROXY protocol.
     pub(crate) proxy_protocol: bool,
-    /// An index into [`Streams::servers`], if what comes is no HTTP.
-    pub(crate) stream: Option<usize>,
+    /// Indices into [`Streams::servers`], the default one first, if what comes is no HTTP.
+    pub(crate) streams: Vec<usize>,
     /// It takes datagrams, and no connections.
     pub(crate) udp: bool,
 }
@@ -442,5 +442,12 @@ impl Config {
     /// What holds for a location or server.
     pub(crate) fn rules(&self, index: usize) -> &Rules {
         &self.rules[index]
+    }
+
+    /// How each server that ends TLS does so, of HTTP and below.
+    pub(crate) fn tls_rules(&self) -> impl Iterator<Item = &TlsRules> {
+        let of_http = self.servers.iter().map(|server| &server.tls);
+        let of_stream = self.streams.servers.iter().map(|server| &server.tls);
+        of_http.chain(of_stream).flatten()
     }
 }

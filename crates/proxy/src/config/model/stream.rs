@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Access, LogEscape, Trusted};
+use super::{Access, HostPattern, LogEscape, TlsRules, Trusted};
 use crate::layer4::template::Text;
 
 /// What a `stream` block says.
@@ -20,6 +20,12 @@ pub(crate) struct Streams {
 /// What serves the sessions of some addresses.
 #[derive(Debug)]
 pub(crate) struct StreamServer {
+    /// Which names TLS clients ask for it by.
+    pub(crate) names: Vec<HostPattern>,
+    /// How the client's TLS is ended, what may be spoken inside (ALPN), and how long the handshake may take.
+    pub(crate) tls: Option<TlsRules>,
+    pub(crate) protocols: Vec<Vec<u8>>,
+    pub(crate) handshake: Duration,
     /// Whose sessions are served: the first rule that fits decides.
     pub(crate) access: Vec<Access>,
     /// Peers whose preamble of the PROXY protocol is believed about the client.
@@ -61,6 +67,9 @@ pub(crate) struct StreamPass {
     pub(crate) half_close: bool,
     pub(crate) keepalive: bool,
     pub(crate) bind: Option<SocketAddr>,
+    /// TLS to the server: an index into [`Config::dials`](super::Config::dials), and the name that it has to have;
+    /// `None`: that of `proxy_pass`.
+    pub(crate) tls: Option<(usize, Option<Text>)>,
     /// How many datagrams answer one of a client's; `None`: any number, until nothing comes for so long.
     pub(crate) responses: Option<u32>,
     /// After so many datagrams of a client the next one begins another session; 0: never.

@@ -307,12 +307,8 @@ fn what_stream_has_not() {
     assert_eq!(said(&server("proxy_timeout 1h;")), "good");
     for (more, want) in [
         (
-            "proxy_ssl on;",
-            "n.conf:4: \"proxy_ssl\" is not supported; ",
-        ),
-        (
-            "ssl_certificate c.pem;",
-            "n.conf:4: \"ssl_certificate\" is not supported; ",
+            "ssl_password_file p;",
+            "n.conf:4: \"ssl_password_file\" is not supported; ",
         ),
         (
             "proxy_download_rate 1k;",
@@ -320,12 +316,16 @@ fn what_stream_has_not() {
         ),
         ("pass 127.0.0.1:2;", "n.conf:4: \"pass\" is not supported; "),
         (
-            "listen 9001 udp;",
-            "n.conf:4: \"listen ... udp\" is not there yet; ",
+            "listen 9001 udp ssl;",
+            "n.conf:4: \"listen\" directive \"ssl\" parameter is incompatible with \"udp\"",
         ),
         (
-            "listen 9001 ssl;",
-            "n.conf:4: \"listen ... ssl\" is not supported in stream; ",
+            "listen 9000;",
+            "n.conf:4: duplicate \"9000\" address and port pair; an address is one server's",
+        ),
+        (
+            "ssl_certificate c.pem;",
+            "n.conf:3: no \"ssl_certificate_key\" is defined for certificate \"",
         ),
         // One of HTTP.
         (

@@ -97,7 +97,7 @@ impl Builder<'_> {
         let known = self
             .listens
             .iter()
-            .position(|listen| listen.addr == addr && listen.stream.is_none());
+            .position(|listen| listen.addr == addr && listen.streams.is_empty());
         let index = known.unwrap_or_else(|| {
             self.listens.push(Listen {
                 backlog: door.backlog,
@@ -137,7 +137,7 @@ pub(super) fn plain(addr: ListenAddr) -> Listen {
         tls: false,
         http2: false,
         proxy_protocol: false,
-        stream: None,
+        streams: Vec::new(),
         udp: false,
     }
 }

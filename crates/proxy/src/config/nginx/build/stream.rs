@@ -12,14 +12,14 @@ use super::stream_level::StreamLevel;
 use super::upstream::peer_address;
 use super::{Builder, arg, place};
 use crate::config::model::{
-    KeepAlive, Listen, Method, StreamContent, StreamLog, StreamTarget, Upstream,
+    HostPattern, KeepAlive, Listen, Method, StreamContent, StreamLog, StreamTarget, Upstream,
 };
 use crate::layer4::template::{Names, Text};
 use crate::pattern::Pattern;
 
 /// What is known while a block is read.
 pub(super) struct StreamNames {
-    names: Names,
+    pub(super) names: Names,
     formats: Vec<(String, Arc<Text>, crate::config::model::LogEscape)>,
 }
 
@@ -73,7 +73,7 @@ impl Builder<'_> {
     }
 
     /// A string with the variables of sessions.
-    fn stream_text(&mut self, directive: &Directive, text: &str, names: &Names) -> Text {
+    pub(super) fn stream_text(&mut self, directive: &Directive, text: &str, names: &Names) -> Text {
         Text::parse(text, names).unwrap_or_else(|error| {
             self.wrong(directive, error, "");
             Text::default()
@@ -184,11 +184,18 @@ impl Builder<'_> {
         let mut level = outer.clone();
         self.apply_stream(&mut level, block, known);
         let mut content = None;
+        let mut names = Vec::new();
         for inner in block {
             match inner.name.text.as_str() {
+                "server_name" => {
+                    for word in &inner.args {
+                        self.server_name(inner, &word.text, &mut names);
+                    }
+                }
                 "proxy_pass" => {
                     if let Some(target) = self.stream_target(inner, &known.names) {
-                        content = Some(StreamContent::Pass(level.pass(target)));
+                        let pass = self.stream_pass(inner, &level, target);
+                        content = Some(StreamContent::Pass(pass));
                     }
                 }
                 "return" => {
@@ -198,11 +205,16 @@ impl Builder<'_> {
                 _ => {}
             }
         }
+        self.check_tls(directive, &level.tls);
+        // One without a name is for clients that ask for none.
+        if names.is_empty() {
+            names.push(HostPattern::Exact(String::new()));
+        }
         let number = self.streams.servers.len();
         let mut listens = false;
         for inner in block.iter().filter(|one| one.name.text == "listen") {
             listens = true;
-            self.stream_listen(inner, number);
+            self.stream_listen(inner, number, &names);
         }
         if !listens {
             self.wrong(directive, "no \"listen\" is defined for server", "add one");
@@ -214,10 +226,10 @@ impl Builder<'_> {
             }
             return;
         };
-        self.streams.servers.push(level.server(content));
+        self.streams.servers.push(level.server(names, content));
     }
 
-    fn stream_listen(&mut self, directive: &Directive, server: usize) {
+    fn stream_listen(&mut self, directive: &Directive, server: usize, names: &[HostPattern]) {
         let text = arg(directive, 0);
         let has_port = text.starts_with("unix:")
             || text.bytes().all(|byte| byte.is_ascii_digit())
@@ -237,7 +249,7 @@ impl Builder<'_> {
             return;
         };
         let mut listen = Listen {
-            stream: Some(server),
+            streams: vec![server],
             ..super::listen::plain(addr)
         };
         for word in directive.args.iter().skip(1) {
@@ -257,11 +269,8 @@ impl Builder<'_> {
                     Ok(count) => listen.backlog = count,
                     Err(_) => self.wrong(directive, format!("invalid backlog \"{value}\""), ""),
                 },
-                "ssl" => self.wrong(
-                    directive,
-                    "\"listen ... ssl\" is not supported in stream",
-                    "let the client's TLS go through (`ssl_preread`), or serve it in `http`",
-                ),
+                "ssl" => listen.tls = true,
+                "default_server" => listen.has_default = true,
                 "reuseport" | "deferred" | "bind" | "so_keepalive" | "ipv6only" | "fastopen"
                 | "rcvbuf" | "sndbuf" | "setfib" | "accept_filter" | "multipath" => {}
                 _ => self.wrong(directive, format!("invalid parameter \"{text}\""), ""),
@@ -286,12 +295,40 @@ impl Builder<'_> {
             self.wrong(directive, message, "remove one of them");
         }
         let same = |one: &Listen| one.addr == listen.addr && one.udp == listen.udp;
-        if self.listens.iter().any(same) {
+        let Some(index) = self.listens.iter().position(same) else {
+            self.listens.push(listen);
+            return;
+        };
+        let known = self.listens[index].clone();
+        // Each has to be told from the others: by a name of its own.
+        let named =
+            |names: &[HostPattern]| !matches!(names, [HostPattern::Exact(name)] if name.is_empty());
+        let others = &self.streams.servers;
+        let is_told = named(names)
+            || known.streams.iter().all(|other| {
+                *other != server && others.get(*other).is_none_or(|other| named(&other.names))
+            });
+        if known.streams.is_empty() || known.streams.contains(&server) || !is_told || listen.udp {
             let message = format!("duplicate \"{text}\" address and port pair");
-            self.wrong(directive, message, "an address is one server's of `stream`");
+            let help =
+                "an address is one server's of `stream`, or theirs who have names (`server_name`)";
+            self.wrong(directive, message, help);
             return;
         }
-        self.listens.push(listen);
+        if known.has_default && listen.has_default {
+            let message = format!("a duplicate default server for {}", listen.addr);
+            self.wrong(directive, message, "");
+        }
+        let merged = &mut self.listens[index];
+        merged.tls |= listen.tls;
+        merged.proxy_protocol |= listen.proxy_protocol;
+        merged.backlog = merged.backlog.max(listen.backlog);
+        merged.has_default |= listen.has_default;
+        if listen.has_default {
+            merged.streams.insert(0, server);
+        } else {
+            merged.streams.push(server);
+        }
     }
 
     /// `access_log path format`.

@@ -6,12 +6,16 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::super::tree::Directive;
+use super::dial::DialLevel;
+use super::family::Family;
 use super::stream::StreamNames;
+use super::tls::TlsLevel;
 use super::{Builder, arg, is_on, local_address};
 use crate::config::model::{
-    Access, StreamContent, StreamLog, StreamPass, StreamServer, StreamTarget, Trusted,
+    Access, HostPattern, StreamContent, StreamLog, StreamPass, StreamServer, StreamTarget, Trusted,
 };
 use crate::config::values::network;
+use crate::layer4::template::Text;
 
 #[derive(Clone)]
 pub(super) struct StreamLevel {
@@ -34,6 +38,12 @@ pub(super) struct StreamLevel {
     bind: Option<SocketAddr>,
     responses: Option<u32>,
     requests: u32,
+    pub(super) tls: TlsLevel,
+    protocols: Vec<Vec<u8>>,
+    handshake: Duration,
+    secure: bool,
+    dial: DialLevel,
+    dial_name: Option<Text>,
 }
 
 impl StreamLevel {
@@ -59,10 +69,16 @@ impl StreamLevel {
             bind: None,
             responses: None,
             requests: 0,
+            tls: TlsLevel::new(),
+            protocols: Vec::new(),
+            handshake: Duration::from_secs(60),
+            secure: false,
+            dial: DialLevel::new(),
+            dial_name: None,
         }
     }
 
-    pub(super) fn pass(&self, target: StreamTarget) -> StreamPass {
+    fn pass(&self, target: StreamTarget) -> StreamPass {
         StreamPass {
             target,
             connect_timeout: self.connect_timeout,
@@ -76,11 +92,16 @@ impl StreamLevel {
             bind: self.bind,
             responses: self.responses,
             requests: self.requests,
+            tls: None,
         }
     }
 
-    pub(super) fn server(self, content: StreamContent) -> StreamServer {
+    pub(super) fn server(self, names: Vec<HostPattern>, content: StreamContent) -> StreamServer {
         StreamServer {
+            names,
+            tls: self.tls.rules(),
+            protocols: self.protocols,
+            handshake: self.handshake,
             access: self.access,
             trusted: self.trusted,
             preamble_timeout: self.preamble_timeout,
@@ -103,6 +124,21 @@ struct Own {
 }
 
 impl Builder<'_> {
+    /// What `proxy_pass` means here.
+    pub(super) fn stream_pass(
+        &mut self,
+        directive: &Directive,
+        level: &StreamLevel,
+        target: StreamTarget,
+    ) -> StreamPass {
+        let mut pass = level.pass(target);
+        if level.secure {
+            let tls = self.pass_tls(directive, &level.dial, true);
+            pass.tls = tls.map(|tls| (tls.dial, level.dial_name.clone()));
+        }
+        pass
+    }
+
     pub(super) fn apply_stream(
         &mut self,
         level: &mut StreamLevel,
@@ -110,6 +146,7 @@ impl Builder<'_> {
         known: &StreamNames,
     ) {
         let mut own = Own::default();
+        self.apply_tls(&mut level.tls, block);
         for directive in block {
             self.apply_stream_one(level, &mut own, directive, known);
         }
@@ -149,6 +186,17 @@ impl Builder<'_> {
                 let log = self.stream_log(directive, known);
                 own.logs.get_or_insert_default().extend(log);
             }
+            "proxy_ssl" => level.secure = is_on(directive),
+            "proxy_ssl_name" => {
+                level.dial_name = Some(self.stream_text(directive, first, &known.names));
+            }
+            _ if name.starts_with("proxy_ssl_") => {
+                self.apply_dial(&mut level.dial, Family::Proxy, directive);
+            }
+            "ssl_alpn" => {
+                let words = directive.args.iter();
+                level.protocols = words.map(|word| word.text.as_bytes().to_vec()).collect();
+            }
             "ssl_preread" => level.preread = is_on(directive),
             "tcp_nodelay" => level.nodelay = is_on(directive),
             "proxy_next_upstream" => level.next = is_on(directive),
@@ -177,6 +225,7 @@ impl Builder<'_> {
             }
             "preread_timeout"
             | "proxy_protocol_timeout"
+            | "ssl_handshake_timeout"
             | "proxy_connect_timeout"
             | "proxy_timeout"
             | "proxy_next_upstream_timeout" => {
@@ -185,6 +234,7 @@ impl Builder<'_> {
                 };
                 match name {
                     "preread_timeout" => level.preread_timeout = time,
+                    "ssl_handshake_timeout" => level.handshake = time,
                     "proxy_protocol_timeout" => level.preamble_timeout = time,
                     "proxy_connect_timeout" => level.connect_timeout = time,
                     "proxy_timeout" => level.idle = time,
