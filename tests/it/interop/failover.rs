@@ -1,5 +1,5 @@
-//! Two php-fpm servers on machines of their own (network namespaces), one cut off from the net and the other killed
-//! while clients ask: every request is answered.
+//! Two php-fpm servers on machines of their own (network namespaces). While clients ask, one is cut off from the net, comes back,
+//! is cut off again and killed there; then the other is killed: every request is answered.
 
 use std::process::Command;
 use std::time::Duration;
@@ -86,6 +86,15 @@ fn server(net: &Net, folder: &Folder, number: usize, name: &str) -> Option<Daemo
     gateways::php_fpm_on(folder, name, &listen, 8, Some(&net.servers[number]))
 }
 
+/// The master first, which would start others in the place of its children.
+fn kill(server: &Daemon) {
+    let processes = process::descendants(server.pid());
+    for pid in std::iter::once(server.pid()).chain(processes.iter().copied()) {
+        process::signal(pid, Signal::SIGKILL);
+    }
+    processes.into_iter().for_each(process::wait_gone);
+}
+
 #[test]
 fn a_server_that_is_cut_off_and_one_that_is_killed_lose_nothing() {
     let Some(net) = Net::new() else { return };
@@ -152,12 +161,19 @@ fn a_server_that_is_cut_off_and_one_that_is_killed_lose_nothing() {
     net.pull(0, "up");
     answers_again(0, "the first server to be asked again");
 
-    // The master first, which would start others in the place of its children.
-    let processes = process::descendants(second.pid());
-    for pid in std::iter::once(second.pid()).chain(processes.iter().copied()) {
-        process::signal(pid, Signal::SIGKILL);
-    }
-    processes.into_iter().for_each(process::wait_gone);
+    // Cut off and killed: nothing tells the proxy until the cable is there again, and then nobody listens.
+    net.pull(0, "down");
+    kill(&first);
+    load.wait_for_more(100);
+    net.pull(0, "up");
+    load.wait_for_more(100);
+    drop(first);
+    let Some(first) = server(&net, &folder, 0, "first-again") else {
+        return;
+    };
+    answers_again(0, "the first server, which was started again");
+
+    kill(&second);
     load.wait_for_more(200);
     drop(second);
     let Some(again) = server(&net, &folder, 1, "again") else {
