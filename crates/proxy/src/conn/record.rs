@@ -18,6 +18,7 @@ use crate::engine::Engine;
 use crate::limit::Status;
 use crate::limit::connections::Permit;
 use crate::pattern::Captures;
+use crate::template::ARGS;
 use crate::upstream::accel::Accel;
 use crate::upstream::pool::Peer;
 
@@ -86,6 +87,12 @@ pub(crate) struct Visit {
 impl Visit {
     /// Gives a variable its value.
     pub(crate) fn set(&mut self, slot: usize, value: Vec<u8>) {
+        if slot == ARGS {
+            self.args = Some(value);
+            // The target that goes on is made of path and query.
+            self.moved = true;
+            return;
+        }
         if self.vars.len() <= slot {
             self.vars.resize(slot + 1, None);
         }

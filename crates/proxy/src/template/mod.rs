@@ -12,6 +12,7 @@ pub(crate) mod split;
 mod variables;
 
 pub(crate) use map::MapTable;
+pub(crate) use named::is_fixed;
 pub(crate) use scene::{Scene, rate};
 
 use std::cell::Cell;
@@ -49,11 +50,14 @@ pub(crate) struct Names {
     pub(crate) tells_heads: Cell<bool>,
 }
 
+/// The number of `$args`, which is no variable of its own: it is given to the request.
+pub(crate) const ARGS: usize = usize::MAX;
+
 impl Names {
     /// The number of a variable that is given its value on the way.
     pub(crate) fn slot(&mut self, name: &str) -> usize {
-        let next = self.set.len();
         let name = name.to_ascii_lowercase();
+        let next = if name == "args" { ARGS } else { self.set.len() };
         *self.set.entry(name).or_insert(next)
     }
 }

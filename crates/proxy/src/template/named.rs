@@ -212,14 +212,39 @@ const NAMED: &[(&str, Variable)] = &[
     ("connection_requests", Variable::ConnectionRequests),
 ];
 
+/// Variables of [`NAMED`] that a configuration may give another meaning: nginx lets it, or does not have them (or has them for so
+/// short a time that a configuration may have its own).
+const FREE: [&str; 10] = [
+    "args",
+    "limit_rate",
+    "proxy_host",
+    "proxy_port",
+    "proxy_add_x_forwarded_for",
+    "request_port",
+    "is_request_port",
+    "etag",
+    "otel_trace_id",
+    "upstream_cache_etag",
+];
+
+/// Whether a variable of this name has its meaning from us alone.
+pub(crate) fn is_fixed(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    let is = |(known, _): &(&str, Variable)| *known == name;
+    NAMED.iter().any(is) && !FREE.contains(&&*name)
+}
+
 impl Variable {
     /// The variable with this lower-case name.
     pub(super) fn find(name: &str, names: &Names) -> Option<Self> {
         if let Some(&map) = names.maps.get(name) {
             return Some(Self::Map(map));
         }
-        if name == "limit_rate" {
-            return Some(Self::LimitRate);
+        // What is given to these is given to the request.
+        match name {
+            "limit_rate" => return Some(Self::LimitRate),
+            "args" => return Some(Self::Args),
+            _ => {}
         }
         if let Some(&slot) = names.groups.get(name) {
             return Some(Self::NamedGroup(name.to_owned(), slot));

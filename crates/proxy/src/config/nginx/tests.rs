@@ -128,6 +128,36 @@ fn mistakes_in_nginx_words() {
 }
 
 #[test]
+fn variables_that_have_a_meaning_keep_it() {
+    for (text, name) in [
+        ("server { set $uri x; }", "uri"),
+        (
+            "server { location / { set $Request_URI x; } }",
+            "request_uri",
+        ),
+        ("map $arg_a $host { default x; }", "host"),
+        ("geo $remote_addr { default x; }", "remote_addr"),
+        ("split_clients $arg_a $status { * x; }", "status"),
+        (
+            "server { location / { auth_request_set $scheme x; } }",
+            "scheme",
+        ),
+    ] {
+        check(
+            text,
+            &format!("n.conf:3: the duplicate \"{name}\" variable; choose another name"),
+        );
+    }
+    for text in [
+        "server { set $args x; set $limit_rate 1k; set $proxy_host x; set $http_own x; set $arg_own x; }",
+        "map $http_host $request_port { default x; }",
+    ] {
+        check(text, "good");
+    }
+    assert!(problems("server { auth_request_set $args x; }").contains("cannot change"));
+}
+
+#[test]
 fn all_at_once_with_the_way_out() {
     check(
         "ssi on;\nserver {\n listen 80 quic;\n userid on;\n}",

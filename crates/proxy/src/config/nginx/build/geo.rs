@@ -136,6 +136,8 @@ impl Builder<'_> {
             let message = format!("invalid variable name \"{name}\"");
             self.wrong(directive, message, "");
         }
+        let name = name.to_owned();
+        self.check_free(directive, name.trim_start_matches('$'));
     }
 }
 

@@ -66,6 +66,7 @@ impl Builder<'_> {
 
     /// `map $source $name { … }`. All of them are here, in order: templates hold their numbers.
     pub(super) fn map(&mut self, directive: &Directive) {
+        self.check_free(directive, arg(directive, 1).trim_start_matches('$'));
         let table = self.map_table(directive, |builder, row, text| builder.template(row, text));
         self.maps.push(Table::Map(table));
     }

@@ -6,6 +6,7 @@ use super::super::tree::Directive;
 use super::level::Level;
 use super::{Builder, arg};
 use crate::config::model::{Asked, FileTest, Flag, Matcher, Op, Rewrite, Test};
+use crate::template::is_fixed;
 
 /// The location that a script stands in, for what `if` blocks inherit.
 pub(super) struct Around<'a> {
@@ -46,10 +47,19 @@ impl Builder<'_> {
             self.wrong(directive, format!("invalid variable name \"{name}\""), "");
             return None;
         };
+        self.check_free(directive, name);
         let slot = *self.names.set.get(&name.to_ascii_lowercase())?;
         let value = arg(directive, 1).to_owned();
         let value = self.template(directive, &value);
         Some(Op::Set { slot, value })
+    }
+
+    /// Refuses to give another meaning to a variable that has one.
+    pub(super) fn check_free(&mut self, directive: &Directive, name: &str) {
+        if is_fixed(name) {
+            let message = format!("the duplicate \"{}\" variable", name.to_ascii_lowercase());
+            self.wrong(directive, message, "choose another name");
+        }
     }
 
     fn condition(&mut self, directive: &Directive, around: Option<&Around<'_>>) -> Option<Op> {
