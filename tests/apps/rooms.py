@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import time
+import urllib.parse
 from wsgiref.validate import validator
 
 
@@ -51,7 +52,20 @@ def fixed(_environ, start_response):
     return [b"fixed\n"]
 
 
-ROOMS = {"/fixed": fixed, "/environ": environ_of, "/digest": digest, "/pieces": pieces, "/pid": pid, "/broken": broken}
+def say(environ, start_response):
+    """What the query orders: a status, fields, a body of so many bytes; then the request's X-Tag."""
+    asked = urllib.parse.parse_qs(environ["QUERY_STRING"], keep_blank_values=True)
+    fields = [tuple(field.split(":", 1)) for field in asked.get("field", [])]
+    if not any(name.lower() == "content-type" for name, _ in fields):
+        fields.append(("Content-Type", "text/plain"))
+    body = asked.get("body", ["said"])[0]
+    if "size" in asked:
+        body = "x" * int(asked["size"][0])
+    start_response(asked.get("status", ["200 OK"])[0], fields)
+    return [(body + environ.get("HTTP_X_TAG", "")).encode()]
+
+
+ROOMS = {"/say": say, "/fixed": fixed, "/environ": environ_of, "/digest": digest, "/pieces": pieces, "/pid": pid, "/broken": broken}
 
 
 def application(environ, start_response):

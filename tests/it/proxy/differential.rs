@@ -43,6 +43,7 @@ const CASES: &[(&str, &str)] = &[
     ("caching", include_str!("differential/caching.txt")),
     ("compression", include_str!("differential/compression.txt")),
     ("gateways", include_str!("differential/gateways.txt")),
+    ("families", include_str!("differential/families.txt")),
     ("peers", include_str!("differential/peers.txt")),
     ("bodies", include_str!("differential/bodies.txt")),
     ("slicing", include_str!("differential/slicing.txt")),
@@ -50,7 +51,7 @@ const CASES: &[(&str, &str)] = &[
     ("storing", include_str!("differential/storing.txt")),
 ];
 const REVIEWED: &str = include_str!("differential/differences.txt");
-const FEWEST_CASES: usize = 469;
+const FEWEST_CASES: usize = 578;
 
 /// One server and what it is asked.
 struct Case {
@@ -62,7 +63,8 @@ struct Case {
     requests: Vec<String>,
 }
 
-/// `### name`, then directives: `http|` before those of `http`, `>` before requests.
+/// `### name`, then directives: `http|` before those of `http`, `>` before requests. One with `@F@` is a case for each of FastCGI,
+/// uwsgi and SCGI.
 fn cases() -> Vec<Case> {
     let mut all: Vec<Case> = Vec::new();
     for (file, text) in CASES {
@@ -86,7 +88,7 @@ fn cases() -> Vec<Case> {
             }
         }
     }
-    all
+    all.into_iter().flat_map(peers::by_family).collect()
 }
 
 /// The whole configuration for one of the two: `who` names its sockets.
@@ -95,7 +97,7 @@ fn configuration(cases: &[Case], folder: &Folder, who: &str) -> String {
     let params = tools::repository().join("deploy/params");
     let mut text = format!(
         "worker_processes 1; daemon off; master_process off; pid {dir}/{who}.pid; error_log {dir}/{who}.log;\n\
-         events {{}}\nhttp {{\naccess_log off; root {dir}/www;\n"
+         events {{ worker_connections 8192; }}\nhttp {{\naccess_log off; root {dir}/www;\n"
     );
     for kind in ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"] {
         let _ = writeln!(text, "{kind}_temp_path {dir}/{who}-{kind};");

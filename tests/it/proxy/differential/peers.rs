@@ -6,6 +6,8 @@ use e2e::daemon::{Daemon, Launch};
 use e2e::folder::Folder;
 use e2e::{gateways, tools};
 
+use super::Case;
+
 /// All of them, running.
 pub(super) struct Peers {
     /// Those that end when they are told to.
@@ -67,4 +69,38 @@ pub(super) fn named(text: &str, dir: &str) -> String {
         text = text.replace(name, &format!("unix:{dir}/{socket}.sock"));
     }
     text
+}
+
+/// The three protocols that tests/apps/rooms.py is asked by, and the variables that each of them needs.
+const FAMILIES: [(&str, &str); 3] = [
+    (
+        "fastcgi",
+        "include @params@/fastcgi_params; fastcgi_param SERVER_SOFTWARE x; fastcgi_param PATH_INFO $document_uri; fastcgi_param SCRIPT_NAME '';",
+    ),
+    ("uwsgi", "include @params@/uwsgi_params;"),
+    (
+        "scgi",
+        "include @params@/scgi_params; scgi_param PATH_INFO $document_uri; scgi_param SCRIPT_NAME '';",
+    ),
+];
+
+/// The case with `@F@`, its variables and its address filled in for each of the protocols; any other as it is.
+pub(super) fn by_family(case: Case) -> Vec<Case> {
+    if !case.server.contains("@F@") {
+        return vec![case];
+    }
+    let each = FAMILIES.iter().map(|(family, vars)| {
+        let fill = |text: &str| {
+            text.replace("@vars@", vars)
+                .replace("@sock@", &format!("@{family}@"))
+                .replace("@F@", family)
+        };
+        Case {
+            name: format!("{} ({family})", case.name),
+            http: fill(&case.http),
+            server: fill(&case.server),
+            requests: case.requests.clone(),
+        }
+    });
+    each.collect()
 }
