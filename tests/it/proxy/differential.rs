@@ -51,7 +51,9 @@ const CASES: &[(&str, &str)] = &[
     ("storing", include_str!("differential/storing.txt")),
 ];
 const REVIEWED: &str = include_str!("differential/differences.txt");
-const FEWEST_CASES: usize = 578;
+/// What a case writes to this file of the folder is compared too.
+const ACCESS_LOG: &str = "@who@-@n@.access";
+const FEWEST_CASES: usize = 588;
 
 /// One server and what it is asked.
 struct Case {
@@ -331,6 +333,25 @@ fn answers_as_nginx_does() {
     ours.stop();
     converted.stop();
     peers.stop();
+    for (number, case) in cases.iter().enumerate() {
+        if !case.server.contains(ACCESS_LOG) {
+            continue;
+        }
+        let log = |who: &str| {
+            let path = folder.join(
+                ACCESS_LOG
+                    .replace("@who@", who)
+                    .replace("@n@", &number.to_string()),
+            );
+            std::fs::read_to_string(path).unwrap()
+        };
+        let (theirs, ours) = (log("theirs"), log("ours"));
+        assert_eq!(ours, log("converted"), "as YAML: the log of {}", case.name);
+        if theirs != ours {
+            let key = format!("{} > its log", case.name);
+            found.insert(key, format!("--- nginx\n{theirs}\n--- trine-proxy\n{ours}"));
+        }
+    }
     let reviewed: BTreeSet<String> = REVIEWED
         .lines()
         .filter(|line| !line.starts_with('#') && line.contains(" > "))

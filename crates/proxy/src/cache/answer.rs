@@ -12,6 +12,7 @@ use crate::conditional::{Conditions, Validators, Verdict};
 use crate::config::{ProxyPass, Rules, Since};
 use crate::conn::record::Record;
 use crate::conn::reply::{Closing, write_number};
+use crate::conn::told::{Told, tell};
 use crate::conn::{Conn, Ending};
 use crate::engine::Generation;
 use crate::filter;
@@ -150,7 +151,13 @@ pub(crate) async fn send(
             let from = filter::From::Memory(body);
             let end = (chunked, finale);
             let done = Box::pin(filter::send(conn, record, chain, from, out, end)).await;
-            done.map_err(|broken| tracing::debug!("an answer was cut: {broken}"))
+            done.map_err(|broken| match broken {
+                filter::Broken::Client(_) => tracing::debug!("an answer was cut: {broken}"),
+                _ => {
+                    let told = Told::of(conn, config, Some(request), record);
+                    tell!(error, told, "a kept answer was sent in part: {broken}");
+                }
+            })
         }
         None => whole(conn, &mut bench.out, record, body, (chunked, finale))
             .await

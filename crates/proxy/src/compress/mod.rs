@@ -1,14 +1,16 @@
 //! Compression of answers on their way.
 //!
-//! `choose` is the rule whether and how, by nginx's `gzip_…` directives and RFC 9110; `encode` does it. Not here:
+//! `choose` is the rule whether and how, by nginx's `gzip_…` directives and RFC 9110; `encode` does it, `unpack` undoes it. Not here:
 //! ready-made `.gz` files (`files`), what else happens to a body, and where it happens (`filter`).
 
 mod choose;
 mod encode;
+mod unpack;
 
 pub(crate) use choose::{Answer, Choice, accepts, choose, is_listed, takes_gzip};
-pub(crate) use encode::nanos_per_byte;
-pub(crate) use encode::{Encoder, Inflater, Shelf, Then};
+pub(crate) use encode::{Encoder, Shelf, Then};
+pub(crate) use encode::{nanos_per_byte, nanos_to_begin};
+pub(crate) use unpack::{Inflater, MOST_TIMES, STEP};
 
 /// How content is compressed (RFC 9110 section 8.4.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

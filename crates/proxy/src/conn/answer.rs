@@ -10,7 +10,7 @@ use super::{Conn, Ending};
 use crate::compress::{Answer, Then};
 use crate::config::RedirectStyle;
 use crate::engine::Generation;
-use crate::filter::{self, Plan};
+use crate::filter::{self, Plan, Tally};
 use crate::headers::added;
 use crate::headers::trailers::Finale;
 use crate::route::path;
@@ -69,12 +69,16 @@ pub(crate) async fn answer(
     };
     let presses = &conn.engine.presses;
     let mut made = Vec::new();
+    let mut packed = Tally::default();
     let changed = match plan.chain(Some(body.len() as u64), plan.replace(&scene)) {
         _ if head_only => Ok(false),
         Ok(None) => Ok(false),
         Ok(Some(mut chain)) => {
+            // Nothing of our own is gzip, so all comes at once.
             let work = chain.run(presses, &body, Then::End, &mut made);
-            work.await.map(|()| true)
+            let done = work.await.map(|()| true);
+            packed = chain.tally();
+            done
         }
         Err(error) => Err(error),
     };
@@ -110,6 +114,7 @@ pub(crate) async fn answer(
     );
     record.note_head(&generation.config, out);
     record.body_bytes = body_bytes;
+    record.packed = packed;
     if conn.send(&bench.out).await.is_err() {
         return Ending::Close;
     }

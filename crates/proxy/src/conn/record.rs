@@ -15,6 +15,7 @@ use super::body::ClientBody;
 use crate::cache::Entry;
 use crate::config::Config;
 use crate::engine::Engine;
+use crate::filter::Tally;
 use crate::limit::Status;
 use crate::limit::connections::Permit;
 use crate::pattern::Captures;
@@ -164,6 +165,8 @@ pub(crate) struct Record {
     pub(crate) status: u16,
     /// Content bytes, without heads and framing.
     pub(crate) body_bytes: u64,
+    /// What was compressed on the way.
+    pub(crate) packed: Tally,
     /// The client, if trusted proxies are between it and us.
     pub(crate) real_ip: Option<IpAddr>,
     pub(crate) upstream: Option<Rc<Peer>>,
@@ -217,6 +220,7 @@ impl Record {
             started,
             status: 0,
             body_bytes: 0,
+            packed: Tally::default(),
             real_ip: None,
             upstream: None,
             connected: None,

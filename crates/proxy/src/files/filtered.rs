@@ -13,7 +13,7 @@ use crate::compress::{self, Answer, Coding, Then};
 use crate::config::Rules;
 use crate::conn::record::Record;
 use crate::conn::reply::{self, write_number};
-use crate::filter::{self, From, Plan, Replace, Shown};
+use crate::filter::{self, From, Plan, Replace, Shown, Tally};
 
 /// What becomes of the file's content, which is of the type `kind`, in an answer with this status.
 pub(super) fn plan<'a>(
@@ -84,6 +84,11 @@ impl Job<'_> {
             record.note_head(self.config, out);
             out.extend_from_slice(&body);
             record.body_bytes += body.len() as u64;
+            record.packed = Tally {
+                coding: plan.mark().map(|(coding, _)| coding),
+                taken: entry.size,
+                made: body.len() as u64,
+            };
             return conn.send(out).await.map_err(Broken::Client);
         }
         let chunked = self.is_new();
@@ -102,7 +107,7 @@ impl Job<'_> {
         let sent = filter::send(conn, record, chain, from, out, (chunked, self.finale));
         sent.await.map_err(|broken| match broken {
             filter::Broken::Client(fault) => Broken::Client(fault),
-            filter::Broken::Body(error) => Broken::Read(error),
+            filter::Broken::Body(error) => Broken::Changed(error),
             filter::Broken::Shrunk => Broken::Shrunk,
         })
     }
@@ -119,7 +124,7 @@ impl Job<'_> {
         let mut made = Vec::new();
         if let Some(mut chain) = chain.map_err(Broken::Read)? {
             let work = chain.run(presses, &body, Then::End, &mut made);
-            work.await.map_err(Broken::Read)?;
+            work.await.map_err(Broken::Changed)?;
         }
         let made: Rc<[u8]> = made.into();
         files.keep_squeezed(self.entry, how, &made);

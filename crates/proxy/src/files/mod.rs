@@ -23,13 +23,14 @@ use crate::config::{FileRules, Files, Folder, Rules};
 use crate::conn::answer::{finish_body, skips_body};
 use crate::conn::record::Record;
 use crate::conn::reply::{Closing, Reply};
-use crate::conn::told::tell;
+use crate::conn::told::{Told, tell};
 use crate::conn::{Conn, Ending};
 use crate::engine::Generation;
 use crate::range::{Ranges, ranges};
 use crate::template::Scene;
 use crate::workbench::Workbench;
 use cache::{Entry, Look, Shape};
+use send::Broken;
 
 /// File names that are never handed out: sources and databases end up in static folders by mistake.
 const HIDDEN_SUFFIXES: [&[u8]; 3] = [b".py", b".pyc", b".sqlite3"];
@@ -70,6 +71,12 @@ pub(crate) async fn serve(
     let length = request.body();
     match send::send(conn, bench, record, generation, entry, plan, closing).await {
         Ok(()) => finish_body(conn, bench, length, closing).await,
+        Err(broken @ (Broken::Read(_) | Broken::Changed(_) | Broken::Shrunk)) => {
+            let request = bench.head.on(bench.input.all());
+            let told = Told::of(conn, &generation.config, Some(request), record);
+            tell!(error, told, "the file was sent in part: {broken}");
+            Ending::Reset
+        }
         Err(broken) => {
             tracing::info!(client = %conn.peer_text, path = %record.visit.path.escape_ascii(), "{broken}");
             Ending::Reset

@@ -38,6 +38,8 @@ pub(crate) enum Broken {
     Shrunk,
     #[error("cannot read the file: {0}")]
     Read(io::Error),
+    #[error("its content cannot be unpacked or compressed: {0}")]
+    Changed(io::Error),
 }
 
 /// Sends the head and what the plan says.

@@ -9,7 +9,7 @@ mod plan;
 mod replace;
 mod send;
 
-pub(crate) use chain::{Chain, Presses};
+pub(crate) use chain::{Chain, Presses, Tally};
 pub(crate) use plan::{PLAIN, Plan, Shown};
 pub(crate) use replace::Replace;
 pub(crate) use send::{Broken, From, send};

@@ -15,8 +15,8 @@ use crate::template::Scene;
 /// What becomes of it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Plan<'a> {
-    /// It is gzip, and the client cannot read that.
-    unpacks: bool,
+    /// It is gzip, and the client cannot read that. How many times as long it may become.
+    unpacks: Option<u32>,
     replaces: Option<&'a ReplaceRules>,
     choice: Choice<'a>,
     /// Caches have to know that it depends on what the client accepts.
@@ -34,7 +34,7 @@ pub(crate) enum Shown {
 
 /// Nothing is done.
 pub(crate) const PLAIN: Plan<'static> = Plan {
-    unpacks: false,
+    unpacks: None,
     replaces: None,
     choice: Choice::Plain,
     varies: false,
@@ -72,7 +72,7 @@ impl<'a> Plan<'a> {
             compress::choose(rules, request, answer)
         };
         Self {
-            unpacks,
+            unpacks: unpacks.then_some(rules.most_times),
             replaces: None,
             choice,
             varies: rules.vary && (is_gzip || choice != Choice::Plain),
@@ -81,7 +81,9 @@ impl<'a> Plan<'a> {
 
     /// Whether the body that goes out is another than the one that came.
     pub(crate) fn changes(&self) -> bool {
-        self.unpacks || self.replaces.is_some() || matches!(self.choice, Choice::Encode(_))
+        self.unpacks.is_some()
+            || self.replaces.is_some()
+            || matches!(self.choice, Choice::Encode(_))
     }
 
     /// How a field of the answer is shown. Its length is not known any more, nor can parts of it be had.
@@ -95,7 +97,7 @@ impl<'a> Plan<'a> {
             Shown::Not
         } else if is("etag") {
             Shown::Weak
-        } else if is("accept-ranges") || self.unpacks && is("content-encoding") {
+        } else if is("accept-ranges") || self.unpacks.is_some() && is("content-encoding") {
             Shown::Not
         } else {
             Shown::AsItIs
@@ -115,7 +117,7 @@ impl<'a> Plan<'a> {
     /// What tells a body that was made by this plan from those made by others; `None` if the request matters too.
     pub(crate) fn mark(&self) -> Option<(compress::Coding, u32)> {
         match self.choice {
-            Choice::Encode(rules) if !self.unpacks && self.replaces.is_none() => {
+            Choice::Encode(rules) if self.unpacks.is_none() && self.replaces.is_none() => {
                 Some((rules.coding, rules.level))
             }
             _ => None,
@@ -143,15 +145,16 @@ impl<'a> Plan<'a> {
             return Ok(None);
         }
         let mut chain = Chain::default();
-        if self.unpacks {
-            chain.add(Stage::Unpack(Box::new(Inflater::new())), 4);
+        if let Some(most_times) = self.unpacks {
+            chain.unpack(Inflater::new(most_times), 4);
         }
         if let Some(replace) = replace {
             chain.add(Stage::Replace(replace), 2);
         }
         if let Choice::Encode(rules) = self.choice {
-            let length = length.filter(|_| !self.unpacks && self.replaces.is_none());
+            let length = length.filter(|_| self.unpacks.is_none() && self.replaces.is_none());
             let encoder = Encoder::new(rules, length)?;
+            chain.spend(compress::nanos_to_begin(rules.coding, rules.level, length));
             chain.add(
                 Stage::Encode(encoder),
                 compress::nanos_per_byte(rules.coding, rules.level),

@@ -86,25 +86,36 @@ pub(crate) async fn send(
         made.clear();
         let work = chain.run(presses, piece, then, &mut made);
         work.await.map_err(Broken::Body)?;
-        if !made.is_empty() {
-            if chunked {
-                write_chunk_head(&mut out, made.len());
+        let ends = loop {
+            let ends = then == Then::End && !chain.is_busy();
+            if !made.is_empty() {
+                if chunked {
+                    write_chunk_head(&mut out, made.len());
+                }
+                out.extend_from_slice(&made);
+                if chunked {
+                    out.extend_from_slice(CHUNK_END);
+                }
             }
-            out.extend_from_slice(&made);
-            if chunked {
-                out.extend_from_slice(CHUNK_END);
+            record.body_bytes += made.len() as u64;
+            if ends && chunked {
+                let last = finale.as_ref().map(|finale| finale.last_chunk(record));
+                out.extend_from_slice(last.as_deref().unwrap_or(LAST_CHUNK));
             }
-        }
-        record.body_bytes += made.len() as u64;
-        if then == Then::End && chunked {
-            let last = finale.map(|finale| finale.last_chunk(record));
-            out.extend_from_slice(last.as_deref().unwrap_or(LAST_CHUNK));
-        }
-        let ends = then == Then::End;
-        if ends || !made.is_empty() {
-            conn.send(&out).await.map_err(Broken::Client)?;
-            out.clear();
-        }
+            if ends {
+                record.packed = chain.tally();
+            }
+            if ends || !made.is_empty() {
+                conn.send(&out).await.map_err(Broken::Client)?;
+                out.clear();
+            }
+            if !chain.is_busy() {
+                break ends;
+            }
+            made.clear();
+            let more = chain.more(presses, &mut made);
+            more.await.map_err(Broken::Body)?;
+        };
         if ends {
             return Ok(());
         }

@@ -4,6 +4,7 @@
 
 use super::Names;
 use super::attempts::Told;
+use crate::compress::Coding;
 use crate::tls::Shown;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,6 +62,8 @@ pub(super) enum Variable {
     ProxyPort,
     Status,
     BodyBytes,
+    /// How many times longer the answer was before it was compressed.
+    Ratio(Coding),
     TimeLocal,
     TimeIso,
     Msec,
@@ -207,7 +210,9 @@ const NAMED: &[(&str, Variable)] = &[
     ("limit_req_status", Variable::LimitRequests),
     ("limit_conn_status", Variable::LimitConnections),
     ("limit_rate", Variable::LimitRate),
-    ("gzip_ratio", Variable::Empty),
+    ("gzip_ratio", Variable::Ratio(Coding::Gzip)),
+    ("brotli_ratio", Variable::Ratio(Coding::Br)),
+    ("zstd_ratio", Variable::Ratio(Coding::Zstd)),
     ("pipe", Variable::Empty),
     ("connection_requests", Variable::ConnectionRequests),
 ];

@@ -316,6 +316,16 @@ impl Variable {
                 let _ = write!(out, "{status:03}");
             }
             Self::BodyBytes => push_number(out, record.body_bytes),
+            Self::Ratio(coding) => {
+                let packed = &record.packed;
+                if packed.coding != Some(*coding) || packed.made == 0 {
+                    return false;
+                }
+                let hundredths = (packed.taken * 1000 / packed.made + 5) / 10;
+                push_number(out, hundredths / 100);
+                // Written to memory.
+                let _ = write!(out, ".{:02}", hundredths % 100);
+            }
             Self::TimeLocal => conn.engine.time.write_local(out),
             Self::TimeIso => {
                 let now = jiff::Timestamp::try_from(conn.engine.time.now()).unwrap_or_default();

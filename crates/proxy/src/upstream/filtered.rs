@@ -12,7 +12,7 @@ use super::exchange::Exchange;
 use super::fault::Fault;
 use super::relay::Relay;
 use crate::compress::Then;
-use crate::filter::Chain;
+use crate::filter::{Chain, Tally};
 
 /// Less than this is not worth a write of its own.
 const WORTH_SENDING: usize = 4096;
@@ -48,9 +48,14 @@ impl Filtered {
         }
     }
 
-    /// A piece is on a thread.
-    pub(super) fn is_away(&self) -> bool {
-        self.chain.is_away()
+    /// More comes of the last piece.
+    pub(super) fn is_busy(&self) -> bool {
+        self.chain.is_busy()
+    }
+
+    /// What was compressed.
+    pub(super) fn tally(&self) -> Tally {
+        self.chain.tally()
     }
 
     /// Something is kept back that the client could have.
@@ -91,7 +96,8 @@ impl Relay {
             .chain
             .begin(presses, bytes, then, &mut filtered.made)
             .map_err(Fault::Filter)?;
-        if !filtered.chain.is_away() {
+        // Else what has come of it is on a thread.
+        if !filtered.chain.is_busy() || !filtered.made.is_empty() {
             self.deliver(exchange);
         }
         Ok(())
@@ -114,7 +120,7 @@ impl Relay {
         Ok(true)
     }
 
-    /// Waits for a piece that is on a thread.
+    /// Waits for more of what comes of a piece.
     pub(super) fn poll_filter(
         &mut self,
         cx: &mut Context<'_>,
@@ -133,13 +139,13 @@ impl Relay {
         let Some(filtered) = &mut self.filtered else {
             return;
         };
-        let Filtered {
-            made,
-            gathered,
-            then,
-            ..
-        } = filtered;
-        if *then == Then::More && made.len() < WORTH_SENDING {
+        let then = if filtered.is_busy() {
+            Then::More
+        } else {
+            filtered.then
+        };
+        let Filtered { made, gathered, .. } = filtered;
+        if then == Then::More && made.len() < WORTH_SENDING {
             return;
         }
         let out = &mut exchange.bench.out;
@@ -157,7 +163,7 @@ impl Relay {
         }
         self.body_bytes += made.len() as u64;
         made.clear();
-        let is_last = *then == Then::End;
+        let is_last = then == Then::End;
         self.end(is_last);
         let tail: &'static [u8] = if self.chunked && self.complete {
             LAST_CHUNK

@@ -385,6 +385,7 @@ impl Job<'_> {
         let done = done.await;
         trailers::note(relay.decoder(), record);
         record.body_bytes = relay.body_bytes;
+        record.packed = relay.tally();
         record.received = relay.reading.received;
         if done.is_ok() && reusable {
             exchange.settle().await;

@@ -17,6 +17,7 @@ use super::filtered::Filtered;
 use crate::compress::Then;
 use crate::conn::frame::Frame;
 use crate::conn::reply::Closing;
+use crate::filter::Tally;
 use crate::turn;
 use crate::workbench::{Input, Workbench};
 
@@ -161,7 +162,7 @@ impl Relay {
             if self.complete || self.ends {
                 return Poll::Ready(Ok(()));
             }
-            if self.filtered.as_ref().is_some_and(Filtered::is_away) {
+            if self.filtered.as_ref().is_some_and(Filtered::is_busy) {
                 match self.poll_filter(cx, exchange) {
                     Poll::Ready(Ok(())) => continue,
                     Poll::Ready(Err(fault)) => return Poll::Ready(Err(fault)),
@@ -345,6 +346,12 @@ impl Relay {
         }
         self.frame.load(out, buffer.all(), piece, tail);
         Ok(())
+    }
+
+    /// What was compressed of it.
+    pub(crate) fn tally(&self) -> Tally {
+        let filtered = self.filtered.as_ref();
+        filtered.map(Filtered::tally).unwrap_or_default()
     }
 
     /// All content is in the frame.

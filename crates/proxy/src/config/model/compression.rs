@@ -12,6 +12,8 @@ pub(crate) struct CompressionRules {
     pub(crate) codings: Vec<CodingRules>,
     /// What comes as gzip is unpacked for clients that do not accept that.
     pub(crate) unpacks: bool,
+    /// It may become so many times as long by that; 0: any.
+    pub(crate) most_times: u32,
     /// `Vary: Accept-Encoding` is sent.
     pub(crate) vary: bool,
     /// For HTTP/1.0 clients too.

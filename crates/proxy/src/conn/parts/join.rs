@@ -136,6 +136,7 @@ pub(in crate::conn) async fn serve(
         }
     };
     record.body_bytes = sink.sent;
+    record.packed = sink.chain.as_ref().map(Chain::tally).unwrap_or_default();
     let ending = match (&sent, closing) {
         (Ok(()), Closing::Keep) => Ending::Keep,
         (Ok(()), Closing::Close) => Ending::Close,
@@ -305,17 +306,30 @@ impl Sink {
     }
 
     async fn put(&mut self, conn: &Conn, bytes: &[u8], then: Then) -> Result<(), Fault> {
-        let mut made = Vec::new();
-        let bytes = match &mut self.chain {
-            None => bytes,
-            Some(chain) => {
-                let work = chain.run(&conn.engine.presses, bytes, then, &mut made);
-                work.await.map_err(Fault::Filter)?;
-                &made
-            }
-        };
-        if bytes.is_empty() {
+        let Some(mut chain) = self.chain.take() else {
+            self.frame(bytes);
             return Ok(());
+        };
+        let presses = &conn.engine.presses;
+        let mut made = Vec::new();
+        let work = chain.run(presses, bytes, then, &mut made);
+        work.await.map_err(Fault::Filter)?;
+        self.frame(&made);
+        while chain.is_busy() {
+            self.flush(conn).await?;
+            made.clear();
+            let more = chain.more(presses, &mut made);
+            more.await.map_err(Fault::Filter)?;
+            self.frame(&made);
+        }
+        self.chain = Some(chain);
+        Ok(())
+    }
+
+    /// Gathers it for the client.
+    fn frame(&mut self, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
         }
         if self.chunked {
             write_chunk_head(&mut self.out, bytes.len());
@@ -325,7 +339,6 @@ impl Sink {
             self.out.extend_from_slice(CHUNK_END);
         }
         self.sent += bytes.len() as u64;
-        Ok(())
     }
 
     async fn flush(&mut self, conn: &Conn) -> Result<(), Fault> {

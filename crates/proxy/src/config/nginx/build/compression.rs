@@ -15,6 +15,7 @@ pub(super) struct CompressionLevel {
     /// Each with whether it is on; the server's favourite first.
     codings: [(bool, CodingRules); 3],
     unpacks: bool,
+    most_times: u32,
     pub(super) vary: bool,
     pub(super) http10: bool,
     pub(super) proxied: Proxied,
@@ -41,6 +42,7 @@ impl CompressionLevel {
                 coding(Coding::Gzip, 1, 0),
             ],
             unpacks: false,
+            most_times: 200,
             vary: false,
             http10: false,
             proxied: Proxied::default(),
@@ -54,6 +56,7 @@ impl CompressionLevel {
         let rules = CompressionRules {
             codings: codings.map(|(_, rules)| rules.clone()).collect(),
             unpacks: self.unpacks,
+            most_times: self.most_times,
             vary: self.vary,
             http10: self.http10,
             proxied: self.proxied,
@@ -71,6 +74,14 @@ impl Builder<'_> {
             let first = arg(directive, 0);
             match name {
                 "gunzip" => level.unpacks = is_on(directive),
+                "gunzip_max_ratio" => match first.parse() {
+                    Ok(number) => level.most_times = number,
+                    Err(_) => self.wrong(
+                        directive,
+                        format!("invalid value \"{first}\""),
+                        "write how many times as long an answer may become, or 0 for any",
+                    ),
+                },
                 "gzip_vary" => level.vary = is_on(directive),
                 "gzip_http_version" => {
                     self.one_of(

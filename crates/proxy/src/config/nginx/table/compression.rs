@@ -27,6 +27,7 @@ pub(super) const ROWS: &[Known] = &[
     ),
     works("gzip_static", HSL, ONE),
     works("gunzip", HSL, FLAG),
+    works("gunzip_max_ratio", HSL, ONE),
     accepted("gunzip_buffers", HSL, TWO, MEMORY),
     works("brotli", HSLI, FLAG),
     works("brotli_types", HSL, MORE),
