@@ -5,7 +5,8 @@
 //! give up. Nothing here allocates by a size that a peer merely names.
 //!
 //! Rooms: [`fastcgi`] has records, requests and answers of FastCGI 1.0; [`uwsgi`] the packets of uWSGI; [`scgi`] the
-//! netstrings of SCGI; [`cgi`] the head of an answer as CGI scripts write it, which all of them use.
+//! netstrings of SCGI; [`cgi`] the head of an answer as CGI scripts write it, which all of them use. [`Pairs`] writes variables for
+//! each of the three.
 //!
 //! Not here: sockets, clocks, processes, and which variables a request has.
 //!
@@ -19,7 +20,9 @@ mod error;
 pub mod fastcgi;
 #[doc(hidden)]
 pub mod fuzz;
+mod pairs;
 pub mod scgi;
 pub mod uwsgi;
 
 pub use error::Error;
+pub use pairs::{Form, Pairs};

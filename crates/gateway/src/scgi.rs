@@ -1,7 +1,7 @@
 //! SCGI: the variables of a request in one netstring, then the body.
 //! Not here: the answer (see [`crate::cgi`]), which ends with the connection.
 
-use crate::Error;
+use crate::{Error, Form, Pairs};
 
 /// More digits than this are not read.
 const MOST_DIGITS: usize = 9;
@@ -103,29 +103,8 @@ pub fn write<'a>(
     content_length: u64,
     vars: impl IntoIterator<Item = (&'a [u8], &'a [u8])>,
 ) {
-    let mut content = format!("CONTENT_LENGTH\0{content_length}\0").into_bytes();
-    let behind_length = content.len();
-    let mut versions = 0;
-    for (name, value) in vars {
-        let is_version = name == b"SCGI";
-        let wrong = is_version && (versions > 0 || value != b"1");
-        if wrong || name == b"CONTENT_LENGTH" || name.is_empty() {
-            continue;
-        }
-        if name.contains(&0) || value.contains(&0) {
-            continue;
-        }
-        versions += usize::from(is_version);
-        for part in [name, value] {
-            content.extend_from_slice(part);
-            content.push(0);
-        }
-    }
-    if versions == 0 {
-        content.splice(behind_length..behind_length, *b"SCGI\x001\0");
-    }
-    out.extend_from_slice(content.len().to_string().as_bytes());
-    out.push(b':');
-    out.extend_from_slice(&content);
-    out.push(b',');
+    let mut pairs = Pairs::new(out, Form::Scgi { content_length });
+    pairs.all(vars);
+    // Only a packet of uwsgi can be too small.
+    _ = pairs.end();
 }

@@ -1,7 +1,7 @@
 //! The packet protocol of uWSGI: four bytes, then the variables of a request; the body follows as it is.
 //! Not here: the answer, which is HTTP or CGI-like (see [`crate::cgi`]) and ends with the connection.
 
-use crate::Error;
+use crate::{Error, Form, Pairs};
 
 /// `modifier1` of a request to a Python application. All other packets are orders to a uWSGI server; whoever takes
 /// requests from a web server refuses them.
@@ -103,22 +103,11 @@ pub fn write<'a>(
     modifier2: u8,
     vars: impl IntoIterator<Item = (&'a [u8], &'a [u8])>,
 ) -> Result<(), Error> {
-    let start = out.len();
-    out.extend_from_slice(&[modifier1, 0, 0, modifier2]);
-    for (name, value) in vars {
-        for part in [name, value] {
-            // A length beyond the field is caught below, since the part itself is then beyond the packet.
-            out.extend_from_slice(&(part.len() as u16).to_le_bytes());
-            out.extend_from_slice(part);
-        }
-    }
-    let len = out.len() - start - HEADER;
-    let Ok(field) = u16::try_from(len) else {
-        out.truncate(start);
-        return Err(Error::TooLarge { max: MOST_VARS });
+    let form = Form::Uwsgi {
+        modifier1,
+        modifier2,
     };
-    if let Some(place) = out.get_mut(start + 1..start + 3) {
-        place.copy_from_slice(&field.to_le_bytes());
-    }
-    Ok(())
+    let mut pairs = Pairs::new(out, form);
+    pairs.all(vars);
+    pairs.end()
 }

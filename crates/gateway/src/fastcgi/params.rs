@@ -2,6 +2,7 @@
 //! Not here: the records around them.
 
 use crate::Error;
+use crate::pairs::write_length;
 
 /// The pairs in a stream of variables that is there as a whole.
 #[derive(Clone, Debug)]
@@ -58,12 +59,8 @@ impl<'a> Iterator for Params<'a> {
 
 /// Appends one pair.
 pub fn write_param(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
-    for part in [name, value] {
-        match u8::try_from(part.len()) {
-            Ok(len @ 0..=127) => out.push(len),
-            _ => out.extend_from_slice(&(part.len() as u32 | 0x8000_0000).to_be_bytes()),
-        }
-    }
+    write_length(out, name.len());
+    write_length(out, value.len());
     out.extend_from_slice(name);
     out.extend_from_slice(value);
 }

@@ -1,9 +1,7 @@
 //! Records: the frames that everything travels in.
 //! Not here: which record may follow which (`server`, `client`).
 
-use crate::Error;
-
-use super::params::write_param;
+use crate::{Error, Form, Pairs};
 
 const VERSION: u8 = 1;
 const HEADER: usize = 8;
@@ -219,12 +217,10 @@ pub fn write_params<'a>(
     id: u16,
     params: impl IntoIterator<Item = (&'a [u8], &'a [u8])>,
 ) {
-    let mut content = Vec::new();
-    for (name, value) in params {
-        write_param(&mut content, name, value);
-    }
-    write_stream(out, Kind::PARAMS, id, &content);
-    write_end_stream(out, Kind::PARAMS, id);
+    let mut pairs = Pairs::new(out, Form::FastCgi { id });
+    pairs.all(params);
+    // Only a packet of uwsgi can be too small.
+    _ = pairs.end();
 }
 
 /// Calls a request off.

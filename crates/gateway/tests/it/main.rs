@@ -8,6 +8,7 @@
 mod cgi;
 mod corpus;
 mod fastcgi;
+mod pairs;
 mod random;
 mod scgi;
 mod uwsgi;

@@ -3,8 +3,7 @@
 //!
 //! Not here: the bytes that they travel in (`trine_gateway`), or the request's body.
 
-use std::ops::Range;
-
+use trine_gateway::Pairs;
 use trine_http1::{Request, TargetForm};
 
 use crate::cache::Fetch;
@@ -20,6 +19,11 @@ const NOT_FOR_AUTHORIZERS: [&str; 4] = [
     "PATH_TRANSLATED",
     "SCRIPT_NAME",
 ];
+
+/// What the names of the client's fields begin with.
+const FIELD: &[u8] = b"HTTP_";
+/// The way over proxies.
+const VIA: &str = "HTTP_VIA";
 
 /// What the variables are made from.
 pub(super) struct Order<'a> {
@@ -38,156 +42,137 @@ pub(super) struct Order<'a> {
     pub(super) hop: Option<Hop<'a>>,
 }
 
-/// All variables of one request, in order.
-#[derive(Debug, Default)]
-pub(super) struct Variables {
-    bytes: Vec<u8>,
-    pairs: Vec<(Range<usize>, Range<usize>)>,
+/// Writes all variables of one request, in order.
+pub(super) fn write(
+    pairs: &mut Pairs<'_>,
+    order: &Order<'_>,
+    request: &Request<'_>,
+    scene: &Scene<'_>,
+) {
+    let granted = &scene.record.visit.granted;
+    // With a hop it is told anew.
+    let is_way = |name: &str| order.hop.is_some() && name == VIA;
+    for param in &order.gateway.params {
+        let name = param.name.as_str();
+        if order.gateway.authorizer && NOT_FOR_AUTHORIZERS.contains(&name)
+            || granted.iter().any(|(granted, _)| granted == name)
+            || is_way(name)
+        {
+            continue;
+        }
+        pairs
+            .open(name.len())
+            .extend_from_slice(param.name.as_bytes());
+        let value = pairs.value();
+        let start = value.len();
+        param.value.write(value, scene);
+        if param.if_not_empty && value.len() == start {
+            pairs.leave_out();
+        } else {
+            pairs.close();
+        }
+    }
+    for (name, value) in granted.iter().filter(|(name, _)| !is_way(name)) {
+        pairs.pair(name.as_bytes(), value);
+    }
+    if order.passes_fields {
+        fields(pairs, order, request);
+    }
+    if let Some(hop) = &order.hop {
+        let mut told = way(order, request, scene);
+        if !told.is_empty() {
+            told.extend_from_slice(b", ");
+        }
+        told.extend_from_slice(&hop.entry());
+        pairs.pair(VIA.as_bytes(), &told);
+        if let Some(left) = hop.max_forwards() {
+            pairs.pair(b"HTTP_MAX_FORWARDS", left.to_string().as_bytes());
+        }
+    }
+    if let Some(trace) = order.trace {
+        field_name(pairs, b"traceparent");
+        pairs.value().extend_from_slice(trace);
+        pairs.close();
+    }
+    if let Some(fetch) = order.fetch {
+        let mut lines = Vec::new();
+        fetch.conditions(&mut lines);
+        for line in lines.split(|&byte| byte == b'\n') {
+            if let Some(colon) = memchr::memchr(b':', line) {
+                field_name(pairs, &line[..colon]);
+                let value = line[colon + 1..].trim_ascii();
+                pairs.value().extend_from_slice(value);
+                pairs.close();
+            }
+        }
+    }
 }
 
-impl Variables {
-    pub(super) fn of(order: &Order<'_>, request: &Request<'_>, scene: &Scene<'_>) -> Self {
-        let mut all = Self {
-            bytes: Vec::with_capacity(1024),
-            pairs: Vec::with_capacity(32),
-        };
-        let granted = &scene.record.visit.granted;
-        for param in &order.gateway.params {
-            let name = param.name.as_str();
-            if order.gateway.authorizer && NOT_FOR_AUTHORIZERS.contains(&name)
-                || granted.iter().any(|(granted, _)| granted == name)
-            {
-                continue;
-            }
-            let name = all.text(param.name.as_bytes());
-            let start = all.bytes.len();
-            param.value.write(&mut all.bytes, scene);
-            let value = start..all.bytes.len();
-            if value.is_empty() && param.if_not_empty {
-                all.bytes.truncate(name.start);
-            } else {
-                all.pairs.push((name, value));
-            }
-        }
-        for (name, value) in granted {
-            let pair = (all.text(name.as_bytes()), all.text(value));
-            all.pairs.push(pair);
-        }
-        if order.passes_fields {
-            all.fields(order, request);
-        }
-        if let Some(hop) = &order.hop {
-            all.hop(hop);
-        }
-        if let Some(trace) = order.trace {
-            let name = all.field_name(b"traceparent");
-            let value = all.text(trace);
-            all.pairs.push((name, value));
-        }
-        if let Some(fetch) = order.fetch {
-            let mut lines = Vec::new();
-            fetch.conditions(&mut lines);
-            for line in lines.split(|&byte| byte == b'\n') {
-                if let Some(colon) = memchr::memchr(b':', line) {
-                    let name = all.field_name(&line[..colon]);
-                    let value = all.text(line[colon + 1..].trim_ascii());
-                    all.pairs.push((name, value));
-                }
-            }
-        }
-        all
+/// The way over proxies as it is told so far.
+fn way(order: &Order<'_>, request: &Request<'_>, scene: &Scene<'_>) -> Vec<u8> {
+    let granted = &scene.record.visit.granted;
+    if let Some((_, value)) = granted.iter().find(|(name, _)| name == VIA) {
+        return value.clone();
     }
+    let mut params = order.gateway.params.iter();
+    if let Some(param) = params.find(|param| param.name == VIA) {
+        return param.value.value(scene);
+    }
+    if !order.passes_fields || !order.names.take(b"via") {
+        return Vec::new();
+    }
+    request.get_all("via").collect::<Vec<_>>().join(&b", "[..])
+}
 
-    /// Adds this hop to the way that the client has told.
-    fn hop(&mut self, hop: &Hop<'_>) {
-        let name = self.field_name(b"via");
-        let told = self
-            .pairs
-            .iter()
-            .position(|(key, _)| self.bytes[key.clone()] == self.bytes[name.clone()]);
-        let mut way = Vec::new();
-        if let Some(told) = told {
-            let (_, value) = self.pairs.remove(told);
-            way = [&self.bytes[value], b", "].concat();
+/// Opens a pair with `HTTP_` and the name as variables have it.
+fn field_name(pairs: &mut Pairs<'_>, name: &[u8]) {
+    let out = pairs.open(FIELD.len() + name.len());
+    out.extend_from_slice(FIELD);
+    let upper = name.iter().map(|&byte| match byte {
+        b'-' => b'_',
+        byte => byte.to_ascii_uppercase(),
+    });
+    out.extend(upper);
+}
+
+/// The client's fields; those of one name become one, as nginx joins them.
+fn fields(pairs: &mut Pairs<'_>, order: &Order<'_>, request: &Request<'_>) {
+    for (index, (name, value)) in request.headers().enumerate() {
+        let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
+        let same = |(other, _): &(&[u8], &[u8])| other.eq_ignore_ascii_case(name);
+        let skipped = !order.names.take(name)
+            // It would be HTTP_PROXY, which many HTTP clients obey.
+            || is("proxy")
+            // The body goes on without its chunks.
+            || is("transfer-encoding")
+            || (is("content-length") && !order.has_length)
+            || (order.trace.is_some() && (is("traceparent") || is("tracestate")))
+            || order.fetch.is_some_and(|fetch| fetch.withholds(name))
+            || order.hop.is_some_and(|hop| is("via") || hop.replaces(name))
+            || request.headers().take(index).any(|before| same(&before));
+        if skipped {
+            continue;
         }
-        way.extend_from_slice(&hop.entry());
-        let value = self.text(&way);
-        self.pairs.push((name, value));
-        if let Some(left) = hop.max_forwards() {
-            let pair = (
-                self.field_name(b"max-forwards"),
-                self.text(left.to_string().as_bytes()),
-            );
-            self.pairs.push(pair);
+        field_name(pairs, name);
+        let key = pairs.name();
+        let mut params = order.gateway.params.iter();
+        if params.any(|param| param.name.as_bytes() == key) {
+            pairs.leave_out();
+            continue;
         }
-    }
-
-    fn text(&mut self, text: &[u8]) -> Range<usize> {
-        let start = self.bytes.len();
-        self.bytes.extend_from_slice(text);
-        start..self.bytes.len()
-    }
-
-    /// `HTTP_` and the name as variables have it.
-    fn field_name(&mut self, name: &[u8]) -> Range<usize> {
-        let start = self.bytes.len();
-        self.bytes.extend_from_slice(b"HTTP_");
-        let upper = name.iter().map(|&byte| match byte {
-            b'-' => b'_',
-            byte => byte.to_ascii_uppercase(),
-        });
-        self.bytes.extend(upper);
-        start..self.bytes.len()
-    }
-
-    /// The client's fields; those of one name become one, as nginx joins them.
-    fn fields(&mut self, order: &Order<'_>, request: &Request<'_>) {
-        let params = &order.gateway.params;
-        for (index, (name, value)) in request.headers().enumerate() {
-            let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
-            let same = |(other, _): &(&[u8], &[u8])| other.eq_ignore_ascii_case(name);
-            let skipped = !order.names.take(name)
-                // It would be HTTP_PROXY, which many HTTP clients obey.
-                || is("proxy")
-                // The body goes on without its chunks.
-                || is("transfer-encoding")
-                || (is("content-length") && !order.has_length)
-                || (order.trace.is_some() && (is("traceparent") || is("tracestate")))
-                || order.fetch.is_some_and(|fetch| fetch.withholds(name))
-                || order.hop.is_some_and(|hop| hop.replaces(name))
-                || request.headers().take(index).any(|before| same(&before));
-            if skipped {
-                continue;
-            }
-            let key = self.field_name(name);
-            let bytes = &self.bytes;
-            if params
-                .iter()
-                .any(|param| param.name.as_bytes() == &bytes[key.clone()])
-            {
-                self.bytes.truncate(key.start);
-                continue;
-            }
-            if is("host") && request.target_form() == TargetForm::Absolute {
-                // What the target says is what was asked for (RFC 9112 section 3.2.2).
-                let host = self.text(request.authority().unwrap_or(value));
-                self.pairs.push((key, host));
-                continue;
-            }
-            let separator: &[u8] = if is("cookie") { b"; " } else { b", " };
-            let start = self.bytes.len();
-            self.bytes.extend_from_slice(value);
-            for (_, more) in request.headers().skip(index + 1).filter(same) {
-                self.bytes.extend_from_slice(separator);
-                self.bytes.extend_from_slice(more);
-            }
-            self.pairs.push((key, start..self.bytes.len()));
+        let out = pairs.value();
+        if is("host") && request.target_form() == TargetForm::Absolute {
+            // What the target says is what was asked for (RFC 9112 section 3.2.2).
+            out.extend_from_slice(request.authority().unwrap_or(value));
+            pairs.close();
+            continue;
         }
-    }
-
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        self.pairs
-            .iter()
-            .map(|(name, value)| (&self.bytes[name.clone()], &self.bytes[value.clone()]))
+        let separator: &[u8] = if is("cookie") { b"; " } else { b", " };
+        out.extend_from_slice(value);
+        for (_, more) in request.headers().skip(index + 1).filter(same) {
+            out.extend_from_slice(separator);
+            out.extend_from_slice(more);
+        }
+        pairs.close();
     }
 }

@@ -7,8 +7,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use rustls::pki_types::ServerName;
-use trine_gateway::fastcgi::{Kind, Role, write_begin, write_params, write_stream};
-use trine_gateway::{scgi, uwsgi};
+use trine_gateway::fastcgi::{Kind, Role, write_begin, write_stream};
+use trine_gateway::{Form, Pairs};
 use trine_http1::{BodyLength, Request};
 
 use super::codec::REQUEST_ID;
@@ -16,7 +16,7 @@ use super::connect::Secure;
 use super::fault::Fault;
 use super::forward::Job;
 use super::head::{self, Facts};
-use super::params::{self, Variables};
+use super::params;
 use super::retry::Retries;
 use super::trace;
 use super::{Trip, address_key};
@@ -215,13 +215,17 @@ impl Job<'_> {
             trace: self.trace(&request, record),
             hop: self.hop(&request),
         };
-        let variables = Variables::of(&order, &request, &scene);
         out.clear();
-        match self.pass.protocol {
-            Protocol::Scgi => scgi::write(out, length, variables.iter()),
+        let form = match self.pass.protocol {
+            Protocol::Scgi => Form::Scgi {
+                content_length: length,
+            },
             Protocol::Uwsgi => {
-                let (one, two) = gateway.modifiers;
-                uwsgi::write(out, one, two, variables.iter()).map_err(Fault::Variables)?;
+                let (modifier1, modifier2) = gateway.modifiers;
+                Form::Uwsgi {
+                    modifier1,
+                    modifier2,
+                }
             }
             Protocol::FastCgi | Protocol::Http1 => {
                 let keep = gateway.keep && self.group.config.keepalive.count > 0;
@@ -231,10 +235,12 @@ impl Job<'_> {
                     Role::Responder
                 };
                 write_begin(out, REQUEST_ID, role, keep);
-                write_params(out, REQUEST_ID, variables.iter());
+                Form::FastCgi { id: REQUEST_ID }
             }
-        }
-        Ok(())
+        };
+        let mut pairs = Pairs::new(out, form);
+        params::write(&mut pairs, &order, &request, &scene);
+        pairs.end().map_err(Fault::Variables)
     }
 
     /// Appends a body of our own, as far as the protocol frames one.
