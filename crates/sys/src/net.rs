@@ -20,7 +20,7 @@ use nix::sys::socket::{
 mod udp;
 mod unix;
 pub use udp::{Arrived, bind_udp, is_datagram, recv_datagram, send_datagram, tell_destinations};
-pub use unix::{UnixListenFd, bind_datagram, listen_unix, lock_unix};
+pub use unix::{UnixListenFd, bind_datagram, connect_unix, listen_unix, lock_unix};
 
 /// A socket's own or its peer's address.
 #[derive(Clone, Debug, PartialEq, Eq)]

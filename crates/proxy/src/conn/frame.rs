@@ -6,6 +6,8 @@ use std::io::{self, IoSlice};
 use std::ops::Range;
 use std::task::{Context, Poll, ready};
 
+use trine_sys::net;
+
 use crate::stream::Stream;
 use crate::workbench::Input;
 
@@ -83,6 +85,18 @@ impl Frame {
             }
         }
         Poll::Ready(Ok(written))
+    }
+
+    /// Writes to a socket of which the runtime does not know yet that it has room. Whether something went out; whatever is
+    /// wrong comes up again in [`poll_write`](Self::poll_write).
+    pub(crate) fn write_now(&mut self, stream: &Stream, front: &[u8], buffer: &[u8]) -> bool {
+        let Stream::Unix(socket) = stream else {
+            return false;
+        };
+        let (slices, count) = self.slices(front, buffer, usize::MAX);
+        let done = net::writev(socket, &slices[..count]).unwrap_or(0);
+        self.sent += done;
+        done > 0
     }
 
     fn slices<'a>(

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::net::{TcpSocket, TcpStream, UnixStream};
+use trine_sys::net;
 
 use super::fault::Fault;
 use super::pool::{Link, add};
@@ -82,7 +83,10 @@ impl Search<'_> {
         let seat = match seat {
             Ok(seat) => match self.idle(seat, fresh, record.started) {
                 Ok(found) => return Ok(found),
-                Err(seat) => Ok(seat),
+                Err(seat) => match self.at_once(seat, record) {
+                    Ok(found) => return Ok(found),
+                    Err(seat) => Ok(seat),
+                },
             },
             Err(why) => Err(why),
         };
@@ -116,6 +120,31 @@ impl Search<'_> {
             }
             None => Err(seat),
         }
+    }
+
+    /// A new connection where that takes no waiting: a Unix socket is connected right now, or `rounds` sees to it.
+    fn at_once(&self, seat: Seat, record: &mut Record) -> Result<Found, Seat> {
+        let peer = &self.group.peers[seat.index];
+        let (PeerAddr::Unix(path), None) = (&peer.addr, &self.secure) else {
+            return Err(seat);
+        };
+        let made = net::connect_unix(path).and_then(|fd| UnixStream::from_std(fd.into()));
+        let Ok(stream) = made else {
+            return Err(seat);
+        };
+        record.attempt(peer);
+        Ok(self.made(seat, Stream::Unix(stream)))
+    }
+
+    /// A connection that was just made.
+    fn made(&self, seat: Seat, stream: Stream) -> Found {
+        let Seat { index, ticket } = seat;
+        let peer = &self.group.peers[index];
+        add(&peer.figures.connects, 1);
+        let mut link = peer.link(stream, false);
+        link.ticket = ticket;
+        link.tag = self.tag();
+        Found { link, index }
     }
 
     async fn connect(
@@ -191,22 +220,16 @@ impl Search<'_> {
                 Ok(found) => return Ok(found),
                 Err(seat) => seat,
             };
-            let Seat { index, ticket } = seat;
+            let index = seat.index;
             let peer = &group.peers[index];
             record.attempt(peer);
             let fault = match tokio::time::timeout(timeout, self.open(&peer.addr)).await {
-                Ok(Ok(stream)) => {
-                    add(&peer.figures.connects, 1);
-                    let mut link = peer.link(stream, false);
-                    link.ticket = ticket;
-                    link.tag = self.tag();
-                    return Ok(Found { link, index });
-                }
+                Ok(Ok(stream)) => return Ok(self.made(seat, stream)),
                 Ok(Err(error)) if error.kind() == io::ErrorKind::WouldBlock => Fault::Busy(timeout),
                 Ok(Err(error)) => Fault::Connect(error),
                 Err(_) => Fault::ConnectTimeout(timeout),
             };
-            drop(ticket);
+            drop(seat.ticket);
             record.attempt_failed(fault.status(), !trip.is_again());
             trip.mark(index);
             // A full backlog is no failure, and one that is seen again in another round is the same one.

@@ -3,13 +3,14 @@
 //! Both happen at once, because an upstream may answer before it has read everything. Not here: what the client gets
 //! (see `relay`), or trying again (see `forward`).
 
+use std::borrow::Cow;
 use std::future::poll_fn;
 use std::ops::Range;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use trine_http1::ResponseHead;
+use trine_http1::{ResponseHead, write_header, write_status_line};
 
 use super::codec::{ANSWER_LIMITS, Codec};
 use super::fault::Fault;
@@ -232,13 +233,20 @@ impl Exchange<'_> {
             } = &mut *self.bench;
             if !self.upload.frame.is_sent() {
                 let buffer = self.body.buffer(input, bulk, page);
-                match ready!(self.upload.frame.poll_write(
-                    cx,
-                    self.link.stream(),
-                    request,
-                    buffer,
-                    usize::MAX
-                )) {
+                let stream = self.link.stream();
+                if !self.upload.touched
+                    && !self.link.reused()
+                    && self.upload.frame.write_now(stream, request, buffer)
+                {
+                    self.upload.touched = true;
+                    self.clock.moved();
+                    continue;
+                }
+                match ready!(
+                    self.upload
+                        .frame
+                        .poll_write(cx, stream, request, buffer, usize::MAX)
+                ) {
                     Ok(_) => {
                         self.upload.touched = true;
                         self.clock.moved();
@@ -404,6 +412,25 @@ impl Exchange<'_> {
         self.bench
             .answer_head
             .on(&self.bench.answer.all()[self.head_at..])
+    }
+
+    /// The same as bytes, as HTTP/1 has it.
+    pub(crate) fn head_text(&self) -> Cow<'_, [u8]> {
+        let answer = &self.bench.answer;
+        let raw = answer.all().get(self.head_at..answer.start());
+        match raw {
+            Some(raw) if raw.starts_with(b"HTTP/") => raw.into(),
+            _ => {
+                let head = self.head();
+                let mut text = Vec::with_capacity(512);
+                write_status_line(&mut text, head.version(), head.status(), head.reason());
+                for (name, value) in head.headers() {
+                    write_header(&mut text, name, value);
+                }
+                text.extend_from_slice(b"\r\n");
+                text.into()
+            }
+        }
     }
 }
 

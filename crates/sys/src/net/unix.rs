@@ -80,6 +80,16 @@ pub fn bind_datagram(path: &Path, mode: u32) -> io::Result<OwnedFd> {
     Ok(fd)
 }
 
+/// Connects to a Unix socket (CLOEXEC, non-blocking). That takes no waiting: it is done, refused, or WouldBlock where the
+/// other side's queue is full.
+pub fn connect_unix(path: &Path) -> io::Result<OwnedFd> {
+    let addr = address(path)?;
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let fd = socket::socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
+    socket::connect(fd.as_raw_fd(), &addr)?;
+    Ok(fd)
+}
+
 fn address(path: &Path) -> io::Result<UnixAddr> {
     if !super::fits_unix_path(path) {
         let text = format!(
