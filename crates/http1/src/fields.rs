@@ -117,6 +117,20 @@ impl Fields {
         })
     }
 
+    /// Reads field lines without a first line before them: how long they are, if all is there and nothing about them is
+    /// unusual.
+    pub(crate) fn parse_bare(&mut self, buf: &[u8], limits: &Limits) -> Option<usize> {
+        self.rewritten.clear();
+        let (longest, most) = (limits.header_line, limits.header_count);
+        let length = self.parse_lines(buf, buf, longest, most).ok()?;
+        (length <= limits.head.min(u32::MAX as usize) && !self.list.is_empty()).then_some(length)
+    }
+
+    /// Takes one field out, by its position in [`iter`](Self::iter): its value's place, when no line had to be changed.
+    pub(crate) fn remove(&mut self, index: usize) -> Span {
+        self.list.remove(index).value
+    }
+
     /// Reads field lines up to an empty one: how long they are with that. No line may be longer than `longest`, and
     /// there may be `most` of them.
     fn parse_lines(

@@ -2,12 +2,13 @@
 //! Not here: what a gateway forwards, and when it may use the connection again.
 
 use crate::body::BodyLength;
+use crate::encode::default_reason;
 use crate::error::ResponseError;
 use crate::fields::{Fields, Headers, Leniency, Span};
 use crate::framing::Framing;
 use crate::limits::Limits;
 use crate::scan::Scan;
-use crate::syntax::{Version, is_field_byte};
+use crate::syntax::{Version, is_field_byte, is_hop_by_hop};
 
 /// What every response starts with.
 const PROTOCOL: &[u8] = b"HTTP/";
@@ -22,6 +23,8 @@ pub struct ResponseHead {
     version: Version,
     status: u16,
     reason: Span,
+    /// It came without a reason, and the usual one stands in.
+    usual_reason: bool,
     fields: Fields,
     framing: Framing,
     length: Option<BodyLength>,
@@ -46,6 +49,66 @@ impl ResponseHead {
             self.scan = Scan::default();
         }
         result
+    }
+
+    /// Reads a head as CGI scripts write it (RFC 3875 section 6): fields without a status line, `Status` perhaps among
+    /// them; with `lined` also one of HTTP. Returns its length if all of it is there and it is plain: it ends its lines
+    /// as HTTP does, leads nowhere else and says nothing about the connection. For any other, good or bad, `None` leaves
+    /// it to a reader of such heads.
+    ///
+    /// The view shows a head of HTTP/1.1, with the usual reason where none was given.
+    pub fn parse_script(&mut self, buf: &[u8], limits: &Limits, lined: bool) -> Option<usize> {
+        self.scan = Scan::default();
+        let has_line = lined && buf.starts_with(PROTOCOL);
+        let length = if has_line {
+            let extent = self.fields.parse_whole(buf, limits)?;
+            self.parse_status_line(buf, extent.first_line(buf)).ok()?;
+            self.usual_reason = self.reason.of(buf).is_empty();
+            extent.end
+        } else {
+            let length = self.fields.parse_bare(buf, limits)?;
+            (self.status, self.usual_reason) = (200, true);
+            length
+        };
+        let mut status = None;
+        for (index, (name, _)) in self.fields.iter(buf).enumerate() {
+            if name.len() == 6 && name.eq_ignore_ascii_case(b"status") {
+                if has_line || status.is_some() {
+                    return None;
+                }
+                status = Some(index);
+            } else if is_hop_by_hop(name)
+                || name.eq_ignore_ascii_case(b"location")
+                || name.eq_ignore_ascii_case(b"trailer")
+            {
+                return None;
+            }
+        }
+        if let Some(index) = status {
+            let value = self.fields.remove(index).of(buf);
+            self.parse_script_status(buf, value)?;
+        }
+        self.version = Version::Http11;
+        (self.status >= 200 && self.interpret(buf).is_ok()).then_some(length)
+    }
+
+    /// The value of a `Status` field: three digits, and a reason perhaps.
+    fn parse_script_status(&mut self, buf: &[u8], value: &[u8]) -> Option<()> {
+        let (digits, reason) = value.split_first_chunk::<3>()?;
+        let reason = match reason {
+            [] => reason,
+            [b' ', reason @ ..] => reason,
+            _ => return None,
+        };
+        if !matches!(digits, [b'1'..=b'9', b'0'..=b'9', b'0'..=b'9']) {
+            return None;
+        }
+        self.status = digits
+            .iter()
+            .fold(0, |status, digit| status * 10 + u16::from(digit - b'0'));
+        self.reason = Span::locate(reason, buf);
+        self.usual_reason = reason.is_empty();
+        Some(())
     }
 
     /// Forgets a head that was not completed, so that the next [`parse`](Self::parse) begins a new
@@ -120,6 +183,7 @@ impl ResponseHead {
             .iter()
             .fold(0, |status, digit| status * 10 + u16::from(digit - b'0'));
         self.reason = Span::locate(reason, buf);
+        self.usual_reason = false;
         Ok(())
     }
 
@@ -166,7 +230,11 @@ impl<'a> Response<'a> {
     /// control characters.
     #[must_use]
     pub fn reason(&self) -> &'a [u8] {
-        self.head.reason.of(self.buf)
+        if self.head.usual_reason {
+            default_reason(self.head.status).as_bytes()
+        } else {
+            self.head.reason.of(self.buf)
+        }
     }
 
     #[must_use]

@@ -76,7 +76,7 @@ impl Dress<'_> {
     }
 
     /// Appends a field, its URL rewritten if it is one that names a place.
-    fn field(&self, out: &mut Vec<u8>, name: &[u8], value: &[u8], scene: &Scene<'_>) {
+    pub(crate) fn field(&self, out: &mut Vec<u8>, name: &[u8], value: &[u8], scene: &Scene<'_>) {
         let rewritten = if name.eq_ignore_ascii_case(b"set-cookie") {
             cookies::rewrite(&self.pass.shaping.cookies, value, scene)
         } else if name.eq_ignore_ascii_case(b"content-type") {

@@ -300,9 +300,7 @@ impl Job<'_> {
         let status = exchange.head().status();
         record.upstream_status = status;
         if record.visit.is_own || self.generation.config.tells_heads {
-            let answer = &exchange.bench.answer;
-            let head = answer.all().get(exchange.head_at..answer.start());
-            record.answer_head = head.map(Into::into);
+            record.answer_head = Some(exchange.head_text().into());
         }
         if self.pass.next.has_status(status)
             && retries.again(Lost::Status(status), false, record.started.elapsed())

@@ -103,16 +103,25 @@ impl Codec {
         answer: &mut Input,
         head: &mut ResponseHead,
     ) -> Result<Option<usize>, Fault> {
+        let at = answer.start();
         let translated = match self {
             Self::Http1 { .. } => true,
             Self::FastCgi(records) => {
+                if records.head.read(answer, head) {
+                    return Ok(Some(at));
+                }
                 let found = records.head.translate(answer)?;
                 if !found && let Some(fault) = records.ended_without_head() {
                     return Err(fault);
                 }
                 found
             }
-            Self::Script(script) => script.translate(answer)?,
+            Self::Script(script) => {
+                if script.read(answer, head) {
+                    return Ok(Some(at));
+                }
+                script.translate(answer)?
+            }
         };
         if !translated || answer.is_empty() {
             return Ok(None);

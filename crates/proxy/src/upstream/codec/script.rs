@@ -1,10 +1,11 @@
-//! The heads of answers that applications write as CGI scripts do, made into HTTP/1 heads in place.
+//! The heads of answers that applications write as CGI scripts do: read as they are where they are plain, else made into
+//! HTTP/1 heads in place.
 //!
 //! Not here: reading them (`trine_gateway::cgi`), or what goes on to the client (`relay`).
 
 use trine_gateway::Error;
 use trine_gateway::cgi::{Head, Kind, Limits, Response, Style};
-use trine_http1::{Version, default_reason, write_header, write_status_line};
+use trine_http1::{ResponseHead, Version, default_reason, write_header, write_status_line};
 
 use super::ANSWER_LIMITS;
 use crate::upstream::fault::Fault;
@@ -33,6 +34,20 @@ impl ScriptHead {
             upgrades,
             done: false,
         }
+    }
+
+    /// Reads a head that is plain and whole as it is, and takes it; false for any other, which is to be translated.
+    pub(super) fn read(&mut self, answer: &mut Input, head: &mut ResponseHead) -> bool {
+        if self.done {
+            return false;
+        }
+        let lined = self.style == Style::HttpOrCgi;
+        let Some(length) = head.parse_script(answer.unread(), &ANSWER_LIMITS, lined) else {
+            return false;
+        };
+        answer.consume(length);
+        self.done = true;
+        true
     }
 
     /// Puts an HTTP/1 head in the place of the script's at the start of what is unread; false while it is not whole.

@@ -257,3 +257,122 @@ fn damaged_answers_come_to_the_same_however_they_are_cut() {
         }
     }
 }
+
+/// What a reader of heads makes of them, once directly and once by way of a translation.
+fn both_ways(style: Style, bytes: &[u8]) -> (Option<String>, Option<String>) {
+    let shown = |head: &ResponseHead, answer: &Input, at: usize| {
+        let view = head.on(&answer.all()[at..]);
+        let mut text = format!("{} {}", view.status(), view.reason().escape_ascii());
+        for (name, value) in view.headers() {
+            text += &format!("|{}={}", name.escape_ascii(), value.escape_ascii());
+        }
+        text += &format!("|{:?}", view.body("GET"));
+        text + &format!("|{}", answer.unread().escape_ascii())
+    };
+    let input = || {
+        let mut input = Input::new(0);
+        input.append(bytes);
+        input
+    };
+    let (mut answer, mut head) = (input(), ResponseHead::default());
+    let mut script = ScriptHead::new(style, true);
+    let direct = script
+        .read(&mut answer, &mut head)
+        .then(|| shown(&head, &answer, 0));
+    let (mut answer, mut head) = (input(), ResponseHead::default());
+    let mut script = ScriptHead::new(style, true);
+    let translated = match script.translate(&mut answer) {
+        Ok(true) => {
+            let at = answer.start();
+            match head.parse(answer.unread(), &ANSWER_LIMITS) {
+                Ok(Some(length)) => {
+                    answer.consume(length);
+                    Some(shown(&head, &answer, at))
+                }
+                _ => None,
+            }
+        }
+        _ => None,
+    };
+    (direct, translated)
+}
+
+#[test]
+fn plain_heads_are_read_as_they_are() {
+    for (style, head) in [
+        (Style::Cgi, &b"Content-Type: text/html\r\n\r\nbody"[..]),
+        (Style::Cgi, b"Status: 404 Not Here\r\nX: y\r\n\r\n"),
+        (
+            Style::Cgi,
+            b"X: y\r\nstatus:  201\r\nContent-Length: 3\r\n\r\nabc",
+        ),
+        (
+            Style::HttpOrCgi,
+            b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi",
+        ),
+        (Style::HttpOrCgi, b"HTTP/1.0 404\r\nA: b\r\n\r\n"),
+        (Style::HttpOrCgi, b"Status: 500\r\nA: b\r\n\r\n"),
+    ] {
+        let (direct, translated) = both_ways(style, head);
+        assert!(direct.is_some(), "{}", head.escape_ascii());
+        assert_eq!(direct, translated, "{}", head.escape_ascii());
+    }
+}
+
+/// Whatever is read directly comes out as the translation has it, and nothing that the translation refuses is read.
+#[test]
+fn reading_directly_changes_nothing() {
+    const PIECES: [&[u8]; 28] = [
+        b"HTTP/1.1 200 OK\r\n",
+        b"HTTP/1.0 404\r\n",
+        b"HTTP/1.1 099 Low\r\n",
+        b"HTTP/1.1 101 Up\r\n",
+        b"HTTP/2.0 200 OK\r\n",
+        b"HTTP/1.1  200 OK\r\n",
+        b"Status: 200 OK\r\n",
+        b"Status: 404\r\n",
+        b"status:500 \r\n",
+        b"Status: 99 X\r\n",
+        b"Status: 100 Go on\r\n",
+        b"Status: 2000\r\n",
+        b"Location: /there\r\n",
+        b"Location: http://there/\r\n",
+        b"Location:\r\n",
+        b"Content-Length: 3\r\n",
+        b"Content-Length: 03x\r\n",
+        b"Connection: close\r\n",
+        b"Upgrade: x\r\n",
+        b"Transfer-Encoding: chunked\r\n",
+        b"Trailer: X\r\n",
+        b"Content-Type: text/plain\r\n",
+        b"X: y\n",
+        b" folded\r\n",
+        b"X: a\x01b\r\n",
+        b"X y: z\r\n",
+        b"Te: x\r\n",
+        b"Empty:\t \r\n",
+    ];
+    let mut seed = 0x2545_f491_4f6c_dd1d_u64;
+    let mut next = |most: usize| {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        usize::try_from(seed >> 33).unwrap() % most
+    };
+    let mut read = 0;
+    for _ in 0..20_000 {
+        let mut head = Vec::new();
+        for _ in 0..next(4) {
+            head.extend_from_slice(PIECES[next(PIECES.len())]);
+        }
+        head.extend_from_slice([&b"\r\n"[..], b"\n", b"", b"\r\n\r\n"][next(4)]);
+        head.extend_from_slice(b"body");
+        let style = [Style::Cgi, Style::HttpOrCgi][next(2)];
+        let (direct, translated) = both_ways(style, &head);
+        if direct.is_some() {
+            read += 1;
+            assert_eq!(direct, translated, "{style:?} {}", head.escape_ascii());
+        }
+    }
+    assert!(read > 300, "{read}");
+}
