@@ -26,7 +26,7 @@ pub(crate) mod subrequest;
 pub(crate) mod told;
 mod wait;
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -34,6 +34,7 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use trine_http1::{Request, RequestError};
+use trine_sys::net::{self, SockAddr};
 
 use crate::deadline::{Call, Place};
 use crate::engine::{Engine, Generation};
@@ -71,6 +72,8 @@ pub(crate) struct Conn {
     /// Which listener it came in by, and that one's port.
     pub(crate) door: usize,
     pub(crate) port: u16,
+    /// Its end here as text, once it was asked for: the kernel is asked once.
+    local: OnceCell<Box<[u8]>>,
     /// The server of the last request, by its number.
     pub(crate) server: Cell<Option<usize>>,
     /// Counts connections, over one core.
@@ -130,6 +133,7 @@ impl Conn {
             is_undressed: false,
             door,
             port,
+            local: OnceCell::new(),
             server: Cell::new(None),
             number,
             requests: Cell::new(0),
@@ -188,6 +192,7 @@ impl Conn {
             is_undressed: false,
             door: like.door,
             port: like.port,
+            local: like.local.clone(),
             server: like.server.clone(),
             number: like.number,
             requests: like.requests.clone(),
@@ -205,6 +210,19 @@ impl Conn {
     /// The configuration that its last request is served by.
     pub(crate) fn generation(&self) -> Rc<Generation> {
         Rc::clone(&self.generation.borrow())
+    }
+
+    /// The address that the client has connected to, without its port; `None` if the connection is broken.
+    pub(crate) fn local_text(&self) -> Option<&[u8]> {
+        if self.local.get().is_none() {
+            let text = match net::local_addr(&self.stream).ok()? {
+                SockAddr::Tcp(addr) => addr.ip().to_canonical().to_string().into_bytes(),
+                SockAddr::Unix(path) => [b"unix:", path.as_os_str().as_encoded_bytes()].concat(),
+                _ => b"unix:".to_vec(),
+            };
+            _ = self.local.set(text.into());
+        }
+        self.local.get().map(|text| &**text)
     }
 
     /// Serves the request of a stream of HTTP/2. Returns the server that it was for.

@@ -6,7 +6,6 @@ use std::io::Write as _;
 use std::time::{Instant, UNIX_EPOCH};
 
 use trine_http1::{BodyLength, Request, Response};
-use trine_sys::net::{self, SockAddr};
 
 use super::named::Variable;
 use super::scene::{Scene, given_rate};
@@ -235,15 +234,7 @@ impl Variable {
                     (Some(_), _) => return false,
                 }
             }
-            Self::ServerAddr => match net::local_addr(&conn.stream) {
-                Ok(SockAddr::Tcp(addr)) => _ = write!(out, "{}", addr.ip().to_canonical()),
-                Ok(SockAddr::Unix(path)) => {
-                    out.extend_from_slice(b"unix:");
-                    out.extend_from_slice(path.as_os_str().as_encoded_bytes());
-                }
-                Ok(_) => out.extend_from_slice(b"unix:"),
-                Err(_) => return false,
-            },
+            Self::ServerAddr => return put(out, conn.local_text()),
             Self::IntroducedAddr
             | Self::IntroducedPort
             | Self::IntroducedServerAddr
