@@ -131,9 +131,6 @@ pub(crate) async fn send(
             return Ending::Close;
         }
     };
-    if status == 200 && framing == Framing::Length(size) && chain.is_none() {
-        super::ready::note(entry, &bench.out, generation, &dress);
-    }
     record.status = sent;
     record.first_byte = None;
     let part = usize::try_from(part.start).unwrap_or(0)..usize::try_from(part.end).unwrap_or(0);

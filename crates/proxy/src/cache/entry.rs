@@ -19,7 +19,7 @@ pub(crate) struct Entry {
     pub(crate) body: bytes::Bytes,
     /// It has been sent from memory.
     pub(super) sent: AtomicBool,
-    /// The head as the location that asks most often sends it, once it has.
+    /// The head as one location sends it, once it has been sent twice.
     pub(super) ready: Mutex<Option<Ready>>,
 }
 
@@ -34,7 +34,7 @@ impl Entry {
         self.each_field().collect()
     }
 
-    fn each_field(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+    pub(super) fn each_field(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         lines(&self.head).skip(1).filter_map(|line| {
             let colon = memchr::memchr(b':', line)?;
             Some((line.get(..colon)?, line.get(colon + 1..)?.trim_ascii()))

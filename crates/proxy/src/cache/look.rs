@@ -61,13 +61,14 @@ impl Serve {
     }
 }
 
-/// Looks for an answer, and waits for one that is on its way.
+/// Looks for an answer, and waits for one that is on its way. `early` is what was found before, if somebody has looked.
 pub(crate) async fn look(
     conn: &Conn,
     bench: &Workbench,
     config: &Config,
     rules: &CacheRules,
     record: &Record,
+    mut early: Option<Found>,
 ) -> Look {
     let request = bench.head.on(bench.input.all());
     let method = request.method();
@@ -112,7 +113,7 @@ pub(crate) async fn look(
     }
     let patience = rules.lock.map(|most| Instant::now() + most);
     loop {
-        let found = zone.find(&key, asked);
+        let found = early.take().unwrap_or_else(|| zone.find(&key, asked));
         let seen = found.seen;
         let now = seconds(conn.engine.time.now());
         let kept = found.entry.as_ref().map(|entry| &entry.kept);

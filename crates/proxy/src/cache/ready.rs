@@ -1,10 +1,9 @@
-//! The short way of a request that memory answers: the head is there as the client gets it, but for what time and the
-//! connection bring.
+//! The short way of a request that is answered from what is kept: neither a head is read nor decided on field by field.
 //!
-//! The second time an answer goes out, [`note`] keeps its head as it was written, without the lines that differ from one
-//! time to the next; the first time it may have come from a file and be on its way out of memory again. [`hit`] then needs
-//! neither to read nor to write fields. It leaves to the long way all that is not as plain as that: conditions and ranges,
-//! bodies that are changed, fields that variables make, answers that are stale. Not here: the long way (`look`, `answer`).
+//! Its head is what the location shows of the kept one, behind which comes what time and the connection bring. The second
+//! time an answer goes out from memory, the first part is kept with it; the first time it may have come from a file and be
+//! on its way out of memory again. All that is not as plain as that is left to the long way: conditions and ranges, bodies
+//! that are changed, fields that variables make, answers that are stale. Not here: the long way (`look`, `answer`).
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
@@ -17,7 +16,7 @@ use trine_http1::{BodyLength, Request, Version};
 use super::answer::TOGETHER;
 use super::fill::seconds;
 use super::look::any;
-use super::zone::lock;
+use super::zone::{Found, lock};
 use super::{Entry, is_condition};
 use crate::config::{Config, ProxyPass, Rules};
 use crate::conn::record::Record;
@@ -36,10 +35,16 @@ pub(super) struct Ready {
     whose: Whose,
     /// The status line and fields, each with its line end.
     head: Vec<u8>,
-    /// There is a `Date` in it.
-    dated: bool,
+    lacks: Lacks,
+}
+
+/// What a head still needs.
+#[derive(Debug, Clone, Copy)]
+struct Lacks {
+    /// There is no `Date` of the upstream in it.
+    date: bool,
     /// The client is told the answer's age.
-    aged: bool,
+    age: bool,
 }
 
 /// A location: the rules and the upstream's directives of a configuration.
@@ -53,6 +58,14 @@ struct Whose {
 }
 
 impl Whose {
+    fn new(config: &Arc<Config>, rules: usize, pass: &ProxyPass) -> Self {
+        Self {
+            config: Arc::downgrade(config),
+            rules,
+            pass: std::ptr::from_ref(pass).addr(),
+        }
+    }
+
     fn is(&self, config: &Arc<Config>, rules: usize, pass: &ProxyPass) -> bool {
         std::ptr::eq(self.config.as_ptr(), Arc::as_ptr(config))
             && self.rules == rules
@@ -60,55 +73,19 @@ impl Whose {
     }
 }
 
-impl Ready {
-    /// From a head as it went out, with the lines of its own.
-    fn from(whose: Whose, head: &[u8], status_field: &str, dated: bool) -> Self {
-        let lines = || head.split_inclusive(|&byte| byte == b'\n');
-        let told = |line: &[u8]| {
-            line.strip_prefix(b"Cache-Status: ")
-                .is_some_and(|value| value.trim_ascii_end() == status_field.as_bytes())
-        };
-        // Ours is the last one: a cache in front of the application may have said the same of itself.
-        let ours = lines().filter(|line| told(line)).count();
-        let (mut kept, mut met, mut aged) = (Vec::with_capacity(head.len()), 0, false);
-        for line in lines() {
-            let starts = |name: &str| {
-                line.get(..name.len())
-                    .is_some_and(|start| start.eq_ignore_ascii_case(name.as_bytes()))
-            };
-            met += usize::from(told(line));
-            if starts("age:") {
-                aged = true;
-            } else if !((told(line) && met == ours)
-                || line == b"\r\n"
-                || starts("connection:")
-                || (!dated && starts("date:")))
-            {
-                kept.extend_from_slice(line);
-            }
-        }
-        kept.shrink_to_fit();
-        Self {
-            whose,
-            head: kept,
-            dated,
-            aged,
-        }
-    }
-
-    /// Writes the whole head.
+impl Lacks {
+    /// Writes it, and the end of the head.
     fn write(
-        &self,
+        self,
         out: &mut Vec<u8>,
         time: &WallClock,
         (age, lifetime): (Seconds, Seconds),
         (closing, version): (Closing, Version),
     ) {
-        out.extend_from_slice(&self.head);
-        if !self.dated {
+        if self.date {
             time.write_date(out);
         }
-        if self.aged {
+        if self.age {
             write_number(out, b"Age", age);
         }
         out.extend_from_slice(b"Cache-Status: Trine; hit; ttl=");
@@ -117,6 +94,45 @@ impl Ready {
         write_connection(out, closing, version);
         out.extend_from_slice(b"\r\n");
     }
+}
+
+/// Appends the part of a kept answer's head that stays the same, as a location that [is plain](is_plain) shows it. `None`
+/// if what some field becomes may depend on the request.
+fn compose(
+    out: &mut Vec<u8>,
+    entry: &Entry,
+    dress: &Dress<'_>,
+    scene: &Scene<'_>,
+) -> Option<Lacks> {
+    if entry.kept.status != 200 {
+        return None;
+    }
+    out.extend_from_slice(entry.status_line());
+    out.extend_from_slice(b"\r\n");
+    let (mut dated, mut served, mut parted) = (false, false, false);
+    for (name, value) in entry.each_field() {
+        let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
+        if is("set-cookie") || is("location") || is("refresh") {
+            return None;
+        }
+        parted |= is("accept-ranges");
+        if dress.shows(name, false) {
+            dated |= is("date");
+            served |= is("server");
+            dress.field(out, name, value, scene);
+        }
+    }
+    if dress.pass.shaping.forces_ranges && !parted {
+        out.extend_from_slice(b"Accept-Ranges: bytes\r\n");
+    }
+    if !served {
+        out.extend_from_slice(&dress.rules.signature.line(Some(scene)));
+    }
+    write_number(out, b"Content-Length", entry.body.len() as u64);
+    Some(Lacks {
+        date: !dated,
+        age: dress.shows(b"age", false),
+    })
 }
 
 /// Whether a location sends the same head each time, as far as it goes by rules.
@@ -132,32 +148,6 @@ fn is_plain(config: &Config, rules: &Rules, record: &Record) -> bool {
         && record.status_for(200) == 200
 }
 
-/// Keeps the head that has just been written for a request that was for all of the answer.
-pub(super) fn note(entry: &Entry, head: &[u8], generation: &Generation, dress: &Dress<'_>) {
-    let record = dress.record;
-    let Some(status_field) = &record.cache_field else {
-        return;
-    };
-    if !entry.sent.swap(true, Ordering::Relaxed) {
-        return;
-    }
-    // What these become may depend on the request.
-    let rewritten = ["set-cookie", "location", "refresh"];
-    if !is_plain(&generation.config, dress.rules, record)
-        || rewritten.iter().any(|name| entry.field(name).is_some())
-    {
-        return;
-    }
-    let whose = Whose {
-        config: Arc::downgrade(&generation.config),
-        rules: record.visit.rules,
-        pass: std::ptr::from_ref(dress.pass).addr(),
-    };
-    // Where the upstream's is not shown, the present time is.
-    let dated = entry.field("date").is_some() && dress.shows(b"date", false);
-    *lock(&entry.ready) = Some(Ready::from(whose, head, status_field, dated));
-}
-
 /// An answer that only has to be sent.
 #[derive(Debug)]
 pub(crate) struct Hit {
@@ -167,26 +157,27 @@ pub(crate) struct Hit {
     with_body: bool,
 }
 
-/// Looks whether the request on the bench can go the short way, and writes the head of its answer then.
+/// Looks whether the request on the bench can go the short way, and writes the head of its answer then. If not, it tells
+/// what it has found, if it has looked.
 pub(crate) fn hit(
     conn: &Conn,
     bench: &mut Workbench,
     generation: &Generation,
     pass: &ProxyPass,
     record: &mut Record,
-) -> Option<Hit> {
+) -> Result<Hit, Option<Found>> {
     let config = &generation.config;
     let rules = config.rules(record.visit.rules);
-    let caching = pass.cache.as_ref()?;
-    let zone = config.caches.get(caching.zone)?;
+    let caching = pass.cache.as_ref().ok_or(None)?;
+    let zone = config.caches.get(caching.zone).ok_or(None)?;
     let request = bench.head.on(bench.input.all());
     let method = request.method();
     if !is_plain(config, rules, record) || !is_simple(&request) {
-        return None;
+        return Err(None);
     }
     let about = Scene::new(conn, config, Some(request), record);
     if any(&caching.purge, &about) || any(&caching.bypass, &about) {
-        return None;
+        return Err(None);
     }
     let mut key = Vec::with_capacity(128);
     caching.key.write(&mut key, &about);
@@ -199,34 +190,76 @@ pub(crate) fn hit(
         Closing::Close
     };
     let version = request.version();
+    let age_of = |entry: &Entry| {
+        let decision = decide(method, asked, Some(&entry.kept), now, caching.policy);
+        match decision {
+            Decision::Reuse { age } => Some(age),
+            _ => None,
+        }
+    };
     let out = &mut bench.out;
-    let entry = zone.hit(&key, asked, |entry| {
-        let kept = &entry.kept;
-        let decision = decide(method, asked, Some(kept), now, caching.policy);
-        let Decision::Reuse { age } = decision else {
+    out.clear();
+    let room = |out: &mut Vec<u8>, entry: &Entry| {
+        let together = Some(entry.body.len()).filter(|&length| length <= TOGETHER);
+        out.reserve(entry.head.len() + 256 + together.unwrap_or(0));
+    };
+    let end = |out: &mut Vec<u8>, lacks: Lacks, entry: &Entry, age: Seconds| {
+        let times = (age, entry.kept.lifetime);
+        lacks.write(out, &conn.engine.time, times, (closing, version));
+    };
+    let ready = zone.hit(&key, asked, |entry| {
+        let Some(age) = age_of(entry) else {
             return false;
         };
         let ready = lock(&entry.ready);
-        let Some(ready) = ready.as_ref() else {
+        let own = |ready: &&Ready| ready.whose.is(config, record.visit.rules, pass);
+        let Some(ready) = ready.as_ref().filter(own) else {
             return false;
         };
-        if !ready.whose.is(config, record.visit.rules, pass) {
-            return false;
-        }
-        out.clear();
-        let together = Some(entry.body.len()).filter(|&length| length <= TOGETHER);
-        out.reserve(ready.head.len() + 128 + together.unwrap_or(0));
-        let times = (age, kept.lifetime);
-        ready.write(out, &conn.engine.time, times, (closing, version));
+        room(out, entry);
+        out.extend_from_slice(&ready.head);
+        end(out, ready.lacks, entry, age);
         true
-    })?;
+    });
+    let entry = match ready {
+        Some(entry) => entry,
+        None => {
+            let found = zone.find(&key, asked);
+            let Some(entry) = found.entry.as_ref().map(Arc::clone) else {
+                return Err(Some(found));
+            };
+            let dress = Dress {
+                pass,
+                rules,
+                config,
+                status: 200,
+                record,
+            };
+            room(out, &entry);
+            let Some(age) = age_of(&entry) else {
+                return Err(Some(found));
+            };
+            let Some(lacks) = compose(out, &entry, &dress, &about) else {
+                return Err(Some(found));
+            };
+            if entry.sent.swap(true, Ordering::Relaxed) {
+                *lock(&entry.ready) = Some(Ready {
+                    whose: Whose::new(config, record.visit.rules, pass),
+                    head: out[..].into(),
+                    lacks,
+                });
+            }
+            end(out, lacks, &entry, age);
+            entry
+        }
+    };
     conn.set_pace(&about);
     let with_body = method != "HEAD";
     record.cache = Some("HIT");
     record.kept = Some(Arc::clone(&entry));
     record.status = 200;
     record.first_byte = None;
-    Some(Hit {
+    Ok(Hit {
         entry,
         closing,
         with_body,

@@ -173,7 +173,10 @@ impl Zone {
             return found;
         };
         let entry = Arc::new(entry);
-        self.keep_in_memory(&entry, found.seen);
+        // What is asked for once would push out what is asked for again and again.
+        if found.uses > 1 {
+            self.keep_in_memory(&entry, found.seen);
+        }
         Found {
             entry: Some(entry),
             ..found

@@ -16,13 +16,15 @@ use crate::cache::answer::{NOT_CACHED, send, tell as note};
 use crate::cache::background;
 use crate::cache::fill::seconds;
 use crate::cache::look::{Look, Serve, look};
+use crate::cache::zone::Found;
 use crate::config::ProxyPass;
 use crate::engine::Generation;
 use crate::upstream::Group;
 use crate::upstream::forward::forward;
 use crate::workbench::Workbench;
 
-/// Forwards through the cache. An error is what is answered instead.
+/// Forwards through the cache. `early` is what was found in it, if somebody has looked. An error is what is answered
+/// instead.
 pub(super) async fn cached(
     conn: &Conn,
     bench: &mut Workbench,
@@ -30,13 +32,14 @@ pub(super) async fn cached(
     group: &Rc<Group>,
     pass: &ProxyPass,
     record: &mut Record,
+    early: Option<Found>,
 ) -> Result<Ending, Reply> {
     let config = &*generation.config;
     let rules = config.rules(record.visit.rules);
     let Some(use_of_cache) = &pass.cache else {
         return Err(Reply::status(500));
     };
-    let mut fetch = match look(conn, bench, config, use_of_cache, record).await {
+    let mut fetch = match look(conn, bench, config, use_of_cache, record, early).await {
         Look::Kept(serve) => {
             let Serve {
                 entry,

@@ -144,10 +144,12 @@ pub(super) async fn go_on<'g>(
                 }
             }
             Step::Upstream(pass, group) if pass.cache.is_some() => {
-                if let Some(hit) = ready::hit(conn, bench, generation, pass, record) {
-                    return hit.send(conn, bench, record).await;
-                }
-                let sent = Box::pin(cached(conn, bench, generation, &group, pass, record));
+                let early = match ready::hit(conn, bench, generation, pass, record) {
+                    Ok(hit) => return hit.send(conn, bench, record).await,
+                    Err(early) => early,
+                };
+                let sent = cached(conn, bench, generation, &group, pass, record, early);
+                let sent = Box::pin(sent);
                 match sent.await {
                     Ok(ending) => return ending,
                     Err(reply) => reply,
