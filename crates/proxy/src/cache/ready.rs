@@ -23,7 +23,7 @@ use crate::conn::record::Record;
 use crate::conn::reply::{Closing, push_number, write_connection, write_number};
 use crate::conn::{Conn, Ending};
 use crate::engine::Generation;
-use crate::headers::added;
+use crate::headers::{added, via};
 use crate::template::Scene;
 use crate::time::WallClock;
 use crate::upstream::Dress;
@@ -127,6 +127,10 @@ fn compose(
     }
     if !served {
         out.extend_from_slice(&dress.rules.signature.line(Some(scene)));
+    }
+    if let Some(name) = &dress.rules.via {
+        // That is how it is kept.
+        via::write_answered(out, dress.pass.protocol, Version::Http11, name);
     }
     write_number(out, b"Content-Length", entry.body.len() as u64);
     Some(Lacks {
