@@ -168,3 +168,33 @@ fn the_examples_of_the_guide_are_good() {
         }
     }
 }
+
+/// Which clients stay with their server, by keys.
+#[test]
+fn sticky_by_keys() {
+    let check_sticky = |sticky: &str, want: &[&str]| {
+        check(
+            &format!(
+                "{APP}upstreams:\n  app:\n    servers: ['127.0.0.1:1', '127.0.0.1:2']\n    sticky: {sticky}\n"
+            ),
+            want,
+        );
+    };
+    check_sticky("{ cookie: id }", &[]);
+    check_sticky("{ path: /, secure: true, cookie: id, expires: max }", &[]);
+    check_sticky("[cookie, id, path=/]", &[]);
+    check_sticky("{ route: $arg_r }", &[]);
+    check_sticky("{ route: [$cookie_r, $arg_r] }", &[]);
+    check_sticky(
+        "{ learn: { create: $upstream_cookie_s, lookup: [$cookie_s, $arg_s], zone: 's:1m', timeout: 1h, header: true } }",
+        &[],
+    );
+    let one = "expected exactly one of cookie, route and learn; write { cookie: srv_id, path: / } or another way to tell clients apart";
+    let at = "/etc/p.yaml:5:5: upstreams.app.sticky: ";
+    check_sticky("{ path: / }", &[&format!("{at}{one}")]);
+    check_sticky("{ cookie: id, route: $arg_r }", &[&format!("{at}{one}")]);
+    check_sticky(
+        "{ cookie: id, colour: red }",
+        &[&format!("{at}unknown parameter \"colour=red\"")],
+    );
+}

@@ -40,8 +40,16 @@ pub(super) struct Search<'a> {
 }
 
 impl<'a> Search<'a> {
-    pub(super) fn new(session: &'a Session, pass: &'a StreamPass) -> Result<Self, u16> {
-        let group = group(session, pass)?;
+    /// Waits for the names of its servers, if they are being asked for the first time.
+    ///
+    /// # Errors
+    /// The status of a session that has none.
+    pub(super) async fn new(session: &'a Session, pass: &'a StreamPass) -> Result<Self, u16> {
+        let mut servers = group(session, pass)?;
+        if servers.learn_names(pass.connect_timeout).await {
+            servers = group(session, pass)?;
+        }
+        let group = servers;
         let trip = group.trip(|_| session.key(group.config.stream.as_ref()));
         Ok(Self {
             session,
@@ -128,7 +136,7 @@ impl<'a> Search<'a> {
 
 /// A connection to a server.
 pub(super) async fn connect(session: &Session, pass: &StreamPass) -> Result<Link, u16> {
-    let mut search = Search::new(session, pass)?;
+    let mut search = Search::new(session, pass).await?;
     let name = search.group.config.name.clone();
     let dial = async |addr: &PeerAddr| {
         let stream = open(addr, pass.bind, pass.keepalive).await?;

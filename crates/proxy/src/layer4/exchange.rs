@@ -76,7 +76,7 @@ async fn serve(
         responses: 0,
         leaves: None,
     };
-    let mut search = Search::new(session, pass)?;
+    let mut search = Search::new(session, pass).await?;
     loop {
         let dial = async |addr: &PeerAddr| Wire::open(addr, pass.bind).await;
         let (wire, seat) = search.next(dial).await?;

@@ -194,7 +194,10 @@ impl Search<'_> {
                 Err(NoSeat::Full) => self.wait_in_line(trip, record).await?,
                 Err(NoSeat::None) => {
                     let Some(fault) = failed.take() else {
-                        return Err(Fault::NoLive);
+                        return Err(match group.learn_names(timeout).await {
+                            true => Fault::Regrouped,
+                            false => Fault::NoLive,
+                        });
                     };
                     let patience = match &fault {
                         Fault::Busy(_) => timeout,

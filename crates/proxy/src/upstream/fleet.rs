@@ -79,6 +79,8 @@ pub(crate) struct Checks {
 pub(crate) struct Line {
     waiting: AtomicUsize,
     free: Notify,
+    /// The servers' names are being asked for, and nothing is known of them yet.
+    asking: AtomicBool,
 }
 
 /// A connection that counts. Dropping it lets the next request have one.
@@ -105,10 +107,11 @@ impl Fleet {
                         && squad.upstream.stream.is_some() == upstream.stream.is_some()
                 })
             });
-            ArcSwap::new(Squad::new(
-                &seat(expand(upstream, names), names),
-                known.as_deref(),
-            ))
+            let squad = Squad::new(&seat(expand(upstream, names), names), known.as_deref());
+            let follows = upstream.servers.iter().any(|server| server.resolve);
+            let asking = follows && squad.servers.is_empty();
+            squad.line.asking.store(asking, SeqCst);
+            ArcSwap::new(squad)
         });
         let squads = squads.collect();
         let dials = config
@@ -137,6 +140,18 @@ impl Fleet {
         let squad = Squad::new(&upstream, Some(&before));
         slot.store(Arc::clone(&squad));
         Some(squad)
+    }
+
+    /// Every name of an upstream was asked for. Where that has brought no server, nobody waits for one any longer.
+    pub(crate) fn asked(&self, index: usize) {
+        let Some(slot) = self.squads.get(index) else {
+            return;
+        };
+        let squad = slot.load();
+        if squad.servers.is_empty() {
+            squad.line.asking.store(false, SeqCst);
+            squad.line.wake_all();
+        }
     }
 
     /// The servers of all upstreams as they are now.
@@ -315,6 +330,24 @@ impl Line {
         self.waiting.load(Relaxed)
     }
 
+    /// Whether it may still turn out which servers there are.
+    pub(crate) fn is_asking(&self) -> bool {
+        self.asking.load(SeqCst)
+    }
+
+    /// Tries until it brings something: at once, and then each time that something may have changed.
+    pub(crate) async fn until<T>(&self, mut attempt: impl FnMut() -> Option<T>) -> T {
+        loop {
+            let mut free = std::pin::pin!(self.free.notified());
+            // From here on nothing that becomes free goes unnoticed.
+            free.as_mut().enable();
+            if let Some(found) = attempt() {
+                return found;
+            }
+            free.await;
+        }
+    }
+
     /// All that wait look again.
     pub(crate) fn wake_all(&self) {
         self.free.notify_waiters();
@@ -334,16 +367,8 @@ pub(crate) struct Waiting<'a>(&'a Line);
 
 impl Waiting<'_> {
     /// Tries until it brings something: at once, and then each time that a connection may have become free.
-    pub(crate) async fn until<T>(&self, mut attempt: impl FnMut() -> Option<T>) -> T {
-        loop {
-            let mut free = std::pin::pin!(self.0.free.notified());
-            // From here on nothing that becomes free goes unnoticed.
-            free.as_mut().enable();
-            if let Some(found) = attempt() {
-                return found;
-            }
-            free.await;
-        }
+    pub(crate) async fn until<T>(&self, attempt: impl FnMut() -> Option<T>) -> T {
+        self.0.until(attempt).await
     }
 }
 

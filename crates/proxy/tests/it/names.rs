@@ -134,6 +134,47 @@ fn yaml_starts_without_the_name_server() {
     wait_answer(daemon.address(), "b", &daemon);
 }
 
+/// A name server that says nothing holds up no start: all the rest is served, and who asks for its servers waits for them.
+#[test]
+fn a_start_waits_for_no_name_server() {
+    let (_a, _b, port) = two();
+    let dns = Dns::start();
+    dns.hold(true);
+    dns.set("app.test", 3600, &[ONE]);
+    let http = format!(
+        "resolver {} ipv6=off; resolver_timeout 60s; upstream app {{ zone app 64k; server app.test:{port} resolve; }}
+         upstream none {{ zone none 64k; server none.test:{port} resolve; }}",
+        dns.address
+    );
+    let server = "location / { proxy_pass http://app; } location /none { proxy_pass http://none; }
+         location /own { return 200 own; }";
+    let daemon = start(&http, server);
+    let front = front(&daemon);
+    let mut waiting = Client::connect(&front);
+    waiting.get("/");
+    let mut hopeless = Client::connect(&front);
+    hopeless.get("/none");
+    let mut other = Client::connect(&front);
+    other.get("/own");
+    assert_eq!(other.reply().text(), "own");
+    assert!(
+        waiting.is_silent() && hopeless.is_silent(),
+        "{}",
+        daemon.log()
+    );
+    // A client that leaves is not waited for.
+    let mut gone = Client::connect(&front);
+    gone.get("/gone");
+    drop(gone);
+    daemon.wait_log("the client went away");
+    dns.hold(false);
+    assert_eq!(waiting.reply().text(), "a");
+    // What does not exist is known not to be there: an answer at once from now on.
+    assert_eq!(hopeless.reply().status, 502);
+    daemon.wait_log("cannot be resolved yet");
+    assert_eq!(hopeless.get("/none").reply().status, 502);
+}
+
 #[test]
 fn a_reload_knows_what_was_known() {
     let (_a, _b, port) = two();

@@ -289,3 +289,35 @@ fn upgrades_and_answers_of_our_own_tell_of_it_too() {
         (502, Some("id=a"))
     );
 }
+
+#[test]
+fn the_keys_of_yaml_say_the_same() {
+    let proxy = Proxy::new();
+    let a = Upstream::at(&proxy.path("a.sock"));
+    let b = Upstream::at(&proxy.path("b.sock"));
+    let daemon = proxy
+        .config(
+            "threads: 1\nservers:\n- listen: 127.0.0.1:0\n  locations: [{ path: /, proxy: app }]\n\
+             upstreams:\n  app:\n    servers: ['unix:a.sock route=a', 'unix:b.sock route=b']\n    keepalive: 0\n    \
+             sticky: { cookie: id, expires: 1h, path: /, httponly: true, secure: false, samesite: lax }\n",
+        )
+        .start();
+    for _ in 0..3 {
+        let mut client = daemon.client();
+        client.send("GET / HTTP/1.1\r\nHost: x\r\nCookie: id=b\r\n\r\n");
+        b.accept().answer("b");
+        let reply = client.reply();
+        let cookie = reply.field("Set-Cookie").unwrap();
+        assert!(
+            cookie.starts_with("id=b; ") && cookie.contains("; path=/"),
+            "{cookie}"
+        );
+        assert!(cookie.contains("; max-age=3600"), "{cookie}");
+        assert!(
+            cookie.contains("; httponly") && !cookie.contains("; secure"),
+            "{cookie}"
+        );
+        assert!(cookie.contains("; samesite=lax"), "{cookie}");
+    }
+    a.expect_untouched();
+}

@@ -46,6 +46,9 @@ pub(super) fn lower(key: &str, item: &Item, problems: &mut Problems) -> Vec<Dire
     lowering.word(&words::nginx_name(key), item)
 }
 
+/// The ways to tell which server a client belongs to.
+pub(super) const STICKY_KINDS: [&str; 3] = ["cookie", "route", "learn"];
+
 struct Lowering<'p> {
     problems: &'p mut Problems,
 }
@@ -77,6 +80,7 @@ impl Lowering<'_> {
                 let pair = |(key, item): &(String, Item)| self.pair(name, key, item);
                 entries.iter().filter_map(pair).collect()
             }
+            Any::Map(entries) if name == "sticky" => self.sticky(item, entries),
             Any::Map(_) => self.wrong(
                 item,
                 "expected a value or a list, found a block of keys",
@@ -103,6 +107,50 @@ impl Lowering<'_> {
                     .collect()
             }
             scalar => vec![directive(name, &[scalar.text().unwrap_or_default()], at)],
+        }
+    }
+
+    /// `{ cookie: NAME, path: /, secure: true }`, `{ route: $VARIABLE }` or `{ learn: { create: …, lookup: …, zone: … } }`.
+    fn sticky(&mut self, item: &Item, entries: &[(String, Item)]) -> Vec<Directive> {
+        let mut kinds = entries
+            .iter()
+            .filter(|(key, _)| STICKY_KINDS.contains(&key.as_str()));
+        let (Some((kind, first)), None) = (kinds.next(), kinds.next()) else {
+            return self.wrong(
+                item,
+                "expected exactly one of cookie, route and learn",
+                "write { cookie: srv_id, path: / } or another way to tell clients apart",
+            );
+        };
+        let mut args = vec![word(kind, &first.place)];
+        match &first.value {
+            Any::Map(options) if kind == "learn" => self.options(options, &mut args),
+            _ => args.extend(self.args(first).unwrap_or_default()),
+        }
+        let rest: Vec<_> = entries
+            .iter()
+            .filter(|(key, _)| key != kind)
+            .cloned()
+            .collect();
+        self.options(&rest, &mut args);
+        vec![Directive {
+            args,
+            ..directive("sticky", &[], &item.place)
+        }]
+    }
+
+    /// Each as `KEY=VALUE`; one that is true as its key alone.
+    fn options(&mut self, entries: &[(String, Item)], args: &mut Vec<Word>) {
+        for (key, value) in entries {
+            match &value.value {
+                Any::Bool(true) => args.push(word(key, &value.place)),
+                Any::Bool(false) => {}
+                _ => {
+                    for one in self.args(value).unwrap_or_default() {
+                        args.push(word(&format!("{key}={}", one.text), &value.place));
+                    }
+                }
+            }
         }
     }
 

@@ -78,6 +78,38 @@ fn property(known: &Known, text: &str) -> Value {
         Shape::Pairs => json!({ "anyOf": [{ "type": "object" }, list] }),
         Shape::Blocks => json!({ "type": ["object", "array"] }),
     };
+    if known.name == "sticky" {
+        property = sticky();
+    }
     property["description"] = text.into();
     property
+}
+
+/// nginx's words in a list, or keys.
+fn sticky() -> Value {
+    let text = || json!({ "type": "string" });
+    let texts = || json!({ "anyOf": [{ "type": "string" }, { "type": "array", "items": { "type": "string" } }] });
+    let time = || json!({ "type": ["string", "number"] });
+    let flag = || json!({ "type": "boolean" });
+    let cookie = json!({
+        "cookie": text(), "expires": time(), "domain": text(), "path": text(),
+        "httponly": flag(), "secure": flag(), "samesite": text(),
+    });
+    let learn = json!({
+        "create": texts(), "lookup": texts(), "zone": text(), "timeout": time(), "header": flag(), "sync": flag(),
+    });
+    let only = |kind: &str, properties: Value| {
+        json!({
+            "type": "object", "properties": properties, "required": [kind], "additionalProperties": false,
+        })
+    };
+    let learn = json!({
+        "type": "object", "properties": learn, "required": ["create", "lookup", "zone"], "additionalProperties": false,
+    });
+    json!({ "anyOf": [
+        { "type": "array" },
+        only("cookie", cookie),
+        only("route", json!({ "route": texts() })),
+        only("learn", json!({ "learn": learn })),
+    ] })
 }

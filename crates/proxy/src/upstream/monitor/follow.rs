@@ -19,6 +19,7 @@ struct Followed {
     question: Question,
     due: Instant,
     failing: bool,
+    asked: bool,
 }
 
 /// Follows the names of an upstream for as long as it is polled.
@@ -28,6 +29,7 @@ pub(super) async fn follow(fresh: &Fresh<'_>) {
         Ok(asker) => asker,
         Err(error) => {
             tracing::error!(upstream = %upstream.name, "names are not followed: {}", chain(&error));
+            fleet.asked(fresh.index);
             return;
         }
     };
@@ -40,6 +42,7 @@ pub(super) async fn follow(fresh: &Fresh<'_>) {
                 question,
                 due: Instant::now(),
                 failing: false,
+                asked: false,
             });
         }
     }
@@ -56,14 +59,20 @@ pub(super) async fn follow(fresh: &Fresh<'_>) {
             }
             Err(error) => {
                 next.due = Instant::now() + SHORTEST;
+                let is_known = fleet.names.get(&next.question).is_some();
                 if !std::mem::replace(&mut next.failing, true) {
-                    tracing::error!(
-                        upstream = %upstream.name, %name,
-                        "cannot be resolved, its last addresses go on: {}", chain(&error)
-                    );
+                    let what = match is_known {
+                        true => "cannot be resolved, its last addresses go on",
+                        false => "cannot be resolved yet",
+                    };
+                    tracing::error!(upstream = %upstream.name, %name, "{what}: {}", chain(&error));
                 }
             }
         }
+        let is_first = !std::mem::replace(&mut next.asked, true);
         fresh.servers().await;
+        if is_first && all.iter().all(|one| one.asked) {
+            fleet.asked(fresh.index);
+        }
     }
 }

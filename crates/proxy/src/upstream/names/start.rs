@@ -1,11 +1,11 @@
-//! What has to be known of names before a configuration takes effect.
+//! What has to be known of names before a configuration takes effect, and requests that come before the rest is known.
 //!
-//! In nginx's files a name is looked up once, and one that does not resolve refuses the file. A name that is followed is
-//! waited for a moment, so that the first requests find servers; without an answer serving begins all the same. Not
-//! here: following names (see `monitor`).
+//! In nginx's files a name is looked up once, and one that does not resolve refuses the file. A name that is followed holds
+//! nothing up: serving begins at once, and requests for its servers wait for the first answer. Not here: following names
+//! (see `monitor`).
 
-use std::sync::mpsc::{RecvTimeoutError, channel};
-use std::time::{Duration, Instant};
+use std::sync::mpsc::channel;
+use std::time::Duration;
 
 use tokio::runtime::Builder;
 use tokio::task::JoinSet;
@@ -14,14 +14,12 @@ use super::ask::{Asker, NameError};
 use super::{Answer, Book, Question};
 use crate::config::Config;
 use crate::error::Error;
-
-/// How long names that are followed may hold up a start.
-const MOMENT: Duration = Duration::from_secs(2);
+use crate::upstream::Group;
 
 /// A question, and where the name stands if it has to be known.
 type Wanted = (Question, Option<String>);
 
-/// Looks up what is not known yet, and what is looked up with each configuration.
+/// Looks up what is looked up with each configuration.
 ///
 /// # Errors
 /// A name that has to be known and is not.
@@ -29,17 +27,31 @@ pub(crate) fn look_up(config: &Config, book: &Book) -> Result<(), Error> {
     let all = wanted(config);
     let questions: Vec<_> = all.iter().map(|(question, _)| question.clone()).collect();
     book.keep(&questions);
-    let open = all
-        .into_iter()
-        .filter(|(question, at)| at.is_some() || book.get(question).is_none());
-    ask(open.collect(), book)
+    ask(all, book)
 }
 
-/// The same for a configuration that is only checked: what does not have to be known is not asked for.
+/// The same for a configuration that is only checked.
 pub(crate) fn check(config: &Config) -> Result<(), Error> {
-    let mut all = wanted(config);
-    all.retain(|(_, at)| at.is_some());
-    ask(all, &Book::default())
+    ask(wanted(config), &Book::default())
+}
+
+impl Group {
+    /// Nothing is known of its servers yet, but somebody is asking: waits for the answer, for so long at most. Returns whether
+    /// another group is there in its place.
+    pub(crate) async fn learn_names(&self, patience: Duration) -> bool {
+        let line = &self.squad.line;
+        if !self.squad.servers.is_empty() || !line.is_asking() {
+            return self.retired.get();
+        }
+        let learned = line.until(|| match (self.retired.get(), line.is_asking()) {
+            (true, _) => Some(true),
+            (false, true) => None,
+            (false, false) => Some(false),
+        });
+        tokio::time::timeout(patience, learned)
+            .await
+            .unwrap_or(false)
+    }
 }
 
 fn wanted(config: &Config) -> Vec<Wanted> {
@@ -56,7 +68,10 @@ fn wanted(config: &Config) -> Vec<Wanted> {
     all
 }
 
-fn ask(open: Vec<Wanted>, book: &Book) -> Result<(), Error> {
+/// Asks for those that have to be known.
+fn ask(all: Vec<Wanted>, book: &Book) -> Result<(), Error> {
+    let needed = |(question, at): Wanted| Some((question, at?));
+    let mut open: Vec<(Question, String)> = all.into_iter().filter_map(needed).collect();
     if open.is_empty() {
         return Ok(());
     }
@@ -88,29 +103,19 @@ fn ask(open: Vec<Wanted>, book: &Book) -> Result<(), Error> {
             runtime.shutdown_background();
         });
     started.map_err(Error::Runtime)?;
-    let end = Instant::now() + MOMENT;
-    let mut open = open;
     while !open.is_empty() {
-        let needed = open.iter().any(|(_, at)| at.is_some());
-        let left = end.saturating_duration_since(Instant::now());
-        let next = if needed {
-            answers.recv().map_err(|_| RecvTimeoutError::Disconnected)
-        } else {
-            answers.recv_timeout(left)
+        let Ok((question, answer)) = answers.recv() else {
+            break;
         };
-        let Ok((question, answer)) = next else { break };
         let Some(at) = open.iter().position(|(one, _)| *one == question) else {
             continue;
         };
         let (question, at) = open.swap_remove(at);
-        match (answer, at) {
-            (Ok(answer), _) => _ = book.put(question, answer.addresses),
-            (Err(error), Some(at)) => {
+        match answer {
+            Ok(answer) => _ = book.put(question, answer.addresses),
+            Err(error) => {
                 let source = Box::new(error);
                 return Err(Error::Name { at, source });
-            }
-            (Err(error), None) => {
-                tracing::warn!(name = %question.name, "cannot be resolved yet: {error}");
             }
         }
     }

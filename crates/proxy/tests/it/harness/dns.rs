@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 
 /// An answer: its type's number and its data.
 #[derive(Debug, Clone)]
@@ -18,6 +18,8 @@ type Zone = HashMap<String, (u32, Vec<Data>)>;
 #[derive(Debug)]
 pub(crate) struct Dns {
     zone: Arc<Mutex<Zone>>,
+    /// Nobody is answered.
+    held: Arc<(Mutex<bool>, Condvar)>,
     pub(crate) address: SocketAddr,
 }
 
@@ -26,12 +28,15 @@ impl Dns {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         let dns = Self {
             zone: Arc::default(),
+            held: Arc::default(),
             address: socket.local_addr().unwrap(),
         };
-        let zone = Arc::clone(&dns.zone);
+        let (zone, held) = (Arc::clone(&dns.zone), Arc::clone(&dns.held));
         std::thread::spawn(move || {
             let mut buffer = [0; 512];
             while let Ok((count, from)) = socket.recv_from(&mut buffer) {
+                let (held, released) = &*held;
+                drop(released.wait_while(held.lock().unwrap(), |held| *held));
                 if let Some(reply) = answer(&buffer[..count], &zone.lock().unwrap()) {
                     // A peer that is gone has no use for it.
                     let _ = socket.send_to(&reply, from);
@@ -44,6 +49,12 @@ impl Dns {
     pub(crate) fn set(&self, name: &str, ttl: u32, data: &[Data]) {
         let mut zone = self.zone.lock().unwrap();
         zone.insert(name.to_owned(), (ttl, data.to_vec()));
+    }
+
+    /// Whether questions stay without an answer, until that is taken back.
+    pub(crate) fn hold(&self, held: bool) {
+        *self.held.0.lock().unwrap() = held;
+        self.held.1.notify_all();
     }
 
     pub(crate) fn remove(&self, name: &str) {
