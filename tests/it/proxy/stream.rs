@@ -5,11 +5,11 @@
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use e2e::daemon::{Daemon, Launch};
 use e2e::folder::Folder;
-use e2e::port;
+use e2e::{port, wait};
 use nix::sys::signal::Signal;
 
 /// A server that says `name`, then gives back what comes, and says `.` when the client has said all. It ends with the
@@ -200,4 +200,97 @@ fn sessions_survive_a_reload_and_a_drain() {
     }
     drop((first, second));
     assert_eq!(proxy.exit_code(), 0);
+}
+
+#[test]
+fn no_more_sessions_than_are_allowed() {
+    let folder = Folder::new();
+    let (door, app) = (port::free(), server("in"));
+    let proxy = start(
+        &folder,
+        &format!(
+            "limit_conn_zone $remote_addr zone=clients:1m;
+             server {{ listen {door}; limit_conn clients 2; proxy_pass {app}; }}"
+        ),
+    );
+    let (mut first, mut second) = (connect(door), connect(door));
+    expect(&mut first, "in");
+    expect(&mut second, "in");
+    assert_eq!(talk(door, b""), "");
+    drop(first);
+    // Whoever leaves makes room, as soon as that is noticed.
+    wait::until("a place", || greets(door, "in").then_some(()));
+    drop(second);
+    proxy.stop();
+    let log = folder.read("stream.log");
+    assert!(log.starts_with("127.0.0.1 503 0 0 - -\n"), "{log}");
+}
+
+#[test]
+fn a_rate_is_kept() {
+    let folder = Folder::new();
+    let (up, down, app) = (port::free(), port::free(), server(""));
+    let proxy = start(
+        &folder,
+        &format!(
+            "server {{ listen {up}; proxy_pass {app}; proxy_upload_rate 10k; }}
+             server {{ listen {down}; proxy_pass {app}; proxy_download_rate 10k; }}"
+        ),
+    );
+    for door in [up, down] {
+        // A second's worth goes at once, the rest in its time.
+        let text = "x".repeat(20 * 1024);
+        let began = Instant::now();
+        let mut stream = connect(door);
+        stream.write_all(text.as_bytes()).unwrap();
+        expect(&mut stream, &text);
+        let took = began.elapsed();
+        assert!(took >= Duration::from_millis(950), "{took:?}");
+    }
+    proxy.stop();
+}
+
+/// Whether somebody is there who says this first.
+fn greets(addr: SocketAddr, want: &str) -> bool {
+    let mut bytes = vec![0; want.len()];
+    connect(addr).read_exact(&mut bytes).is_ok() && bytes == want.as_bytes()
+}
+
+/// `resolve` in an upstream: a name server of our own tells where the server is.
+#[test]
+fn names_are_followed() {
+    let folder = Folder::new();
+    let (door, named, app) = (port::free(), port::free(), server("found"));
+    let dns = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let resolver = dns.local_addr().unwrap();
+    thread::spawn(move || {
+        let mut bytes = [0; 1500];
+        while let Ok((len, from)) = dns.recv_from(&mut bytes) {
+            // The question comes back with one answer, if it is one for an A (RFC 1035 section 4.1).
+            let question = &bytes[..len];
+            let end = 12 + question[12..].iter().position(|byte| *byte == 0).unwrap() + 5;
+            let is_a = question[end - 4..end - 2] == [0, 1];
+            let mut answer = question[..end].to_vec();
+            answer[2..12].copy_from_slice(&[0x81, 0x80, 0, 1, 0, u8::from(is_a), 0, 0, 0, 0]);
+            if is_a {
+                answer.extend_from_slice(&[0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 127, 0, 0, 1]);
+            }
+            let _ = dns.send_to(&answer, from);
+        }
+    });
+    let proxy = start(
+        &folder,
+        &format!(
+            "resolver {resolver}; resolver_timeout 10s;
+             upstream app {{ zone app 64k; server app.test:{} resolve; }}
+             map $server_port $named {{ default app.test:{}; }}
+             server {{ listen {door}; proxy_pass app; }}
+             server {{ listen {named}; proxy_pass $named; }}",
+            app.port(),
+            app.port(),
+        ),
+    );
+    wait::until("the name's address", || greets(door, "found").then_some(()));
+    assert!(greets(named, "found"));
+    proxy.stop();
 }

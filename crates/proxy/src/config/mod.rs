@@ -16,7 +16,7 @@ pub(crate) use model::{
     FileTest, Files, Flag, Folder, Gateway, Kinds, Learn, LogUse, Op, Protocol, ProxyPass,
     ProxyTarget, Rebase, RedirectRule, RedirectStyle, RequestFields, Return, ReturnBody, Rewrite,
     Rules, Server, Sticky, StickyCookie, Store, StreamContent, StreamLog, StreamPass, StreamServer,
-    StreamTarget, Test, TryFiles, TryLast, Who,
+    StreamTable, StreamTarget, Test, TryFiles, TryLast, Who,
 };
 pub(crate) use model::{
     AccessLog, AccessPlace, CertificateFiles, ClientCertificates, Config, Demand, DialRules,

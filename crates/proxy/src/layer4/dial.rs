@@ -139,7 +139,24 @@ pub(super) async fn connect(session: &Session, pass: &StreamPass) -> Result<Link
     let mut search = Search::new(session, pass).await?;
     let name = search.group.config.name.clone();
     let dial = async |addr: &PeerAddr| {
-        let stream = open(addr, pass.bind, pass.keepalive).await?;
+        let stream = match (addr, &pass.names) {
+            (PeerAddr::Name(name, port), Some(rules)) => {
+                let mut failed = io::ErrorKind::HostUnreachable.into();
+                let mut made = None;
+                for ip in session.engine.names.addresses(rules, name).await? {
+                    let addr = PeerAddr::Ip((ip, *port).into());
+                    match open(&addr, pass.bind, pass.keepalive).await {
+                        Ok(stream) => {
+                            made = Some(stream);
+                            break;
+                        }
+                        Err(error) => failed = error,
+                    }
+                }
+                made.ok_or(failed)?
+            }
+            _ => open(addr, pass.bind, pass.keepalive).await?,
+        };
         handshake::begin(session, pass, stream, &name).await
     };
     let (stream, seat) = search.next(dial).await?;

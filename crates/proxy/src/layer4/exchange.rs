@@ -48,6 +48,7 @@ async fn serve(
     let first = inbox.pop().unwrap_or_default();
     add(&session.received, first.len() as u64);
     session.admit()?;
+    session.set_variables();
     let session = &*session;
     let pass = match &session.rules().content {
         StreamContent::Pass(pass) => pass,
@@ -78,7 +79,14 @@ async fn serve(
     };
     let mut search = Search::new(session, pass).await?;
     loop {
-        let dial = async |addr: &PeerAddr| Wire::open(addr, pass.bind).await;
+        let dial = async |addr: &PeerAddr| {
+            let (PeerAddr::Name(name, port), Some(rules)) = (addr, &pass.names) else {
+                return Wire::open(addr, pass.bind).await;
+            };
+            let found = session.engine.names.addresses(rules, name).await?;
+            let first = found.first().ok_or(io::ErrorKind::HostUnreachable)?;
+            Wire::open(&PeerAddr::Ip((*first, *port).into()), pass.bind).await
+        };
         let (wire, seat) = search.next(dial).await?;
         let in_use = InUse::new(search.peer(&seat));
         let end = exchange.talk(&wire, || search.answered(&seat)).await;

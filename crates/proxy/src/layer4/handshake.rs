@@ -97,3 +97,36 @@ pub(super) async fn begin(
     poll_fn(|cx| tls.poll_handshake(cx)).await?;
     Ok(Stream::Dialled(Box::new(tls)))
 }
+
+/// What is known of the client's TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TlsVariable {
+    Protocol,
+    Cipher,
+    ServerName,
+    Verdict,
+    Curve,
+    Application,
+    Reused,
+}
+
+impl TlsVariable {
+    /// Appends the value; false if there is none.
+    pub(super) fn write(self, out: &mut Vec<u8>, tls: &Tls) -> bool {
+        let text = match self {
+            Self::Protocol => tls.protocol().map(str::to_owned),
+            Self::Cipher => tls.cipher(),
+            Self::ServerName => tls.server_name(),
+            Self::Curve => tls.curve(),
+            Self::Application => tls.application(),
+            Self::Reused => Some(if tls.is_resumed() { "r" } else { "." }.to_owned()),
+            Self::Verdict => Some(match tls.verdict() {
+                Verdict::Nothing => "NONE".to_owned(),
+                Verdict::Good => "SUCCESS".to_owned(),
+                Verdict::Bad { why, .. } => format!("FAILED:{why}"),
+            }),
+        };
+        out.extend_from_slice(text.as_deref().unwrap_or_default().as_bytes());
+        text.is_some()
+    }
+}

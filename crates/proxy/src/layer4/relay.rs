@@ -3,10 +3,14 @@
 //! Not here: how one direction is copied (`upstream::tunnel`).
 
 use std::future::poll_fn;
-use std::task::Poll;
-use std::time::Instant;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use tokio::time::Sleep;
 
 use super::session::{Session, reason, status, tell};
+use super::template::Text;
 use crate::config::StreamPass;
 use crate::deadline::Place;
 use crate::stream::Stream;
@@ -52,7 +56,13 @@ pub(super) async fn run(
             one.received = down.read;
         }
     };
+    let (mut upload, mut download) = (
+        Rate::new(session, &pass.upload),
+        Rate::new(session, &pass.download),
+    );
     let end = poll_fn(|cx| {
+        upload.allow(&mut up);
+        download.allow(&mut down);
         let sent = up.poll(cx, client, upstream, store, &mut moved);
         let received = down.poll(cx, upstream, client, store, &mut moved);
         if moved {
@@ -92,6 +102,11 @@ pub(super) async fn run(
                 return Poll::Ready(End::Upstream);
             }
             _ => {}
+        }
+        let held = upload.poll(cx, &up) | download.poll(cx, &down);
+        if held {
+            // It is we who are slow.
+            moved = true;
         }
         if std::mem::take(&mut moved) {
             place.set(Some(Instant::now() + pass.idle));
@@ -135,4 +150,52 @@ pub(super) async fn run(
         }
     }
     Ok(status::OK)
+}
+
+/// How fast one direction may be.
+struct Rate {
+    /// Bytes in a second; 0 is no limit.
+    bytes: u64,
+    began: Instant,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl Rate {
+    fn new(session: &Session, text: &Text) -> Self {
+        let value = text.value(session);
+        let value = String::from_utf8_lossy(&value);
+        Self {
+            bytes: crate::config::nginx::size(&value).unwrap_or(0),
+            began: Instant::now(),
+            timer: None,
+        }
+    }
+
+    /// What may have come by now: a second's worth at once, as in nginx.
+    fn allow(&self, lane: &mut Lane) {
+        if self.bytes > 0 {
+            let millis = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+            lane.most = self.bytes.saturating_mul(millis.saturating_add(1000)) / 1000;
+        }
+    }
+
+    /// Has the task woken when more may come. Whether the lane waits for that.
+    fn poll(&mut self, cx: &mut Context<'_>, lane: &Lane) -> bool {
+        if !lane.held || self.bytes == 0 {
+            self.timer = None;
+            return false;
+        }
+        // A tenth of a second's worth, so that slow ones do not come by bytes.
+        let want = lane.read.saturating_add((self.bytes / 10).max(1));
+        let millis = want.saturating_mul(1000) / self.bytes + 1;
+        let at = self.began + Duration::from_millis(millis.saturating_sub(1000));
+        let timer = self
+            .timer
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at.into())));
+        if timer.as_mut().poll(cx).is_ready() {
+            self.timer = None;
+            cx.waker().wake_by_ref();
+        }
+        true
+    }
 }

@@ -4,24 +4,19 @@
 //! began with. Not here: finding a server (`dial`), copying (`relay`), datagrams (`datagrams`, `exchange`).
 
 use std::cell::{Cell, OnceCell, RefCell};
-use std::future::poll_fn;
-use std::io::{self, IoSlice};
+use std::io::{self};
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
-use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use trine_sys::net::{self, SockAddr};
-
-use super::hello::{self, Hello, Preread};
+use super::hello::Hello;
 use super::preamble as outgoing;
-use super::{dial, handshake, relay};
 use crate::access;
-use crate::config::{Listen, StreamContent, StreamPass, StreamServer};
-use crate::deadline::Place;
+use crate::config::{StreamPass, StreamServer};
 use crate::engine::{Engine, Generation};
 use crate::headers::forwarded::Peer;
-use crate::preamble;
+use crate::limit::connections::{self, Permit};
+use crate::limit::{self, LogLevel};
 use crate::route::host::find_by;
 use crate::stream::Stream;
 use crate::tls::Tls;
@@ -34,7 +29,7 @@ pub(crate) struct Session {
     pub(crate) generation: Rc<Generation>,
     /// Its number in the configuration. The name that a TLS client asks for may lead to another one.
     server: Cell<usize>,
-    door_number: usize,
+    pub(super) door_number: usize,
     /// The client's connection, if it has one.
     pub(crate) stream: Option<Stream>,
     /// As the address is configured.
@@ -57,6 +52,11 @@ pub(crate) struct Session {
     pub(crate) sent: Cell<u64>,
     pub(crate) attempts: RefCell<Vec<Attempt>>,
     pub(crate) hello: OnceCell<Hello>,
+    /// Values of variables that `set` makes.
+    pub(crate) slots: RefCell<Vec<Option<Vec<u8>>>>,
+    /// What `limit_conn` did, and what counts it there.
+    pub(crate) limited: Cell<Option<limit::Status>>,
+    permits: RefCell<Vec<Permit>>,
 }
 
 /// A server that was tried.
@@ -89,6 +89,7 @@ pub(super) mod status {
     pub(crate) const FORBIDDEN: u16 = 403;
     pub(crate) const INTERNAL: u16 = 500;
     pub(crate) const BAD_GATEWAY: u16 = 502;
+    pub(crate) const UNAVAILABLE: u16 = 503;
 }
 
 /// A line of the daemon's log about a session.
@@ -144,6 +145,9 @@ impl Session {
             sent: Cell::new(0),
             attempts: RefCell::default(),
             hello: OnceCell::new(),
+            slots: RefCell::default(),
+            limited: Cell::new(None),
+            permits: RefCell::default(),
             generation,
         })
     }
@@ -159,7 +163,7 @@ impl Session {
     }
 
     /// Goes on with the server of this name.
-    fn choose(&self, name: Option<&[u8]>) {
+    pub(super) fn choose(&self, name: Option<&[u8]>) {
         let Some(listen) = self.generation.listen(self.door_number) else {
             return;
         };
@@ -230,6 +234,7 @@ impl Session {
         {
             self.real = Some(client);
         }
+        self.count()?;
         if access::is_denied(&rules.access, self.client().0) {
             tell!(
                 error,
@@ -239,6 +244,52 @@ impl Session {
             return Err(status::FORBIDDEN);
         }
         Ok(())
+    }
+
+    /// Counts it where sessions of its kind are counted, for as long as it lives.
+    fn count(&self) -> Result<(), u16> {
+        let rules = &self.rules().limits;
+        for limit in &rules.limits {
+            let zone = &self.generation.config.zones[limit.zone];
+            let Some(key) = zone.key_of_session(self) else {
+                continue;
+            };
+            if let Some(permit) = connections::take(zone, &key, limit.most) {
+                self.permits.borrow_mut().push(permit);
+                self.limited.set(Some(limit::Status::Passed));
+                continue;
+            }
+            self.permits.borrow_mut().clear();
+            let dry = if rules.dry_run { ", dry run" } else { "" };
+            let name = &zone.name;
+            match rules.level {
+                LogLevel::Error => {
+                    tell!(error, self, "limiting connections{dry} by zone \"{name}\"")
+                }
+                LogLevel::Warn => tell!(warn, self, "limiting connections{dry} by zone \"{name}\""),
+                LogLevel::Notice | LogLevel::Info => {
+                    tell!(info, self, "limiting connections{dry} by zone \"{name}\"");
+                }
+            }
+            if rules.dry_run {
+                self.limited.set(Some(limit::Status::RejectedDryRun));
+                return Ok(());
+            }
+            self.limited.set(Some(limit::Status::Rejected));
+            return Err(status::UNAVAILABLE);
+        }
+        Ok(())
+    }
+
+    /// `set`: what is known of the client is known by now.
+    pub(super) fn set_variables(&self) {
+        self.slots
+            .borrow_mut()
+            .resize(self.generation.config.streams.slots, None);
+        for (slot, value) in &self.rules().sets {
+            let value = value.value(self);
+            self.slots.borrow_mut()[*slot] = Some(value);
+        }
     }
 
     /// The preamble for its server, if there is to be one.
@@ -258,147 +309,7 @@ impl Session {
         }
         self.engine.logs.write_session(&self.rules().logs, self);
     }
-
-    /// All of a session of TCP: its status in the end.
-    async fn run(&mut self, stream: Stream, place: &Place) -> Result<u16, u16> {
-        let door = self.door_number;
-        let listen = self.generation.listen(door);
-        let is = |what: fn(&Listen) -> bool| listen.is_some_and(what);
-        let (introduced, tls) = (is(|one| one.proxy_protocol), is(|one| one.tls));
-        if introduced {
-            let limit = self.rules().preamble_timeout;
-            match preamble::read(&self.engine, door, &stream, limit).await {
-                Ok(addresses) => self.introduced = addresses,
-                Err(why) => {
-                    tell!(
-                        error,
-                        self,
-                        "broken header while reading PROXY protocol: {why}"
-                    );
-                    return Err(status::BAD_REQUEST);
-                }
-            }
-        }
-        self.admit()?;
-        if let (false, Stream::Tcp(tcp)) = (self.rules().nodelay, &stream) {
-            // If this fails the connection is already broken.
-            let _ = tcp.set_nodelay(false);
-        }
-        self.stream = if tls {
-            self.generation.dress(door, stream)
-        } else {
-            Some(stream)
-        };
-        let Some(stream) = &self.stream else {
-            return Err(status::INTERNAL);
-        };
-        if let Some(tls) = stream.tls() {
-            handshake::run(self, tls, place).await?;
-            let name = tls.server_name();
-            self.choose(name.as_deref().map(str::as_bytes));
-            handshake::judge(self, tls)?;
-        }
-        let rules = self.rules();
-        let early = if rules.preread {
-            let early = self.preread(stream, place).await?;
-            if let Some(hello) = self.hello.get() {
-                self.choose(Some(&hello.server_name));
-            }
-            early
-        } else {
-            Vec::new()
-        };
-        let rules = self.rules();
-        match &rules.content {
-            StreamContent::Return(text) => self.answer(stream, place, &text.value(self)).await,
-            StreamContent::Pass(pass) => {
-                let mut found = dial::connect(self, pass).await?;
-                let first = match &pass.tls {
-                    None => self.introduction(pass),
-                    // It went out in front of the handshake.
-                    Some(_) => String::new(),
-                };
-                relay::run(
-                    self,
-                    stream,
-                    &mut found,
-                    place,
-                    pass,
-                    first.as_bytes(),
-                    &early,
-                )
-                .await
-            }
-        }
-    }
-
-    /// The client's first bytes, until they tell what it asks for or that it speaks no TLS.
-    async fn preread(&self, stream: &Stream, place: &Place) -> Result<Vec<u8>, u16> {
-        let rules = self.rules();
-        let mut bytes = vec![0; rules.preread_bytes];
-        let mut filled = 0;
-        place.set(Some(Instant::now() + rules.preread_timeout));
-        loop {
-            match hello::read(&bytes[..filled]) {
-                Preread::Partial => {}
-                Preread::Other => break,
-                Preread::Hello(hello) => {
-                    // It is read once.
-                    let _ = self.hello.set(hello);
-                    break;
-                }
-            }
-            if filled == bytes.len() {
-                tell!(error, self, "preread buffer full");
-                return Err(status::BAD_REQUEST);
-            }
-            let read = poll_fn(|cx| {
-                if let Poll::Ready(read) = stream.poll_read(cx, &mut bytes[filled..]) {
-                    return Poll::Ready(Some(read));
-                }
-                place.poll(cx).map(|_| None)
-            });
-            match read.await {
-                None => {
-                    tell!(info, self, "client timed out (110: Connection timed out)");
-                    return Err(status::OK);
-                }
-                Some(Ok(0)) => return Err(status::OK),
-                Some(Ok(count)) => {
-                    filled += count;
-                    add(&self.received, count as u64);
-                }
-                Some(Err(error)) => {
-                    tell!(info, self, "recv() failed ({})", reason(&error));
-                    return Err(status::OK);
-                }
-            }
-        }
-        bytes.truncate(filled);
-        Ok(bytes)
-    }
-
-    /// `return`: all there is to say.
-    async fn answer(&self, stream: &Stream, place: &Place, mut text: &[u8]) -> Result<u16, u16> {
-        place.set(Some(Instant::now() + SEND));
-        while !text.is_empty() {
-            let sent = poll_fn(|cx| {
-                if let Poll::Ready(sent) = stream.poll_write(cx, &[IoSlice::new(text)], false) {
-                    return Poll::Ready(sent);
-                }
-                place.poll(cx).map(|_| Err(io::ErrorKind::TimedOut.into()))
-            });
-            let sent = sent.await.map_err(|_| status::OK)?;
-            add(&self.sent, sent as u64);
-            text = &text[sent..];
-        }
-        stream.shutdown_write();
-        Ok(status::OK)
-    }
 }
-
-/// How long a client may take nothing of what it is answered.
-const SEND: Duration = Duration::from_secs(60);
 
 fn text(addr: Option<IpAddr>) -> String {
     addr.map_or_else(|| "unix:".to_owned(), |addr| addr.to_string())
@@ -410,22 +321,4 @@ pub(super) fn reason(error: &io::Error) -> String {
         Some(number) => format!("{number}: {}", nix::errno::Errno::from_raw(number).desc()),
         None => error.to_string(),
     }
-}
-
-/// Serves a connection.
-pub(crate) async fn serve(engine: Rc<Engine>, stream: Stream, mut arrival: Arrival) {
-    if let Ok(SockAddr::Tcp(local)) = net::local_addr(&stream) {
-        arrival.local = Some(local);
-    }
-    let place = engine.deadlines.place(arrival.door);
-    let Some(mut session) = Session::new(&engine, &arrival) else {
-        return;
-    };
-    session.greet("");
-    let status = session.run(stream, &place).await;
-    let (Ok(status) | Err(status)) = status;
-    if let Some(stream) = &session.stream {
-        stream.farewell();
-    }
-    session.finish(status);
 }

@@ -6,10 +6,14 @@ use std::collections::HashMap;
 use std::io::Write as _;
 use std::time::{Duration, UNIX_EPOCH};
 
+use super::handshake::TlsVariable;
 use super::session::{Attempt, Session};
+use crate::config::StreamTable;
+use crate::limit;
 use crate::pattern::Captures;
+use crate::template::geo;
 use crate::template::{Part, TemplateError, compile};
-use crate::tls::{Shown, Tls, Verdict};
+use crate::tls::Shown;
 
 /// A string, some parts of which are known only with the session.
 #[derive(Debug, Clone, Default)]
@@ -56,24 +60,16 @@ pub(crate) enum Variable {
     Group(usize),
     NamedGroup(String),
     Map(usize),
-}
-
-/// What is known of the client's TLS.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum TlsVariable {
-    Protocol,
-    Cipher,
-    ServerName,
-    Verdict,
-    Curve,
-    Application,
-    Reused,
+    Slot(usize),
+    LimitStatus,
 }
 
 /// Names that a configuration adds.
 #[derive(Debug, Default)]
 pub(crate) struct Names {
     pub(crate) maps: HashMap<String, usize>,
+    /// Variables that `set` makes.
+    pub(crate) slots: HashMap<String, usize>,
     /// Named groups of the expressions of maps.
     pub(crate) groups: Vec<String>,
 }
@@ -143,6 +139,9 @@ impl Variable {
         if let Some(map) = names.maps.get(name) {
             return Some(Self::Map(*map));
         }
+        if let Some(slot) = names.slots.get(name) {
+            return Some(Self::Slot(*slot));
+        }
         Some(match name {
             "binary_remote_addr" => Self::BinaryRemoteAddr,
             "bytes_received" => Self::BytesReceived,
@@ -186,6 +185,7 @@ impl Variable {
             "ssl_client_v_remain" => Self::TlsClient(Shown::Remain),
             "ssl_client_cert" => Self::TlsClient(Shown::Indented),
             "ssl_client_raw_cert" => Self::TlsClient(Shown::Raw),
+            "limit_conn_status" => Self::LimitStatus,
             "upstream_addr" => Self::UpstreamAddr,
             "upstream_bytes_received" => Self::UpstreamReceived,
             "upstream_bytes_sent" => Self::UpstreamSent,
@@ -301,10 +301,37 @@ impl Variable {
                 Some(value) => out.extend_from_slice(value),
                 None => return false,
             },
+            Self::LimitStatus => maybe!(session.limited.get().map(limit::Status::name)),
+            Self::Slot(slot) => {
+                // What is set later, or not at all, is empty.
+                if let Some(Some(value)) = session.slots.borrow().get(*slot) {
+                    out.extend_from_slice(value);
+                }
+            }
             Self::Map(number) => {
                 let config = &session.generation.config;
-                let Some(table) = config.streams.maps.get(*number) else {
-                    return false;
+                let table = match config.streams.maps.get(*number) {
+                    Some(StreamTable::Map(table)) => table,
+                    Some(StreamTable::Geo(table)) => {
+                        let addr = match &table.source {
+                            None => session.client().0,
+                            Some(source) => {
+                                let mut text = Vec::new();
+                                source.write(&mut text, scene);
+                                let text = std::str::from_utf8(&text).ok();
+                                text.and_then(|text| text.parse().ok())
+                            }
+                        };
+                        out.extend_from_slice(table.find(addr.unwrap_or(geo::NONE)));
+                        return true;
+                    }
+                    Some(StreamTable::Split(table)) => {
+                        let mut key = Vec::new();
+                        table.source.write(&mut key, scene);
+                        out.extend_from_slice(table.find(&key).unwrap_or_default());
+                        return true;
+                    }
+                    None => return false,
                 };
                 let mut key = Vec::new();
                 table.source.write(&mut key, scene);
@@ -320,27 +347,6 @@ impl Variable {
             }
         }
         true
-    }
-}
-
-impl TlsVariable {
-    /// Appends the value; false if there is none.
-    fn write(self, out: &mut Vec<u8>, tls: &Tls) -> bool {
-        let text = match self {
-            Self::Protocol => tls.protocol().map(str::to_owned),
-            Self::Cipher => tls.cipher(),
-            Self::ServerName => tls.server_name(),
-            Self::Curve => tls.curve(),
-            Self::Application => tls.application(),
-            Self::Reused => Some(if tls.is_resumed() { "r" } else { "." }.to_owned()),
-            Self::Verdict => Some(match tls.verdict() {
-                Verdict::Nothing => "NONE".to_owned(),
-                Verdict::Good => "SUCCESS".to_owned(),
-                Verdict::Bad { why, .. } => format!("FAILED:{why}"),
-            }),
-        };
-        out.extend_from_slice(text.as_deref().unwrap_or_default().as_bytes());
-        text.is_some()
     }
 }
 

@@ -158,14 +158,14 @@ fn fill(zone: &Zone, key: &[u8], limit: Option<&Limit>, now: Option<u64>) -> Res
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::limit::zone::Kind;
+    use crate::limit::zone::{Key, Kind};
     use crate::template::Template;
 
     fn zone(rate: u64) -> Zone {
         let kind = Kind::Requests { rate };
         Zone::new(
             "one".to_owned(),
-            Template::default(),
+            Key::Request(Template::default()),
             String::new(),
             32 << 10,
             kind,

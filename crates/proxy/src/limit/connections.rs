@@ -22,7 +22,7 @@ pub(crate) struct Permit {
 }
 
 /// `None` if there are too many already, or if the zone is full of others.
-pub(super) fn take(zone: &Zone, key: &[u8], most: u32) -> Option<Permit> {
+pub(crate) fn take(zone: &Zone, key: &[u8], most: u32) -> Option<Permit> {
     let counts = zone.counts();
     let mut table = lock(&counts.connections);
     match table.get(key) {
@@ -54,14 +54,14 @@ impl Drop for Permit {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::limit::zone::Kind;
+    use crate::limit::zone::{Key, Kind};
     use crate::template::Template;
 
     #[test]
     fn counts_those_that_live() {
         let zone = Zone::new(
             "c".to_owned(),
-            Template::default(),
+            Key::Request(Template::default()),
             String::new(),
             32 << 10,
             Kind::Connections,
@@ -81,7 +81,7 @@ mod tests {
     fn a_full_zone_refuses() {
         let zone = Zone::new(
             "c".to_owned(),
-            Template::default(),
+            Key::Request(Template::default()),
             String::new(),
             2 * 128,
             Kind::Connections,

@@ -8,6 +8,8 @@ use std::time::Instant;
 use super::bucket::Bucket;
 use super::table::Table;
 use crate::config::Config;
+use crate::layer4::session::Session;
+use crate::layer4::template::Text;
 use crate::template::{Scene, Template};
 
 /// A longer key is none, as in nginx.
@@ -17,13 +19,20 @@ const LONGEST_KEY: usize = 65_535;
 #[derive(Debug)]
 pub(crate) struct Zone {
     pub(crate) name: String,
-    pub(crate) key: Template,
+    key: Key,
     /// The same as it was written.
     pub(crate) key_text: String,
     /// Bytes of the table.
     pub(crate) size: u64,
     pub(crate) kind: Kind,
     counts: Arc<Counts>,
+}
+
+/// What it is that is counted by.
+#[derive(Debug)]
+pub(crate) enum Key {
+    Request(Template),
+    Session(Text),
 }
 
 /// What is counted.
@@ -44,13 +53,7 @@ pub(crate) struct Counts {
 }
 
 impl Zone {
-    pub(crate) fn new(
-        name: String,
-        key: Template,
-        key_text: String,
-        size: u64,
-        kind: Kind,
-    ) -> Self {
+    pub(crate) fn new(name: String, key: Key, key_text: String, size: u64, kind: Kind) -> Self {
         let counts = Counts {
             began: Instant::now(),
             buckets: Mutex::new(Table::new(size)),
@@ -68,7 +71,26 @@ impl Zone {
 
     /// What the request is counted by; `None` if it is not.
     pub(super) fn key_of(&self, scene: &Scene<'_>) -> Option<Vec<u8>> {
-        let key = self.key.value(scene);
+        match &self.key {
+            Key::Request(key) => self.usable(key.value(scene)),
+            Key::Session(_) => None,
+        }
+    }
+
+    /// What a session of `stream` is counted by.
+    pub(crate) fn key_of_session(&self, session: &Session) -> Option<Vec<u8>> {
+        match &self.key {
+            Key::Request(_) => None,
+            Key::Session(key) => self.usable(key.value(session)),
+        }
+    }
+
+    /// Whether it counts sessions of `stream`.
+    pub(crate) fn is_for_sessions(&self) -> bool {
+        matches!(self.key, Key::Session(_))
+    }
+
+    fn usable(&self, key: Vec<u8>) -> Option<Vec<u8>> {
         if key.len() > LONGEST_KEY {
             tracing::error!(
                 zone = self.name,

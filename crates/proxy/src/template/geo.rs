@@ -11,9 +11,9 @@ use crate::headers::forwarded;
 
 /// One `geo`.
 #[derive(Debug, Default)]
-pub(crate) struct GeoTable {
+pub(crate) struct GeoTable<T = Template> {
     /// What the address is taken from; the client's own if there is nothing.
-    pub(crate) source: Option<Template>,
+    pub(crate) source: Option<T>,
     /// Who may tell of another address in `X-Forwarded-For`.
     pub(crate) proxies: Option<Trusted>,
     pub(crate) proxy_recursive: bool,
@@ -37,19 +37,12 @@ impl Default for Places {
 impl GeoTable {
     /// Appends the value that fits.
     pub(super) fn write(&self, out: &mut Vec<u8>, scene: &Scene<'_>) {
-        let found = self.address(scene).and_then(|addr| match &self.places {
-            Places::Networks(networks) => networks.get(addr),
-            Places::Ranges(ranges) => match addr.to_canonical() {
-                IpAddr::V4(addr) => ranges.get(addr.to_bits()),
-                IpAddr::V6(_) => None,
-            },
-        });
-        out.extend_from_slice(found.unwrap_or(&self.default));
+        let value = self.address(scene).map(|addr| self.find(addr));
+        out.extend_from_slice(value.unwrap_or(&self.default));
     }
 
     /// What cannot be read as an address counts as nginx counts it.
     fn address(&self, scene: &Scene<'_>) -> Option<IpAddr> {
-        const NONE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::BROADCAST);
         let addr = match &self.source {
             None => scene
                 .record
@@ -76,6 +69,23 @@ impl GeoTable {
             &nobody
         };
         forwarded::real_ip(believed, chain.into_iter()).or(Some(addr))
+    }
+}
+
+/// What nginx takes for the address of somebody who has none.
+pub(crate) const NONE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::BROADCAST);
+
+impl<T> GeoTable<T> {
+    /// The value for an address.
+    pub(crate) fn find(&self, addr: IpAddr) -> &[u8] {
+        let found = match &self.places {
+            Places::Networks(networks) => networks.get(addr),
+            Places::Ranges(ranges) => match addr.to_canonical() {
+                IpAddr::V4(addr) => ranges.get(addr.to_bits()),
+                IpAddr::V6(_) => None,
+            },
+        };
+        found.unwrap_or(&self.default)
     }
 }
 

@@ -7,8 +7,8 @@ use super::{Scene, Template};
 
 /// One `split_clients`.
 #[derive(Debug, Default)]
-pub(crate) struct SplitTable {
-    pub(crate) source: Template,
+pub(crate) struct SplitTable<T = Template> {
+    pub(crate) source: T,
     pub(crate) shares: Vec<Share>,
 }
 
@@ -23,14 +23,18 @@ pub(crate) struct Share {
 impl SplitTable {
     /// Appends the value of the key's share; nothing if it falls into none.
     pub(super) fn write(&self, out: &mut Vec<u8>, scene: &Scene<'_>) {
-        let hash = murmur2(&self.source.value(scene));
-        let share = self
-            .shares
-            .iter()
-            .find(|share| share.below.is_none_or(|below| hash < below));
-        if let Some(share) = share {
-            out.extend_from_slice(&share.value);
-        }
+        let value = self.find(&self.source.value(scene));
+        out.extend_from_slice(value.unwrap_or_default());
+    }
+}
+
+impl<T> SplitTable<T> {
+    /// The value of a key's share.
+    pub(crate) fn find(&self, key: &[u8]) -> Option<&[u8]> {
+        let hash = murmur2(key);
+        let mut shares = self.shares.iter();
+        let share = shares.find(|share| share.below.is_none_or(|below| hash < below))?;
+        Some(&share.value)
     }
 }
 

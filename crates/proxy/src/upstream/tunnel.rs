@@ -34,6 +34,9 @@ pub(crate) struct Lane {
     /// Bytes that came, and that went out.
     pub(crate) read: u64,
     pub(crate) bytes: u64,
+    /// How many bytes may come in all by now; at that the lane waits, and says so.
+    pub(crate) most: u64,
+    pub(crate) held: bool,
     /// An end of the socket is the end, too, if it comes without TLS's own.
     pub(crate) lenient: bool,
     state: LaneState,
@@ -64,6 +67,8 @@ impl Lane {
             buffer,
             read: 0,
             bytes: 0,
+            most: u64::MAX,
+            held: false,
             lenient: false,
             state: LaneState::Open,
         }
@@ -102,6 +107,11 @@ impl Lane {
                 self.release(store);
                 continue;
             }
+            self.held = self.read >= self.most;
+            if self.held {
+                self.release(store);
+                return Poll::Pending;
+            }
             match from.poll_readable(cx) {
                 Poll::Ready(ready) => ready.map_err(Broken::From)?,
                 Poll::Pending => {
@@ -111,7 +121,10 @@ impl Lane {
             }
             let buffer = self.buffer.get_or_insert_with(|| store.bulk());
             buffer.clear();
-            match from.poll_read(cx, buffer.space()) {
+            let space = buffer.space();
+            let room = usize::try_from(self.most - self.read).unwrap_or(usize::MAX);
+            let room = room.min(space.len());
+            match from.poll_read(cx, &mut space[..room]) {
                 Poll::Ready(Ok(0)) => self.state = LaneState::Ended,
                 Poll::Ready(Ok(count)) => {
                     buffer.filled(count);

@@ -60,7 +60,8 @@ pub(crate) use spool::{BodyFile, BodyRules, Buffers, Quota, Room, SpoolFolder};
 pub(crate) use sticky::{CookieEnd, Learn, Sticky, StickyCookie};
 pub(crate) use store::Store;
 pub(crate) use stream::{
-    StreamContent, StreamLog, StreamPass, StreamServer, StreamTarget, Streams,
+    SessionLimits, StreamContent, StreamLog, StreamPass, StreamServer, StreamTable, StreamTarget,
+    Streams,
 };
 pub(crate) use subrequest::{AuthRequest, Mirror, SecureLink};
 pub(crate) use upstream::{

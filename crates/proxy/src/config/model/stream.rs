@@ -6,15 +6,29 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Access, HostPattern, LogEscape, TlsRules, Trusted};
+use super::{Access, HostPattern, LogEscape, NameRules, TlsRules, Trusted};
 use crate::layer4::template::Text;
+use crate::limit::{LogLevel, connections};
+use crate::template::MapTable;
+use crate::template::geo::GeoTable;
+use crate::template::split::SplitTable;
 
 /// What a `stream` block says.
 #[derive(Debug, Default)]
 pub(crate) struct Streams {
     pub(crate) servers: Vec<StreamServer>,
-    /// Its `map`s, which its strings name by their numbers.
-    pub(crate) maps: Vec<crate::template::MapTable<Text>>,
+    /// Variables that its blocks make, which its strings name by their numbers.
+    pub(crate) maps: Vec<StreamTable>,
+    /// How many variables `set` makes.
+    pub(crate) slots: usize,
+}
+
+/// A variable that a block makes.
+#[derive(Debug)]
+pub(crate) enum StreamTable {
+    Map(MapTable<Text>),
+    Geo(GeoTable<Text>),
+    Split(SplitTable<Text>),
 }
 
 /// What serves the sessions of some addresses.
@@ -28,6 +42,10 @@ pub(crate) struct StreamServer {
     pub(crate) handshake: Duration,
     /// Whose sessions are served: the first rule that fits decides.
     pub(crate) access: Vec<Access>,
+    /// How many sessions of a kind there may be.
+    pub(crate) limits: SessionLimits,
+    /// Variables and their values, in order.
+    pub(crate) sets: Vec<(usize, Text)>,
     /// Peers whose preamble of the PROXY protocol is believed about the client.
     pub(crate) trusted: Trusted,
     /// How long a preamble may take.
@@ -39,6 +57,14 @@ pub(crate) struct StreamServer {
     pub(crate) nodelay: bool,
     pub(crate) content: StreamContent,
     pub(crate) logs: Vec<StreamLog>,
+}
+
+/// `limit_conn` and what goes with it.
+#[derive(Debug, Clone)]
+pub(crate) struct SessionLimits {
+    pub(crate) limits: Vec<connections::Limit>,
+    pub(crate) level: LogLevel,
+    pub(crate) dry_run: bool,
 }
 
 /// What a session is for.
@@ -67,6 +93,11 @@ pub(crate) struct StreamPass {
     pub(crate) half_close: bool,
     pub(crate) keepalive: bool,
     pub(crate) bind: Option<SocketAddr>,
+    /// Bytes in a second from the client, and to it; nothing and zero are no limit.
+    pub(crate) upload: Text,
+    pub(crate) download: Text,
+    /// Who is asked for addresses of servers that variables name; `None`: the system.
+    pub(crate) names: Option<Arc<NameRules>>,
     /// TLS to the server: an index into [`Config::dials`](super::Config::dials), and the name that it has to have;
     /// `None`: that of `proxy_pass`.
     pub(crate) tls: Option<(usize, Option<Text>)>,

@@ -340,9 +340,14 @@ fn what_stream_has_not() {
             "ssl_password_file p;",
             "n.conf:4: \"ssl_password_file\" is not supported; ",
         ),
+        ("proxy_download_rate fast;", "n.conf:4: "),
         (
-            "proxy_download_rate 1k;",
-            "n.conf:4: \"proxy_download_rate\" is not supported; ",
+            "limit_conn nowhere 1;",
+            "n.conf:4: zero size shared memory zone \"nowhere\"",
+        ),
+        (
+            "set $protocol tcp;",
+            "n.conf:4: invalid variable name \"$protocol\"",
         ),
         ("pass 127.0.0.1:2;", "n.conf:4: \"pass\" is not supported; "),
         (

@@ -15,11 +15,24 @@ use crate::template::split::{Share, SplitTable, bounds};
 impl Builder<'_> {
     /// `geo [$address] $name { … }`.
     pub(super) fn geo(&mut self, directive: &Directive) {
+        let table = self.geo_table(directive, |builder, row, text| builder.template(row, text));
+        self.maps.push(Table::Geo(table));
+    }
+
+    /// Its rows; `compile` makes the string that the address is taken from.
+    pub(super) fn geo_table<T: Default>(
+        &mut self,
+        directive: &Directive,
+        compile: impl Fn(&mut Self, &Directive, &str) -> T,
+    ) -> GeoTable<T> {
         self.check_variable(directive);
         let source = (directive.args.len() == 2).then(|| arg(directive, 0).to_owned());
         let mut table = GeoTable {
-            source: source.map(|source| self.template(directive, &source)),
-            ..GeoTable::default()
+            source: source.map(|source| compile(self, directive, &source)),
+            proxies: None,
+            proxy_recursive: false,
+            places: Places::default(),
+            default: Vec::new(),
         };
         let rows = directive.block.as_deref().unwrap_or_default();
         for (number, row) in rows.iter().enumerate() {
@@ -43,11 +56,11 @@ impl Builder<'_> {
                 _ => self.wrong(row, "invalid number of the geo parameters", ""),
             }
         }
-        self.maps.push(Table::Geo(table));
+        table
     }
 
     /// `network value`, `first-last value`, `delete network`.
-    fn geo_row(&mut self, table: &mut GeoTable, row: &Directive) {
+    fn geo_row<T>(&mut self, table: &mut GeoTable<T>, row: &Directive) {
         let (key, value) = (row.name.text.as_str(), arg(row, 0));
         let deletes = key == "delete";
         let place = if deletes { value } else { key };
@@ -94,10 +107,20 @@ impl Builder<'_> {
 
     /// `split_clients key $name { 0.5% a; 20% b; * c; }`.
     pub(super) fn split_clients(&mut self, directive: &Directive) {
+        let table = self.split_table(directive, |builder, row, text| builder.template(row, text));
+        self.maps.push(Table::Split(table));
+    }
+
+    /// Its shares; `compile` makes the key's string.
+    pub(super) fn split_table<T>(
+        &mut self,
+        directive: &Directive,
+        compile: impl Fn(&mut Self, &Directive, &str) -> T,
+    ) -> SplitTable<T> {
         self.check_variable(directive);
         let source = arg(directive, 0).to_owned();
         let mut table = SplitTable {
-            source: self.template(directive, &source),
+            source: compile(self, directive, &source),
             shares: Vec::new(),
         };
         let mut parts = Vec::new();
@@ -126,7 +149,7 @@ impl Builder<'_> {
             }
             None => self.wrong(directive, "percent total is greater than 100%", ""),
         }
-        self.maps.push(Table::Split(table));
+        table
     }
 
     /// The last argument has to be a variable.

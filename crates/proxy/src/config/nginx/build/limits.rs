@@ -8,7 +8,7 @@ use super::super::tree::Directive;
 use super::super::units;
 use super::{Builder, arg, is_on};
 use crate::config::model::{ConnectionLimits, RateLimit, RequestLimits};
-use crate::limit::zone::{Kind, Zone};
+use crate::limit::zone::{Key, Kind, Zone};
 use crate::limit::{LogLevel, bucket, connections};
 use crate::template::Template;
 
@@ -84,7 +84,7 @@ impl Builder<'_> {
                 "limit_req_dry_run" => level.requests.dry_run = is_on(directive),
                 "limit_conn" => {
                     let own = connections.get_or_insert_default();
-                    if let Some(limit) = self.limit_conn(directive) {
+                    if let Some(limit) = self.limit_conn(directive, false) {
                         if own.iter().any(|other| other.zone == limit.zone) {
                             self.wrong(directive, "\"limit_conn\" directive is duplicate", "");
                         }
@@ -115,7 +115,7 @@ impl Builder<'_> {
         }
     }
 
-    fn limit_level(&mut self, directive: &Directive, slot: &mut LogLevel) {
+    pub(super) fn limit_level(&mut self, directive: &Directive, slot: &mut LogLevel) {
         *slot = match arg(directive, 0) {
             "info" => LogLevel::Info,
             "notice" => LogLevel::Notice,
@@ -139,7 +139,11 @@ impl Builder<'_> {
     }
 
     /// `limit_req_zone key zone=name:size rate=N`, `limit_conn_zone key zone=name:size`.
-    pub(super) fn zone(&mut self, directive: &Directive) {
+    pub(super) fn zone(
+        &mut self,
+        directive: &Directive,
+        key: impl Fn(&mut Self, &Directive, &str) -> Key,
+    ) {
         let counts_requests = directive.name.text == "limit_req_zone";
         let mut named = None;
         let mut rate = 1000;
@@ -184,7 +188,7 @@ impl Builder<'_> {
             return self.wrong(directive, message, "");
         }
         let key_text = arg(directive, 0).to_owned();
-        let key = self.template(directive, &key_text);
+        let key = key(self, directive, &key_text);
         let kind = if counts_requests {
             Kind::Requests { rate }
         } else {
@@ -220,10 +224,17 @@ impl Builder<'_> {
     }
 
     /// The zone of that name, if it counts the right thing.
-    fn find_zone(&mut self, directive: &Directive, name: &str) -> Option<usize> {
+    fn find_zone(
+        &mut self,
+        directive: &Directive,
+        name: &str,
+        for_sessions: bool,
+    ) -> Option<usize> {
         let for_requests = directive.name.text == "limit_req";
         let found = self.zones.iter().position(|zone| {
-            zone.name == name && matches!(zone.kind, Kind::Requests { .. }) == for_requests
+            zone.name == name
+                && matches!(zone.kind, Kind::Requests { .. }) == for_requests
+                && zone.is_for_sessions() == for_sessions
         });
         if found.is_none() {
             let message = format!("zero size shared memory zone \"{name}\"");
@@ -269,12 +280,16 @@ impl Builder<'_> {
             self.wrong(directive, message, "");
             return None;
         };
-        let zone = self.find_zone(directive, &name)?;
+        let zone = self.find_zone(directive, &name, false)?;
         Some(bucket::Limit { zone, burst, delay })
     }
 
     /// `limit_conn name number`.
-    fn limit_conn(&mut self, directive: &Directive) -> Option<connections::Limit> {
+    pub(super) fn limit_conn(
+        &mut self,
+        directive: &Directive,
+        for_sessions: bool,
+    ) -> Option<connections::Limit> {
         let text = arg(directive, 1);
         let most = match text.parse::<u32>() {
             Ok(0) | Err(_) => {
@@ -289,7 +304,7 @@ impl Builder<'_> {
             Ok(most) => most,
         };
         let name = arg(directive, 0).to_owned();
-        let zone = self.find_zone(directive, &name)?;
+        let zone = self.find_zone(directive, &name, for_sessions)?;
         Some(connections::Limit { zone, most })
     }
 }

@@ -32,6 +32,7 @@ mod sticky;
 mod store;
 mod stream;
 mod stream_level;
+mod stream_listen;
 mod subrequest;
 mod tls;
 mod upstream;
@@ -57,6 +58,7 @@ use crate::config::model::{
     AccessLog, Config, DialRules, Expectation, Identity, Listen, Log, LogFormat, Rules, Server,
     SpoolFolder, Streams, Timeouts, Trusted, Upstream,
 };
+use crate::limit::zone::Key;
 use crate::limit::zone::Zone;
 use crate::pattern::Pattern;
 use crate::template::{Names, Table, Template};
@@ -354,7 +356,9 @@ impl Builder<'_> {
                 directive.name.text.as_str(),
                 "limit_req_zone" | "limit_conn_zone"
             ) {
-                self.zone(directive);
+                self.zone(directive, |builder, row, text| {
+                    Key::Request(builder.template(row, text))
+                });
             } else if Family::ALL
                 .iter()
                 .any(|family| family.rest_of(directive) == "cache_path")
@@ -372,7 +376,7 @@ impl Builder<'_> {
                 self.server(directive, &level);
             }
         }
-        self.give_resolvers(&level.names);
+        self.give_resolvers(&level.names, false);
     }
 }
 

@@ -11,7 +11,7 @@ use super::super::units;
 use super::level::Level;
 use super::upstream::peer_address;
 use super::{Builder, arg};
-use crate::config::model::{Content, NameRules, PeerAddr, ProxyPass, ProxyTarget};
+use crate::config::model::{Content, NameRules, PeerAddr, ProxyPass, ProxyTarget, Upstream};
 
 /// What a block hands down about it.
 #[derive(Debug, Clone, Default)]
@@ -112,11 +112,13 @@ impl Builder<'_> {
         Some(rules)
     }
 
-    /// Names that are to be followed need somebody to ask. `level` is that of `http`.
-    pub(super) fn give_resolvers(&mut self, level: &NamesLevel) {
+    /// Names that are to be followed need somebody to ask. `level` is that of `http` or `stream`.
+    pub(super) fn give_resolvers(&mut self, level: &NamesLevel, of_stream: bool) {
         let house = self.is_house();
         let rules = level.rules();
-        for upstream in &mut self.upstreams {
+        let block = if of_stream { "stream" } else { "http" };
+        let ours = |one: &&mut Upstream| one.stream.is_some() == of_stream;
+        for upstream in self.upstreams.iter_mut().filter(ours) {
             upstream.names = upstream.names.take().or_else(|| rules.clone());
             let follows = upstream.servers.iter().any(|server| server.resolve);
             if follows && upstream.names.is_none() && !house {
@@ -129,8 +131,11 @@ impl Builder<'_> {
                     .iter()
                     .find(|(name, _)| *name == upstream.name);
                 if let Some((_, at)) = at {
-                    self.problems
-                        .push(at.clone(), message, "add `resolver ADDRESS` to http");
+                    self.problems.push(
+                        at.clone(),
+                        message,
+                        format!("add `resolver ADDRESS` to {block}"),
+                    );
                 }
             }
         }

@@ -4,17 +4,16 @@
 
 use std::sync::Arc;
 
-use trine_config::ListenAddr;
-
 use super::super::tree::Directive;
 use super::super::units;
 use super::stream_level::StreamLevel;
 use super::upstream::peer_address;
 use super::{Builder, arg, place};
 use crate::config::model::{
-    HostPattern, KeepAlive, Listen, Method, StreamContent, StreamLog, StreamTarget, Upstream,
+    HostPattern, KeepAlive, Method, StreamContent, StreamLog, StreamTable, StreamTarget, Upstream,
 };
 use crate::layer4::template::{Names, Text};
+use crate::limit::zone::Key;
 use crate::pattern::Pattern;
 
 /// What is known while a block is read.
@@ -30,9 +29,25 @@ impl Builder<'_> {
             formats: Vec::new(),
         };
         let all = |name: &'static str| block.iter().filter(move |one| one.name.text == name);
-        for (index, map) in all("map").enumerate() {
-            let name = arg(map, 1).trim_start_matches('$').to_ascii_lowercase();
+        let is_table =
+            |one: &&Directive| matches!(one.name.text.as_str(), "map" | "geo" | "split_clients");
+        let tables = || block.iter().filter(is_table);
+        for server in all("server") {
+            let inner = server.block.as_deref().unwrap_or_default();
+            for set in inner.iter().filter(|one| one.name.text == "set") {
+                let name = arg(set, 0).trim_start_matches('$').to_ascii_lowercase();
+                let next = known.names.slots.len();
+                known.names.slots.entry(name).or_insert(next);
+            }
+        }
+        self.streams.slots = known.names.slots.len();
+        for (index, map) in tables().enumerate() {
+            let name = map.args.last().map_or("", |word| word.text.as_str());
+            let name = name.trim_start_matches('$').to_ascii_lowercase();
             known.names.maps.insert(name, index);
+            if map.name.text != "map" {
+                continue;
+            }
             for row in map.block.as_deref().unwrap_or_default() {
                 let source = row.name.text.trim_start_matches(['~', '*']);
                 let pattern = Pattern::new(source, false).ok();
@@ -43,11 +58,21 @@ impl Builder<'_> {
                     .extend(names.map(str::to_ascii_lowercase));
             }
         }
-        for map in all("map") {
-            let table = self.map_table(map, |builder, row, text| {
-                builder.stream_text(row, text, &known.names)
-            });
+        let names = &known.names;
+        let text =
+            |builder: &mut Self, row: &Directive, text: &str| builder.stream_text(row, text, names);
+        for table in tables() {
+            let table = match table.name.text.as_str() {
+                "geo" => StreamTable::Geo(self.geo_table(table, text)),
+                "split_clients" => StreamTable::Split(self.split_table(table, text)),
+                _ => StreamTable::Map(self.map_table(table, text)),
+            };
             self.streams.maps.push(table);
+        }
+        for zone in all("limit_conn_zone") {
+            self.zone(zone, |builder, row, key| {
+                Key::Session(text(builder, row, key))
+            });
         }
         for format in all("log_format") {
             let name = arg(format, 0).to_owned();
@@ -70,6 +95,7 @@ impl Builder<'_> {
         for server in all("server") {
             self.stream_server(server, &level, &known);
         }
+        self.give_resolvers(&level.names, true);
     }
 
     /// A string with the variables of sessions.
@@ -94,9 +120,8 @@ impl Builder<'_> {
                             let message = format!("no port in upstream \"{}\"", server.text);
                             self.wrong(inner, message, "write HOST:PORT or unix:/path");
                         }
-                        if !self.is_house() && (server.resolve || server.service.is_some()) {
-                            let help = "names in `stream` are looked up once, at the start";
-                            self.wrong(inner, "\"resolve\" is not supported in stream", help);
+                        if server.resolve {
+                            self.followers.push((name.clone(), inner.at.clone()));
                         }
                         let list = if backup { &mut backups } else { &mut primaries };
                         list.push(server);
@@ -184,9 +209,19 @@ impl Builder<'_> {
         let mut level = outer.clone();
         self.apply_stream(&mut level, block, known);
         let mut content = None;
-        let mut names = Vec::new();
+        let (mut names, mut sets) = (Vec::new(), Vec::new());
         for inner in block {
             match inner.name.text.as_str() {
+                "set" => {
+                    let name = arg(inner, 0).trim_start_matches('$').to_ascii_lowercase();
+                    let slot = known.names.slots.get(&name).copied();
+                    if !arg(inner, 0).starts_with('$') || names_fixed(&name) {
+                        let message = format!("invalid variable name \"{}\"", arg(inner, 0));
+                        self.wrong(inner, message, "name one of your own: $name");
+                    }
+                    let value = self.stream_text(inner, arg(inner, 1), &known.names);
+                    sets.extend(slot.map(|slot| (slot, value)));
+                }
                 "server_name" => {
                     for word in &inner.args {
                         self.server_name(inner, &word.text, &mut names);
@@ -226,109 +261,9 @@ impl Builder<'_> {
             }
             return;
         };
-        self.streams.servers.push(level.server(names, content));
-    }
-
-    fn stream_listen(&mut self, directive: &Directive, server: usize, names: &[HostPattern]) {
-        let text = arg(directive, 0);
-        let has_port = text.starts_with("unix:")
-            || text.bytes().all(|byte| byte.is_ascii_digit())
-            || text
-                .rsplit_once(':')
-                .is_some_and(|(_, port)| port.parse::<u16>().is_ok());
-        let own = self.own.and_then(|_| text.strip_prefix("fd:"));
-        let own = own.and_then(|_| text.parse().ok());
-        let addr = own.or_else(|| super::listen::address(text).filter(|_| has_port));
-        let Some(addr) = addr else {
-            let message = format!("no port in \"{text}\" of the \"listen\" directive");
-            self.wrong(
-                directive,
-                message,
-                "write a port, ADDRESS:PORT or unix:/path",
-            );
-            return;
-        };
-        let mut listen = Listen {
-            streams: vec![server],
-            ..super::listen::plain(addr)
-        };
-        for word in directive.args.iter().skip(1) {
-            let text = word.text.as_str();
-            let (key, value) = text.split_once('=').unwrap_or((text, ""));
-            match key {
-                "udp" => {
-                    listen.udp = true;
-                    if matches!(listen.addr, ListenAddr::Unix(_)) {
-                        let help = "write a port or ADDRESS:PORT";
-                        let message = "datagrams are not taken on Unix sockets";
-                        self.wrong(directive, message, help);
-                    }
-                }
-                "proxy_protocol" => listen.proxy_protocol = true,
-                "backlog" => match value.parse() {
-                    Ok(count) => listen.backlog = count,
-                    Err(_) => self.wrong(directive, format!("invalid backlog \"{value}\""), ""),
-                },
-                "ssl" => listen.tls = true,
-                "default_server" => listen.has_default = true,
-                "reuseport" | "deferred" | "bind" | "so_keepalive" | "ipv6only" | "fastopen"
-                | "rcvbuf" | "sndbuf" | "setfib" | "accept_filter" | "multipath" => {}
-                _ => self.wrong(directive, format!("invalid parameter \"{text}\""), ""),
-            }
-        }
-        // Datagrams are no connections: these belong to those.
-        let clash = directive.args.iter().skip(1).find(|word| {
-            let key = word.text.split('=').next().unwrap_or_default();
-            [
-                "ssl",
-                "proxy_protocol",
-                "backlog",
-                "so_keepalive",
-                "fastopen",
-            ]
-            .contains(&key)
-        });
-        if let Some(word) = clash.filter(|_| listen.udp) {
-            let key = word.text.split('=').next().unwrap_or_default();
-            let message =
-                format!("\"listen\" directive \"{key}\" parameter is incompatible with \"udp\"");
-            self.wrong(directive, message, "remove one of them");
-        }
-        let same = |one: &Listen| one.addr == listen.addr && one.udp == listen.udp;
-        let Some(index) = self.listens.iter().position(same) else {
-            self.listens.push(listen);
-            return;
-        };
-        let known = self.listens[index].clone();
-        // Each has to be told from the others: by a name of its own.
-        let named =
-            |names: &[HostPattern]| !matches!(names, [HostPattern::Exact(name)] if name.is_empty());
-        let others = &self.streams.servers;
-        let is_told = named(names)
-            || known.streams.iter().all(|other| {
-                *other != server && others.get(*other).is_none_or(|other| named(&other.names))
-            });
-        if known.streams.is_empty() || known.streams.contains(&server) || !is_told || listen.udp {
-            let message = format!("duplicate \"{text}\" address and port pair");
-            let help =
-                "an address is one server's of `stream`, or theirs who have names (`server_name`)";
-            self.wrong(directive, message, help);
-            return;
-        }
-        if known.has_default && listen.has_default {
-            let message = format!("a duplicate default server for {}", listen.addr);
-            self.wrong(directive, message, "");
-        }
-        let merged = &mut self.listens[index];
-        merged.tls |= listen.tls;
-        merged.proxy_protocol |= listen.proxy_protocol;
-        merged.backlog = merged.backlog.max(listen.backlog);
-        merged.has_default |= listen.has_default;
-        if listen.has_default {
-            merged.streams.insert(0, server);
-        } else {
-            merged.streams.push(server);
-        }
+        self.streams
+            .servers
+            .push(level.server(names, sets, content));
     }
 
     /// `access_log path format`.
@@ -382,6 +317,11 @@ impl Builder<'_> {
         }
         size
     }
+}
+
+/// Whether the name is that of a variable that cannot be set.
+fn names_fixed(name: &str) -> bool {
+    Text::parse(&format!("${{{name}}}"), &Names::default()).is_ok()
 }
 
 /// No client's first bytes are more.

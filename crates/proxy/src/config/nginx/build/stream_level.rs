@@ -6,16 +6,20 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::super::tree::Directive;
+use super::super::units;
 use super::dial::DialLevel;
 use super::family::Family;
+use super::names::NamesLevel;
 use super::stream::StreamNames;
 use super::tls::TlsLevel;
 use super::{Builder, arg, is_on, local_address};
 use crate::config::model::{
-    Access, HostPattern, StreamContent, StreamLog, StreamPass, StreamServer, StreamTarget, Trusted,
+    Access, HostPattern, SessionLimits, StreamContent, StreamLog, StreamPass, StreamServer,
+    StreamTarget, Trusted,
 };
 use crate::config::values::network;
 use crate::layer4::template::Text;
+use crate::limit::{LogLevel, connections};
 
 #[derive(Clone)]
 pub(super) struct StreamLevel {
@@ -38,6 +42,10 @@ pub(super) struct StreamLevel {
     bind: Option<SocketAddr>,
     responses: Option<u32>,
     requests: u32,
+    limits: SessionLimits,
+    upload: Text,
+    download: Text,
+    pub(super) names: NamesLevel,
     pub(super) tls: TlsLevel,
     protocols: Vec<Vec<u8>>,
     handshake: Duration,
@@ -69,6 +77,14 @@ impl StreamLevel {
             bind: None,
             responses: None,
             requests: 0,
+            limits: SessionLimits {
+                limits: Vec::new(),
+                level: LogLevel::Error,
+                dry_run: false,
+            },
+            upload: Text::default(),
+            download: Text::default(),
+            names: NamesLevel::default(),
             tls: TlsLevel::new(),
             protocols: Vec::new(),
             handshake: Duration::from_secs(60),
@@ -92,17 +108,27 @@ impl StreamLevel {
             bind: self.bind,
             responses: self.responses,
             requests: self.requests,
+            upload: self.upload.clone(),
+            download: self.download.clone(),
+            names: None,
             tls: None,
         }
     }
 
-    pub(super) fn server(self, names: Vec<HostPattern>, content: StreamContent) -> StreamServer {
+    pub(super) fn server(
+        self,
+        names: Vec<HostPattern>,
+        sets: Vec<(usize, Text)>,
+        content: StreamContent,
+    ) -> StreamServer {
         StreamServer {
             names,
             tls: self.tls.rules(),
             protocols: self.protocols,
             handshake: self.handshake,
             access: self.access,
+            limits: self.limits,
+            sets,
             trusted: self.trusted,
             preamble_timeout: self.preamble_timeout,
             preread: self.preread,
@@ -121,6 +147,7 @@ struct Own {
     access: Option<Vec<Access>>,
     trusted: Option<Trusted>,
     logs: Option<Vec<StreamLog>>,
+    limits: Option<Vec<connections::Limit>>,
 }
 
 impl Builder<'_> {
@@ -132,6 +159,9 @@ impl Builder<'_> {
         target: StreamTarget,
     ) -> StreamPass {
         let mut pass = level.pass(target);
+        if matches!(pass.target, StreamTarget::Named(_)) {
+            pass.names = level.names.rules();
+        }
         if level.secure {
             let tls = self.pass_tls(directive, &level.dial, true);
             pass.tls = tls.map(|tls| (tls.dial, level.dial_name.clone()));
@@ -147,11 +177,15 @@ impl Builder<'_> {
     ) {
         let mut own = Own::default();
         self.apply_tls(&mut level.tls, block);
+        self.apply_names(&mut level.names, block);
         for directive in block {
             self.apply_stream_one(level, &mut own, directive, known);
         }
         level.access = own.access.unwrap_or_else(|| level.access.clone());
         level.trusted = own.trusted.unwrap_or_else(|| level.trusted.clone());
+        if let Some(limits) = own.limits {
+            level.limits.limits = limits;
+        }
         level.logs = own.logs.unwrap_or_else(|| level.logs.clone());
     }
 
@@ -185,6 +219,30 @@ impl Builder<'_> {
             "access_log" => {
                 let log = self.stream_log(directive, known);
                 own.logs.get_or_insert_default().extend(log);
+            }
+            "limit_conn" => {
+                let limit = self.limit_conn(directive, true);
+                let limits = own.limits.get_or_insert_default();
+                if limits
+                    .iter()
+                    .any(|one| Some(one.zone) == limit.map(|limit| limit.zone))
+                {
+                    self.wrong(directive, "\"limit_conn\" directive is duplicate", "");
+                }
+                limits.extend(limit);
+            }
+            "limit_conn_log_level" => self.limit_level(directive, &mut level.limits.level),
+            "limit_conn_dry_run" => level.limits.dry_run = is_on(directive),
+            "proxy_upload_rate" | "proxy_download_rate" => {
+                if !first.contains('$') && units::size(first).is_none() {
+                    return self.invalid(directive);
+                }
+                let rate = self.stream_text(directive, first, &known.names);
+                if name == "proxy_upload_rate" {
+                    level.upload = rate;
+                } else {
+                    level.download = rate;
+                }
             }
             "proxy_ssl" => level.secure = is_on(directive),
             "proxy_ssl_name" => {

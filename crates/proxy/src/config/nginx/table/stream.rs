@@ -8,7 +8,6 @@ use super::{ANY, Args, FLAG, Known, MORE, ONE, ONE_OR_TWO, TUNING, accepted, ref
 const SS: u16 = STREAM | STREAM_SERVER;
 const NO_OPENSSL: &str = "there is no OpenSSL; remove it";
 const NO_PASSWORD: &str = "store the key without a password";
-const NO_COUNT: &str = "connections are not counted by keys in `stream` yet";
 
 pub(super) const ROWS: &[Known] = &[
     works("server", STREAM, Args::Block(0, 0)),
@@ -25,12 +24,7 @@ pub(super) const ROWS: &[Known] = &[
     works("set_real_ip_from", SS, ONE),
     works("proxy_protocol_timeout", SS, ONE),
     works("tcp_nodelay", SS, FLAG),
-    accepted(
-        "error_log",
-        SS,
-        MORE,
-        "lines about sessions go to the `error_log` of the file's top",
-    ),
+    accepted("error_log", SS, MORE, "it gets the lines of everything"),
     works("access_log", SS, MORE),
     accepted("open_log_file_cache", SS, MORE, "each log file stays open"),
     works("preread_buffer_size", SS, ONE),
@@ -55,34 +49,14 @@ pub(super) const ROWS: &[Known] = &[
         ONE,
         "pieces of up to 64 KiB are passed on",
     ),
-    refused(
-        "proxy_upload_rate",
-        SS,
-        ONE,
-        "sessions are not slowed down; remove it",
-    ),
-    refused(
-        "proxy_download_rate",
-        SS,
-        ONE,
-        "sessions are not slowed down; remove it",
-    ),
-    refused("limit_conn_zone", STREAM, MORE, NO_COUNT),
-    refused("limit_conn", SS, MORE, NO_COUNT),
-    refused("limit_conn_dry_run", SS, FLAG, NO_COUNT),
-    refused("limit_conn_log_level", SS, ONE, NO_COUNT),
-    refused(
-        "resolver",
-        SS,
-        MORE,
-        "names in `stream` are looked up by the system",
-    ),
-    refused(
-        "resolver_timeout",
-        SS,
-        ONE,
-        "names in `stream` are looked up by the system",
-    ),
+    works("proxy_upload_rate", SS, ONE),
+    works("proxy_download_rate", SS, ONE),
+    works("limit_conn_zone", STREAM, Args::Words(2, 2)),
+    works("limit_conn", SS, Args::Words(2, 2)),
+    works("limit_conn_dry_run", SS, FLAG),
+    works("limit_conn_log_level", SS, ONE),
+    works("resolver", SS, MORE),
+    works("resolver_timeout", SS, ONE),
     works("server_name", STREAM_SERVER, MORE),
     refused(
         "pass",
@@ -90,15 +64,10 @@ pub(super) const ROWS: &[Known] = &[
         ONE,
         "use `proxy_pass` to the address of the other server",
     ),
-    refused("geo", STREAM, Args::Block(1, 2), "use `map`"),
-    refused(
-        "split_clients",
-        STREAM,
-        Args::Block(2, 2),
-        "use `hash` or weights in an upstream",
-    ),
+    works("geo", STREAM, Args::Block(1, 2)),
+    works("split_clients", STREAM, Args::Block(2, 2)),
     refused("js_import", STREAM, MORE, "scripts are not run"),
-    refused("set", STREAM_SERVER, Args::Words(2, 2), "use `map`"),
+    works("set", STREAM_SERVER, Args::Words(2, 2)),
     works("proxy_ssl", SS, FLAG),
     works("proxy_ssl_certificate", SS, ONE),
     works("proxy_ssl_certificate_key", SS, ONE),
