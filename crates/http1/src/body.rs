@@ -352,6 +352,7 @@ impl Trailers {
         let leniency = Leniency {
             unfold: false,
             strip_name_spaces: false,
+            drop_odd_names: false,
         };
         let parsed = self
             .fields

@@ -45,6 +45,8 @@ pub(crate) struct Leniency {
     pub(crate) unfold: bool,
     /// White space before the colon is removed.
     pub(crate) strip_name_spaces: bool,
+    /// Fields with visible characters in their names that no token may have are left out.
+    pub(crate) drop_odd_names: bool,
 }
 
 /// The fields of one head or of trailers. Used again, it allocates no more.
@@ -90,6 +92,11 @@ impl Fields {
         let mut result = self.parse_lines(buf, lines, usize::MAX, usize::MAX);
         if leniency.strip_name_spaces && matches!(result, Err(HeadError::HeaderName)) {
             self.rewritten = strip_name_spaces(if folded { &self.rewritten } else { lines });
+            result = self.parse_lines(buf, lines, usize::MAX, usize::MAX);
+        }
+        if leniency.drop_odd_names && matches!(result, Err(HeadError::HeaderName)) {
+            let rewritten = !self.rewritten.is_empty();
+            self.rewritten = drop_odd_names(if rewritten { &self.rewritten } else { lines });
             result = self.parse_lines(buf, lines, usize::MAX, usize::MAX);
         }
         // What came before the fault is of no use.
@@ -246,6 +253,24 @@ fn strip_name_spaces(lines: &[u8]) -> Vec<u8> {
             .map_or(0, |last| last + 1);
         out.extend_from_slice(&name[..kept]);
         out.extend_from_slice(rest);
+    }
+    out
+}
+
+/// Copies field lines but those whose names are visible, and yet no tokens.
+fn drop_odd_names(lines: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(lines.len());
+    for line in lines.split_inclusive(|&byte| byte == b'\n') {
+        let parts = memchr::memchr(b':', line).map(|colon| (&line[..colon], &line[colon + 1..]));
+        let is_odd = parts.is_some_and(|(name, value)| {
+            let is_visible = |&byte: &u8| byte > b' ' && byte != 0x7f;
+            token_bytes(line) < name.len()
+                && name.iter().all(is_visible)
+                && value[field_bytes(value)..] == *b"\r\n"
+        });
+        if !is_odd {
+            out.extend_from_slice(line);
+        }
     }
     out
 }

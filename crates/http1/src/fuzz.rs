@@ -22,6 +22,7 @@ const LENIENT: Policy = Policy {
     permit_unconventional_http_method: true,
     permit_unconventional_http_version: true,
     casefold_http_method: false,
+    drop_odd_header_names: true,
 };
 
 /// A preamble of the PROXY protocol is found as soon as it is complete, and not before, and where it ends does not

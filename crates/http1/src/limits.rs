@@ -45,4 +45,7 @@ pub struct Policy {
     pub permit_unconventional_http_version: bool,
     /// Turns the method into upper case, before its letters are judged.
     pub casefold_http_method: bool,
+    /// Leaves out fields whose names have visible characters that no token may have, as nginx does. White space and control
+    /// characters in a name, an empty one, and a line without a colon are refused all the same.
+    pub drop_odd_header_names: bool,
 }

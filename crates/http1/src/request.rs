@@ -132,6 +132,7 @@ impl RequestHead {
         let leniency = Leniency {
             unfold: policy.permit_obsolete_folding,
             strip_name_spaces: policy.strip_header_spaces,
+            drop_odd_names: policy.drop_odd_header_names,
         };
         let lines = &buf[extent.fields..extent.end];
         self.fields.parse(buf, lines, extent.folded, leniency)?;

@@ -149,6 +149,7 @@ impl ResponseHead {
         let leniency = Leniency {
             unfold: true,
             strip_name_spaces: false,
+            drop_odd_names: false,
         };
         let lines = &buf[extent.fields..extent.end];
         self.fields.parse(buf, lines, extent.folded, leniency)?;

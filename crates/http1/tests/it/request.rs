@@ -176,6 +176,41 @@ fn permissions_accept_what_they_name_and_no_more() {
         "400 BothLengths",
     );
 
+    let odd = Policy {
+        drop_odd_header_names: true,
+        ..Policy::default()
+    };
+    let names =
+        b"GET / HTTP/1.1\r\na@b: 1\r\nHost: h\r\n\"c\": x:y\r\nd\xe4: z\r\ne: f\r\nh[i]:\r\n\r\n";
+    check(names, "400 HeaderName");
+    check_with(
+        &odd,
+        names,
+        "GET / HTTP/1.1 for h Empty keep e=\"f\", 65 used",
+    );
+    for refused in [
+        &b"GET / HTTP/1.1\r\nHost: h\r\na b: x\r\n\r\n"[..],
+        b"GET / HTTP/1.1\r\nHost: h\r\na : x\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: h\r\na@\t: x\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: h\r\na@\x01b: x\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: h\r\n: x\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: h\r\nno colon\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: h\r\nno@colon\r\n\r\n",
+    ] {
+        check_with(&odd, refused, "400 HeaderName");
+    }
+    // What is left out takes nothing with it, and hides nothing.
+    check_with(
+        &odd,
+        b"GET / HTTP/1.1\r\nHost: h\r\na@b: x\0y\r\n\r\n",
+        "400 HeaderName",
+    );
+    check_with(
+        &odd,
+        b"GET / HTTP/1.1\r\nHost: h\r\na@b: x\r\nHost: h\r\n\r\n",
+        "400 HostTwice",
+    );
+
     let spaces = Policy {
         strip_header_spaces: true,
         ..Policy::default()

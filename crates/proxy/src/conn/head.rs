@@ -32,6 +32,7 @@ impl Conn {
         let policy = Policy {
             // Theirs are written by us.
             permit_unconventional_http_version: self.stream.http2().is_some(),
+            drop_odd_header_names: self.drops_odd_names(),
             ..Policy::default()
         };
         let Workbench { input, head, .. } = bench;

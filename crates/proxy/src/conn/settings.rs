@@ -41,6 +41,12 @@ impl Conn {
             .map_or_else(Limits::default, |server| server.heads)
     }
 
+    /// Whether fields with names that are no tokens are left out.
+    pub(super) fn drops_odd_names(&self) -> bool {
+        self.server_of(&self.generation.borrow())
+            .is_some_and(|server| server.field_names.drops)
+    }
+
     /// What a client is told of the program before it has asked for anything.
     pub(super) fn signature(&self) -> Signature {
         let generation = self.generation.borrow();

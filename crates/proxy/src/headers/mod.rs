@@ -71,6 +71,8 @@ pub(crate) struct FieldNames {
     pub(crate) underscores: bool,
     /// Those with more than letters, digits and dashes: without `ignore_invalid_headers`.
     pub(crate) odd: bool,
+    /// Those that are no tokens are left out; else the request is refused.
+    pub(crate) drops: bool,
 }
 
 impl FieldNames {
@@ -211,7 +213,11 @@ mod tests {
     #[test]
     fn names_that_go_on() {
         let check = |underscores: bool, odd: bool, want: [bool; 4]| {
-            let names = FieldNames { underscores, odd };
+            let names = FieldNames {
+                underscores,
+                odd,
+                drops: false,
+            };
             let got = ["X-1", "X_1", "X.1", "X_1.2"].map(|name| names.take(name.as_bytes()));
             assert_eq!(got, want, "{names:?}");
         };

@@ -302,6 +302,62 @@ fn rules_hold_for_every_spelling_of_a_path() {
     }
 }
 
+/// nginx leaves fields out whose names are visible and no tokens. So do we with its files; in YAML, and whatever else is
+/// wrong with a name, the request is refused.
+#[test]
+fn odd_names_are_left_out_as_nginx_does() {
+    let (strict, untouched) = pair();
+    let daemon = start("", "location / { proxy_pass http://unix:@dir@/app.sock; }");
+    let app = Upstream::at(&daemon.path("app.sock"));
+    let mut link = None;
+    for name in [
+        "A@B",
+        "A(B)",
+        "\"A\"",
+        "A,B",
+        "A[B]",
+        "A/B",
+        "Content@Length",
+        "A\u{e4}",
+    ] {
+        let ask = format!("GET / HTTP/1.1\r\nHost: a\r\n{name}: x\r\nGood: y\r\n\r\n");
+        let mut client = Client::connect(&front(&daemon));
+        client.send(&ask);
+        let link = link.get_or_insert_with(|| app.accept());
+        let head = link.answer("ok");
+        assert!(
+            !head.contains(name) && head.contains("\r\nGood: y\r\n"),
+            "{head}"
+        );
+        assert_eq!(client.reply().text(), "ok");
+        let mut client = strict.client();
+        client.send(&ask);
+        assert_eq!(client.reply().status, 400, "{name}");
+        client.expect_closed();
+    }
+    untouched.expect_untouched();
+    for line in [
+        "A B: x",
+        "A : x",
+        "Transfer-Encoding : chunked",
+        "Content-Length\t: 5",
+        "Transfer Encoding: chunked",
+        " A@B: x",
+        "A@B : x",
+        "A@\x01: x",
+        "A@B: x\ry",
+        "A@B",
+        ": x",
+        "A@B: x\r\n folded",
+    ] {
+        let mut client = Client::connect(&front(&daemon));
+        client.send(format!("GET / HTTP/1.1\r\nHost: a\r\n{line}\r\n\r\n"));
+        assert_eq!(client.reply().status, 400, "{}", line.escape_default());
+        client.expect_closed();
+    }
+    app.expect_untouched();
+}
+
 #[test]
 fn answers_are_made_plain() {
     let (proxy, app) = pair();

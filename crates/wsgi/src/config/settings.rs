@@ -167,6 +167,7 @@ impl HeaderPolicy {
             permit_unconventional_http_method: self.permit_unconventional_http_method,
             permit_unconventional_http_version: self.permit_unconventional_http_version,
             casefold_http_method: self.casefold_http_method,
+            drop_odd_header_names: false,
         }
     }
 }

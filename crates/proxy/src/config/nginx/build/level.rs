@@ -151,7 +151,10 @@ impl Level {
                 send_rate: 0,
             },
             heads: HeadLevel::new(),
-            field_names: FieldNames::default(),
+            field_names: FieldNames {
+                drops: true,
+                ..FieldNames::default()
+            },
             chunks: true,
             merge_slashes: true,
             real_ip: RealIp::nobody(),
@@ -176,6 +179,7 @@ impl Level {
                 port: false,
                 server_name: false,
             },
+            field_names: FieldNames::default(),
             types: None,
             default_type: "application/octet-stream".to_owned(),
             charset: Charset::Named("utf-8".to_owned()),
