@@ -115,10 +115,7 @@ impl Conn {
         door: usize,
         port: u16,
     ) -> Self {
-        let peer_text = match peer {
-            Peer::Ip(addr) => addr.to_string(),
-            Peer::Unix => "unix:".to_owned(),
-        };
+        let peer_text = peer.text();
         let generation = engine.generation().into();
         let place = engine.deadlines.place(door);
         let number = engine.figures.connections.get() + 1;

@@ -5,6 +5,7 @@
 use std::net::IpAddr;
 
 use crate::config::Trusted;
+use crate::conn::reply::push_number;
 
 /// Where a client is, as far as its socket tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +22,22 @@ impl Peer {
             Self::Ip(addr) => Some(addr),
             Self::Unix => None,
         }
+    }
+
+    /// As it is written in fields and logs. Every connection needs it, so without the formatting machinery.
+    pub(crate) fn text(self) -> String {
+        let addr = match self {
+            Self::Ip(IpAddr::V4(addr)) => addr,
+            Self::Ip(IpAddr::V6(addr)) => return addr.to_string(),
+            Self::Unix => return "unix:".to_owned(),
+        };
+        let mut text = Vec::with_capacity(16);
+        for octet in addr.octets() {
+            push_number(&mut text, octet.into());
+            text.push(b'.');
+        }
+        text.pop();
+        String::from_utf8(text).unwrap_or_default()
     }
 
     pub(crate) fn is_trusted(self, trusted: &Trusted) -> bool {
@@ -70,6 +87,20 @@ fn address(text: &[u8]) -> Option<IpAddr> {
 mod tests {
     use super::*;
     use crate::config::Network;
+
+    #[test]
+    fn text() {
+        for text in [
+            "0.0.0.0",
+            "127.0.0.1",
+            "10.20.200.255",
+            "::1",
+            "2001:db8::8",
+        ] {
+            assert_eq!(Peer::Ip(text.parse().unwrap()).text(), text);
+        }
+        assert_eq!(Peer::Unix.text(), "unix:");
+    }
 
     #[test]
     fn real_addresses() {
