@@ -32,6 +32,17 @@ pub(crate) enum Stream {
     Inner(Box<Inner>),
 }
 
+/// What follows a write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// Nothing that is known of.
+    Any,
+    /// More, at once: the kernel may wait with a packet that is not full.
+    More,
+    /// The end of the connection, at once ([`Stream::shutdown_write`]): it travels with these bytes.
+    End,
+}
+
 /// What a look at a connection nobody reads from shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Glance {
@@ -143,16 +154,15 @@ impl Stream {
         }
     }
 
-    /// Writes some of `slices`; never returns 0 unless there is nothing to write. `more` says that more follows
-    /// at once, so that the kernel may wait with a packet that is not full.
+    /// Writes some of `slices`; never returns 0 unless there is nothing to write.
     pub(crate) fn poll_write(
         &self,
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
-        more: bool,
+        then: Next,
     ) -> Poll<io::Result<usize>> {
         match self {
-            Self::Tls(tls) => return tls.poll_write(cx, slices),
+            Self::Tls(tls) => return tls.poll_write(cx, slices, then),
             Self::Dialled(tls) => return tls.poll_write(cx, slices),
             Self::Http2(stream) => return stream.poll_write(cx, slices),
             Self::Inner(inner) => return inner.poll_take(cx, slices),
@@ -163,7 +173,7 @@ impl Stream {
         }
         // Nearly always there is room, as the runtime remembers.
         loop {
-            let write = || match (slices, more) {
+            let write = || match (slices, then != Next::Any) {
                 ([one], false) => net::send(self, one),
                 ([one], true) => net::send_more(self, one),
                 (_, false) => net::writev(self, slices),

@@ -18,6 +18,7 @@ use crate::engine::Generation;
 use crate::filter;
 use crate::headers::trailers::Finale;
 use crate::range::{MAX_PARTS, Ranges, ranges};
+use crate::stream::Next;
 use crate::upstream::fault::Fault;
 use crate::upstream::{ANSWER_LIMITS, Dress, Framing, clear_answer, write_head};
 use crate::workbench::{Input, Workbench};
@@ -195,8 +196,13 @@ async fn whole(
         return conn.send(out).await;
     }
     let tail = tail.concat();
-    conn.send_part(out, true).await?;
-    conn.send_part(body, !tail.is_empty()).await?;
+    conn.send_part(out, Next::More).await?;
+    let then = if tail.is_empty() {
+        Next::Any
+    } else {
+        Next::More
+    };
+    conn.send_part(body, then).await?;
     conn.send(&tail).await
 }
 

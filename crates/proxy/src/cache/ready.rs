@@ -24,6 +24,7 @@ use crate::conn::reply::{Closing, push_number, write_connection, write_number};
 use crate::conn::{Conn, Ending};
 use crate::engine::Generation;
 use crate::headers::{added, via};
+use crate::stream::Next;
 use crate::template::Scene;
 use crate::time::WallClock;
 use crate::upstream::Dress;
@@ -297,7 +298,7 @@ impl Hit {
             out.extend_from_slice(body);
             conn.send(out).await
         } else {
-            match conn.send_part(out, true).await {
+            match conn.send_part(out, Next::More).await {
                 Ok(()) => conn.send(body).await,
                 fault => fault,
             }

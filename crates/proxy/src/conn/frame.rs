@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 
 use trine_sys::net;
 
-use crate::stream::Stream;
+use crate::stream::{Next, Stream};
 use crate::workbench::Input;
 
 /// Content up to this size is copied behind the front: cheaper than handing the kernel two pieces.
@@ -62,7 +62,8 @@ impl Frame {
         self.sent == self.len()
     }
 
-    /// Writes until all is sent, or `most` of it in this call. Returns how much went out in this call; `Pending` only if that is nothing.
+    /// Writes until all is sent, or `most` of it in this call; `then` follows the last of it. Returns how much went out
+    /// in this call; `Pending` only if that is nothing.
     pub(crate) fn poll_write(
         &mut self,
         cx: &mut Context<'_>,
@@ -70,11 +71,12 @@ impl Frame {
         front: &[u8],
         buffer: &[u8],
         most: usize,
+        then: Next,
     ) -> Poll<io::Result<usize>> {
         let mut written = 0;
         while !self.is_sent() && written < most {
             let (slices, count) = self.slices(front, buffer, most - written);
-            match stream.poll_write(cx, &slices[..count], false) {
+            match stream.poll_write(cx, &slices[..count], then) {
                 Poll::Ready(done) => {
                     let done = done?;
                     self.sent += done;
@@ -130,10 +132,10 @@ pub(crate) fn poll_write_all(
     stream: &Stream,
     bytes: &[u8],
     sent: &mut usize,
-    more: bool,
+    then: Next,
 ) -> Poll<io::Result<()>> {
     while *sent < bytes.len() {
-        *sent += ready!(stream.poll_write(cx, &[IoSlice::new(&bytes[*sent..])], more))?;
+        *sent += ready!(stream.poll_write(cx, &[IoSlice::new(&bytes[*sent..])], then))?;
     }
     Poll::Ready(Ok(()))
 }

@@ -89,6 +89,8 @@ pub(crate) struct Conn {
     pub(crate) pace: std::cell::RefCell<Option<Pace>>,
     /// The rules of the location of its last request, which say how long the client may take.
     pub(crate) rules: Cell<Option<usize>>,
+    /// The last bytes of an answer wait in the kernel for the connection's end.
+    pub(crate) holds: Cell<bool>,
     /// How fast it sends and takes.
     pub(crate) sends: Lane,
     pub(crate) takes: Lane,
@@ -139,6 +141,7 @@ impl Conn {
             watching: Cell::new(true),
             pace: std::cell::RefCell::new(None),
             rules: Cell::new(None),
+            holds: Cell::new(false),
             sends: Lane::default(),
             takes: Lane::default(),
         }
@@ -198,6 +201,7 @@ impl Conn {
             watching: Cell::new(true),
             pace: std::cell::RefCell::new(None),
             rules: like.rules.clone(),
+            holds: Cell::new(false),
             sends: Lane::default(),
             takes: Lane::default(),
             engine,
@@ -276,8 +280,11 @@ impl Conn {
                         served = true;
                         continue;
                     }
-                    // What is mirrored still may have it: the client is not to wait for that.
-                    Some(Ending::Close) if Rc::strong_count(&self.stream) > 1 => {
+                    // What is mirrored still may have it: the client is not to wait for that. And what is held back would be
+                    // lost if the client has sent something more: closing resets the connection then.
+                    Some(Ending::Close)
+                        if self.holds.get() || Rc::strong_count(&self.stream) > 1 =>
+                    {
                         self.stream.shutdown_write();
                     }
                     Some(Ending::Close) => self.stream.farewell(),
@@ -389,7 +396,9 @@ impl Conn {
                 Ending::Keep if bench.input.is_empty() => return Some(Ending::Keep),
                 Ending::Keep => {}
                 // Closing with bytes unread resets the connection, and the answer may be lost.
-                Ending::Close if !bench.input.is_empty() => return Some(Ending::Linger),
+                Ending::Close if !bench.input.is_empty() || !self.watching.get() => {
+                    return Some(Ending::Linger);
+                }
                 Ending::Close | Ending::Linger | Ending::Reset | Ending::Http2 => {
                     return Some(ending);
                 }

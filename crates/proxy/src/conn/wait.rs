@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use super::{Conn, frame};
 use crate::limit::pace::Pace;
-use crate::stream::{Glance, Stream};
+use crate::stream::{Glance, Next, Stream};
 use crate::template::{self, Scene};
 use crate::upstream::fault::Fault;
 use crate::workbench::Workbench;
@@ -100,11 +100,11 @@ impl Conn {
 
     /// Sends all of `bytes`.
     pub(crate) async fn send(&self, bytes: &[u8]) -> Result<(), Fault> {
-        self.send_part(bytes, false).await
+        self.send_part(bytes, Next::Any).await
     }
 
-    /// Sends all of `bytes`; `more` follows at once.
-    pub(crate) async fn send_part(&self, bytes: &[u8], more: bool) -> Result<(), Fault> {
+    /// Sends all of `bytes`; `then` follows.
+    pub(crate) async fn send_part(&self, bytes: &[u8], then: Next) -> Result<(), Fault> {
         let mut sent = 0;
         let mut seen = usize::MAX;
         poll_fn(|cx| {
@@ -112,7 +112,7 @@ impl Conn {
                 let most = ready!(self.poll_pace(cx));
                 let part = &bytes[..sent.saturating_add(most).min(bytes.len())];
                 let before = sent;
-                let done = frame::poll_write_all(cx, &self.stream, part, &mut sent, more);
+                let done = frame::poll_write_all(cx, &self.stream, part, &mut sent, then);
                 self.paced(sent - before);
                 match done {
                     Poll::Ready(Ok(())) => {}
@@ -214,10 +214,11 @@ impl Conn {
     /// Closes in a way that lets the client read our answer, whatever it may still be sending.
     pub(crate) async fn linger(&self) {
         let timeouts = self.timeouts();
+        // What is held back for it goes out with it.
+        self.stream.shutdown_write();
         if !timeouts.lingers {
             return;
         }
-        self.stream.shutdown_write();
         let end = Instant::now() + timeouts.linger;
         let mut buffer = self.engine.store.bulk();
         let mut moved = true;

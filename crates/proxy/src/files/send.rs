@@ -22,6 +22,7 @@ use crate::filter;
 use crate::headers::added;
 use crate::headers::trailers::Finale;
 use crate::range::Ranges;
+use crate::stream::Next;
 use crate::template::Scene;
 use crate::upstream::fault::Fault;
 use crate::workbench::Workbench;
@@ -216,7 +217,7 @@ impl Job<'_> {
             return Ok(());
         }
         self.conn
-            .send_part(out, true)
+            .send_part(out, Next::More)
             .await
             .map_err(Broken::Client)?;
         self.sendfile(range, record).await

@@ -15,6 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::guard::Guard;
 use crate::conn::Conn;
+use crate::stream::Next;
 
 /// As much as one record of TLS holds.
 const COLLECT: usize = 16 * 1024;
@@ -83,7 +84,7 @@ impl Outbox {
         let done = self
             .conn
             .stream
-            .poll_write(cx, &[IoSlice::new(bytes)], false);
+            .poll_write(cx, &[IoSlice::new(bytes)], Next::Any);
         self.blocked.set(done.is_pending());
         if let Poll::Ready(Ok(count)) = &done {
             self.written.set(self.written.get() + *count as u64);

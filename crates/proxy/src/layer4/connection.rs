@@ -17,7 +17,7 @@ use crate::config::{Listen, StreamContent};
 use crate::deadline::Place;
 use crate::engine::Engine;
 use crate::preamble;
-use crate::stream::Stream;
+use crate::stream::{Next, Stream};
 use crate::upstream::pool::add;
 
 /// Serves a connection.
@@ -167,7 +167,7 @@ impl Session {
         place.set(Some(Instant::now() + SEND));
         while !text.is_empty() {
             let sent = poll_fn(|cx| {
-                if let Poll::Ready(sent) = stream.poll_write(cx, &[IoSlice::new(text)], false) {
+                if let Poll::Ready(sent) = stream.poll_write(cx, &[IoSlice::new(text)], Next::Any) {
                     return Poll::Ready(sent);
                 }
                 place.poll(cx).map(|_| Err(io::ErrorKind::TimedOut.into()))

@@ -14,7 +14,7 @@ use rustls::pki_types::ServerName;
 use super::session::{Session, reason, status, tell};
 use crate::config::{Demand, StreamPass};
 use crate::deadline::Place;
-use crate::stream::Stream;
+use crate::stream::{Next, Stream};
 use crate::tls::{Dialled, Tls, Verdict};
 
 /// The client's handshake.
@@ -73,7 +73,7 @@ pub(super) async fn begin(
     let introduction = session.introduction(pass);
     let mut left = introduction.as_bytes();
     while !left.is_empty() {
-        let sent = poll_fn(|cx| stream.poll_write(cx, &[IoSlice::new(left)], false)).await?;
+        let sent = poll_fn(|cx| stream.poll_write(cx, &[IoSlice::new(left)], Next::Any)).await?;
         left = &left[sent..];
     }
     if let Some(one) = session.attempts.borrow_mut().last_mut() {

@@ -11,7 +11,7 @@ use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection};
 
 use super::session::{Source, flush};
-use crate::stream::Stream;
+use crate::stream::{Next, Stream};
 
 /// Plain bytes that are encrypted at once: four full records.
 const PIECE: usize = 64 * 1024;
@@ -147,7 +147,7 @@ impl Dialled {
     }
 
     fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        flush(&mut self.session.borrow_mut(), &self.socket, cx)
+        flush(&mut self.session.borrow_mut(), &self.socket, cx, Next::Any)
     }
 }
 

@@ -16,7 +16,7 @@ use super::clients::Verdict;
 use super::server::{Chosen, TlsDoor, openssl_name};
 use super::x509::{self, Shown};
 
-use crate::stream::Stream;
+use crate::stream::{Next, Stream};
 
 /// Plain bytes that are encrypted at once: four full records.
 const PIECE: usize = 64 * 1024;
@@ -294,6 +294,7 @@ impl Tls {
             let _ = Sink {
                 socket: &self.socket,
                 cx,
+                then: Next::Any,
             }
             .write(UNRECOGNIZED_NAME);
             let refused = io::Error::other("the server of this name refuses handshakes");
@@ -322,6 +323,7 @@ impl Tls {
         let _ = alert.write(&mut Sink {
             socket: &self.socket,
             cx,
+            then: Next::Any,
         });
         io::Error::new(io::ErrorKind::InvalidData, fault)
     }
@@ -330,25 +332,30 @@ impl Tls {
         &self,
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
+        then: Next,
     ) -> Poll<io::Result<usize>> {
         if self.owed.get() == 0 {
             let mut session = self.session.borrow_mut();
             let Some(session) = &mut *session else {
                 return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
             };
-            let mut taken = 0;
+            let (mut taken, mut is_all) = (0, true);
             for slice in slices {
                 let room = PIECE - taken;
                 let piece = &slice[..slice.len().min(room)];
                 let count = session.writer().write(piece)?;
                 taken += count;
-                if count < slice.len() {
+                is_all = count == slice.len();
+                if !is_all {
                     break;
                 }
             }
+            if is_all && then == Next::End {
+                session.send_close_notify();
+            }
             self.owed.set(taken);
         }
-        ready!(self.poll_flush(cx))?;
+        ready!(self.poll_flush_then(cx, then))?;
         Poll::Ready(Ok(self.owed.take()))
     }
 
@@ -390,11 +397,15 @@ impl Tls {
     }
 
     fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_flush_then(cx, Next::Any)
+    }
+
+    fn poll_flush_then(&self, cx: &mut Context<'_>, then: Next) -> Poll<io::Result<()>> {
         let mut session = self.session.borrow_mut();
         let Some(session) = &mut *session else {
             return Poll::Ready(Ok(()));
         };
-        flush(session, &self.socket, cx)
+        flush(session, &self.socket, cx, then)
     }
 }
 
@@ -411,9 +422,10 @@ pub(super) fn flush<S>(
     session: &mut ConnectionCommon<S>,
     socket: &Stream,
     cx: &mut Context<'_>,
+    then: Next,
 ) -> Poll<io::Result<()>> {
     while session.wants_write() {
-        match session.write_tls(&mut Sink { socket, cx }) {
+        match session.write_tls(&mut Sink { socket, cx, then }) {
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Poll::Pending,
             Err(error) => return Poll::Ready(Err(error)),
@@ -441,6 +453,7 @@ impl io::Read for Source<'_, '_, '_> {
 pub(super) struct Sink<'a, 'c, 'w> {
     pub(super) socket: &'a Stream,
     pub(super) cx: &'c mut Context<'w>,
+    pub(super) then: Next,
 }
 
 impl io::Write for Sink<'_, '_, '_> {
@@ -449,7 +462,7 @@ impl io::Write for Sink<'_, '_, '_> {
     }
 
     fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        match self.socket.poll_write(self.cx, slices, false) {
+        match self.socket.poll_write(self.cx, slices, self.then) {
             Poll::Ready(done) => done,
             Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
         }

@@ -21,7 +21,7 @@ use crate::config::{ProxyPass, Timeouts};
 use crate::conn::Conn;
 use crate::conn::body::{ClientBody, Intake};
 use crate::conn::frame::Frame;
-use crate::stream::Stream;
+use crate::stream::{Next, Stream};
 use crate::turn;
 use crate::workbench::{Input, Workbench};
 
@@ -242,11 +242,14 @@ impl Exchange<'_> {
                     self.clock.moved();
                     continue;
                 }
-                match ready!(
-                    self.upload
-                        .frame
-                        .poll_write(cx, stream, request, buffer, usize::MAX)
-                ) {
+                match ready!(self.upload.frame.poll_write(
+                    cx,
+                    stream,
+                    request,
+                    buffer,
+                    usize::MAX,
+                    Next::Any,
+                )) {
                     Ok(_) => {
                         self.upload.touched = true;
                         self.clock.moved();

@@ -375,6 +375,7 @@ impl Job<'_> {
         };
         let (mut relay, closing) = Relay::new(exchange, closing, &dress, reading)?;
         record.status = record.status_for(status);
+        relay.closes = closing == Closing::Close && upload_complete;
         let done = relay.run(
             exchange,
             |exchange| self.tell_stderr(exchange, record),

@@ -18,6 +18,7 @@ use crate::compress::Then;
 use crate::conn::frame::Frame;
 use crate::conn::reply::Closing;
 use crate::filter::Tally;
+use crate::stream::Next;
 use crate::turn;
 use crate::workbench::{Input, Workbench};
 
@@ -43,6 +44,8 @@ pub(crate) struct Relay {
     /// Content bytes made for the client so far.
     pub(crate) body_bytes: u64,
     pub(super) reading: Reading,
+    /// The client's connection is closed as soon as all has gone out.
+    pub(super) closes: bool,
     /// The buffer for heads, while a large one is in its place.
     small: Option<Box<Input>>,
 }
@@ -83,6 +86,7 @@ impl Relay {
             complete: false,
             body_bytes: 0,
             reading,
+            closes: false,
             small: None,
         };
         // What has already come goes out together with the head.
@@ -139,10 +143,17 @@ impl Relay {
                     ..
                 } = &mut *exchange.bench;
                 let buffer = self.reading.buffer(answer, sending);
-                match self
-                    .frame
-                    .poll_write(cx, &conn.stream, out, buffer.all(), most)
-                {
+                // Nothing may be waited for between the last bytes and the end that they are held back for.
+                let ends = self.closes
+                    && self.complete
+                    && most == usize::MAX
+                    && exchange.fetch.is_none()
+                    && exchange.codec.is_over() != Some(false);
+                let then = if ends { Next::End } else { Next::Any };
+                conn.holds.set(ends);
+                let stream = &conn.stream;
+                let frame = &mut self.frame;
+                match frame.poll_write(cx, stream, out, buffer.all(), most, then) {
                     Poll::Ready(Ok(count)) => {
                         conn.paced(count);
                         exchange.clock.moved();

@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use crate::conn::Conn;
-use crate::stream::Stream;
+use crate::stream::{Next, Stream};
 use crate::workbench::{Input, Store};
 
 /// How a tunnel ended.
@@ -94,8 +94,9 @@ impl Lane {
             }
             if let Some(buffer) = &mut self.buffer {
                 while !buffer.is_empty() {
-                    let sent = ready!(to.poll_write(cx, &[IoSlice::new(buffer.unread())], false))
-                        .map_err(Broken::To)?;
+                    let sent =
+                        ready!(to.poll_write(cx, &[IoSlice::new(buffer.unread())], Next::Any))
+                            .map_err(Broken::To)?;
                     buffer.consume(sent);
                     self.bytes += sent as u64;
                     *moved = true;

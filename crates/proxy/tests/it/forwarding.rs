@@ -256,6 +256,27 @@ fn uploads_are_streamed() {
     assert_eq!(client.reply().text(), "next");
 }
 
+/// The last bytes wait for the connection's end, which a client's bytes that nobody reads would make a reset of.
+#[test]
+fn who_says_more_than_asked_for_has_the_answer_all_the_same() {
+    let (proxy, app) = pair();
+    let mut links = Vec::new();
+    for _ in 0..8 {
+        let mut client = proxy.client();
+        client.send("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+        let mut link = app.accept();
+        link.read_head();
+        client.send("GET /more HTTP/1.1\r\nHost: a\r\n\r\n");
+        link.write("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok");
+        let reply = client.reply();
+        assert_eq!(
+            (reply.field("Connection"), reply.text()),
+            (Some("close"), "ok")
+        );
+        links.push(link);
+    }
+}
+
 #[test]
 fn both_directions_at_once() {
     let (proxy, app) = streaming_pair();

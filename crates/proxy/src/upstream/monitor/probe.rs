@@ -12,7 +12,7 @@ use rustls::pki_types::ServerName;
 use trine_http1::{BodyDecoder, BodyError, Response, ResponseError, ResponseHead};
 
 use crate::config::{Expectation, FieldTest, HealthCheck, PeerAddr, Probe};
-use crate::stream::Stream;
+use crate::stream::{Next, Stream};
 use crate::tls::{Dial, Dialled};
 use crate::upstream::ANSWER_LIMITS;
 use crate::upstream::connect::open;
@@ -114,7 +114,7 @@ fn with_port(addr: &PeerAddr, port: Option<u16>) -> PeerAddr {
 async fn send(stream: &Stream, mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
         let slices = [IoSlice::new(bytes)];
-        let count = poll_fn(|cx| stream.poll_write(cx, &slices, false)).await?;
+        let count = poll_fn(|cx| stream.poll_write(cx, &slices, Next::Any)).await?;
         bytes = &bytes[count..];
     }
     Ok(())
