@@ -4,7 +4,7 @@
 
 use crate::body::BodyLength;
 use crate::error::FramingError;
-use crate::syntax::{Version, connection_options, is_token, trim_ows};
+use crate::syntax::{Version, connection_options, is_token, is_word, trim_ows};
 
 /// What Content-Length, Transfer-Encoding, Connection and Upgrade say, gathered field by field.
 #[derive(Clone, Copy, Debug, Default)]
@@ -34,20 +34,24 @@ impl Framing {
     /// Takes note of one field; all others are ignored.
     pub(crate) fn note(&mut self, name: &[u8], value: &[u8]) -> Result<(), FramingError> {
         match name.len() {
-            10 if name.eq_ignore_ascii_case(b"connection") => self.connection(value),
-            14 if name.eq_ignore_ascii_case(b"content-length") => {
+            10 if is_word(name, b"connection") => self.connection(value),
+            14 if is_word(name, b"content-length") => {
                 let length = parse_content_length(value).ok_or(FramingError::ContentLength)?;
                 if self.content_length.replace(length).is_some() {
                     return Err(FramingError::ContentLengthTwice);
                 }
             }
-            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => self.codings.note(value),
+            17 if is_word(name, b"transfer-encoding") => self.codings.note(value),
             _ => {}
         }
         Ok(())
     }
 
     fn connection(&mut self, value: &[u8]) {
+        if is_word(value, b"keep-alive") {
+            self.keep_alive = true;
+            return;
+        }
         for option in connection_options(value) {
             match option.len() {
                 5 => self.close |= option.eq_ignore_ascii_case(b"close"),

@@ -46,4 +46,6 @@ pub use limits::{Limits, Policy};
 pub use preamble::{Preamble, PreambleError, PreambleVersions, read_preamble};
 pub use request::{Request, RequestHead, TargetForm};
 pub use response::{Response, ResponseHead};
-pub use syntax::{Version, connection_options, is_hop_by_hop, is_token, trim_ows};
+pub use syntax::{
+    Version, connection_options, is_hop_by_hop, is_letters, is_token, is_word, trim_ows,
+};

@@ -8,7 +8,7 @@ use crate::fields::{Fields, Headers, Leniency, Span};
 use crate::framing::Framing;
 use crate::limits::{Limits, Policy};
 use crate::scan::Scan;
-use crate::syntax::{Version, is_token, is_token_byte};
+use crate::syntax::{Version, is_token, is_token_byte, is_word};
 use crate::target::{Target, is_host};
 
 /// Empty lines that are skipped before a request line (RFC 9112 section 2.2).
@@ -196,7 +196,7 @@ impl RequestHead {
             (None, None, None, false);
         for (index, (name, value)) in self.fields.iter(buf).enumerate() {
             match name.len() {
-                4 if name.eq_ignore_ascii_case(b"host") => {
+                4 if is_word(name, b"host") => {
                     if host.replace(index).is_some() {
                         return Err(RequestError::HostTwice);
                     }
@@ -204,14 +204,14 @@ impl RequestHead {
                         return Err(RequestError::Host);
                     }
                 }
-                6 if name.eq_ignore_ascii_case(b"expect") => {
+                6 if is_word(name, b"expect") => {
                     if !value.eq_ignore_ascii_case(b"100-continue") {
                         return Err(RequestError::Expectation);
                     }
                     expects_continue = true;
                 }
-                7 if name.eq_ignore_ascii_case(b"upgrade") => upgrade = upgrade.or(Some(index)),
-                12 if name.eq_ignore_ascii_case(b"content-type") => {
+                7 if is_word(name, b"upgrade") => upgrade = upgrade.or(Some(index)),
+                12 if is_word(name, b"content-type") => {
                     if content_type.replace(index).is_some() {
                         return Err(RequestError::ContentTypeTwice);
                     }

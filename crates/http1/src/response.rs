@@ -8,7 +8,7 @@ use crate::fields::{Fields, Headers, Leniency, Span};
 use crate::framing::Framing;
 use crate::limits::Limits;
 use crate::scan::Scan;
-use crate::syntax::{Version, is_field_byte, is_hop_by_hop};
+use crate::syntax::{Version, field_bytes, is_hop_by_hop, is_word};
 
 /// What every response starts with.
 const PROTOCOL: &[u8] = b"HTTP/";
@@ -177,7 +177,7 @@ impl ResponseHead {
             _ => return Err(ResponseError::StatusLine),
         };
         let valid = matches!(digits, [b'1'..=b'9', b'0'..=b'9', b'0'..=b'9']);
-        if !valid || !reason.iter().all(|&byte| is_field_byte(byte)) {
+        if !valid || field_bytes(reason) != reason.len() {
             return Err(ResponseError::StatusLine);
         }
         self.status = digits
@@ -193,7 +193,7 @@ impl ResponseHead {
         let mut framing = Framing::default();
         let mut upgrade = None;
         for (index, (name, value)) in self.fields.iter(buf).enumerate() {
-            if name.eq_ignore_ascii_case(b"upgrade") {
+            if is_word(name, b"upgrade") {
                 upgrade = upgrade.or(Some(index));
             } else {
                 framing.note(name, value)?;

@@ -63,12 +63,84 @@ pub(crate) const fn is_field_byte(byte: u8) -> bool {
     byte == b'\t' || (byte >= b' ' && byte != 0x7f)
 }
 
-/// How many bytes at the start of `bytes` may stand in a token.
+/// One byte, eight times.
+const fn eight(byte: u8) -> u64 {
+    u64::from_ne_bytes([byte; 8])
+}
+
+/// The top bits of the bytes that are letters or dashes.
+const fn letters(bytes: u64) -> u64 {
+    const TOPS: u64 = eight(0x80);
+    // Without top bits, sums stay within their bytes, and a top bit tells what a byte is no less than.
+    let low = bytes & !TOPS;
+    let lower = low | eight(0x20);
+    let letter = (lower + eight(0x80 - b'a')) & !(lower + eight(0x7f - b'z'));
+    let dash = !((low ^ eight(b'-')) + eight(0x7f));
+    (letter | dash) & TOPS & !bytes
+}
+
+/// How many bytes at the start of `bytes` may stand in a token. Most are letters and dashes, which are looked at eight at
+/// a time.
 pub(crate) fn token_bytes(bytes: &[u8]) -> usize {
-    bytes
+    let mut at = 0;
+    loop {
+        while let Some(chunk) = bytes[at..].first_chunk::<8>() {
+            let others = letters(u64::from_le_bytes(*chunk)) ^ eight(0x80);
+            if others != 0 {
+                at += others.trailing_zeros() as usize / 8;
+                break;
+            }
+            at += 8;
+        }
+        match bytes.get(at) {
+            Some(&byte) if is_token_byte(byte) => at += 1,
+            _ => return at,
+        }
+    }
+}
+
+/// Whether all of `text` is letters and dashes, as most names are.
+#[must_use]
+pub fn is_letters(text: &[u8]) -> bool {
+    let (chunks, rest) = text.as_chunks();
+    chunks
         .iter()
-        .position(|&byte| !is_token_byte(byte))
-        .unwrap_or(bytes.len())
+        .all(|chunk| letters(u64::from_le_bytes(*chunk)) == eight(0x80))
+        && rest
+            .iter()
+            .all(|byte| byte.is_ascii_alphabetic() || *byte == b'-')
+}
+
+/// Whether `text` is `lower` but for the case of its letters. `lower` must be lowercase letters, digits and dashes, and
+/// `text` a part of a head that was parsed: without control characters.
+#[must_use]
+#[inline]
+pub fn is_word(text: &[u8], lower: &[u8]) -> bool {
+    debug_assert!(
+        lower
+            .iter()
+            .all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'))
+    );
+    if text.len() != lower.len() {
+        return false;
+    }
+    // One bit tells the cases apart, and nothing else that is printed becomes one of these by it.
+    let is = |text: &[u8; 8], lower: &[u8; 8]| {
+        u64::from_le_bytes(*text) | eight(0x20) == u64::from_le_bytes(*lower)
+    };
+    if let (Some(text_end), Some(lower_end)) = (text.last_chunk(), lower.last_chunk()) {
+        let (texts, _) = text.as_chunks();
+        let (lowers, _) = lower.as_chunks();
+        // What does not fill eight bytes is in the last ones, which may be looked at twice.
+        return is(text_end, lower_end)
+            && texts
+                .iter()
+                .zip(lowers)
+                .all(|(text, lower)| is(text, lower));
+    }
+    text.iter()
+        .zip(lower)
+        .all(|(text, lower)| text | 0x20 == *lower)
 }
 
 /// How many bytes at the start of `bytes` may stand in a field value. Looks at eight at a time.
@@ -148,4 +220,49 @@ pub fn is_hop_by_hop(name: &[u8]) -> bool {
         _ => return false,
     };
     name.eq_ignore_ascii_case(known)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// All texts of 19 bytes that are like `text` but for one byte.
+    fn changed(text: &[u8; 19]) -> impl Iterator<Item = (usize, u8, [u8; 19])> {
+        (0..19).flat_map(move |at| {
+            (0..=255).map(move |byte| {
+                let mut changed = *text;
+                changed[at] = byte;
+                (at, byte, changed)
+            })
+        })
+    }
+
+    #[test]
+    fn tokens_end_at_the_first_other_byte() {
+        for (at, byte, text) in changed(b"Proxy-Authorization") {
+            let want = if is_token_byte(byte) { 19 } else { at };
+            assert_eq!(token_bytes(&text), want, "{byte} at {at}");
+            assert_eq!(token_bytes(&text[..at]), at);
+            let letter = byte.is_ascii_alphabetic() || byte == b'-';
+            assert_eq!(is_letters(&text), letter, "{byte} at {at}");
+            assert!(is_letters(&text[..at]));
+        }
+    }
+
+    #[test]
+    fn words_are_the_same_in_any_case() {
+        let lower = b"x1-xy-authorization";
+        for (at, byte, text) in changed(b"X1-XY-Authorization") {
+            if byte.is_ascii_control() {
+                // No part of a head has them.
+                continue;
+            }
+            for start in 0..19 {
+                let (text, lower) = (&text[start..], &lower[start..]);
+                let want = text.eq_ignore_ascii_case(lower);
+                assert_eq!(is_word(text, lower), want, "{byte} at {at}, from {start}");
+            }
+        }
+        assert!(!is_word(b"Te", b"t") && !is_word(b"", b"t") && is_word(b"", b""));
+    }
 }

@@ -9,7 +9,7 @@ pub(crate) mod trailers;
 pub(crate) mod via;
 
 use smallvec::SmallVec;
-use trine_http1::connection_options;
+use trine_http1::{connection_options, is_letters, is_word};
 
 /// What becomes of a field of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,7 +30,7 @@ pub(crate) fn request_field(name: &[u8]) -> RequestField {
     if name.contains(&b'_') {
         return RequestField::Drop;
     }
-    let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
+    let is = |other: &str| is_word(name, other.as_bytes());
     let (drop, trusted) = match name.first().map(u8::to_ascii_lowercase) {
         Some(b'c') => (is("connection") || is("content-length"), false),
         Some(b'e') => (is("expect"), false),
@@ -78,17 +78,18 @@ pub(crate) struct FieldNames {
 impl FieldNames {
     /// Whether a field with this name goes on.
     pub(crate) fn take(self, name: &[u8]) -> bool {
-        name.iter().all(|&byte| match byte {
-            b'_' => self.underscores,
-            b'-' => true,
-            byte => byte.is_ascii_alphanumeric() || self.odd,
-        })
+        is_letters(name)
+            || name.iter().all(|&byte| match byte {
+                b'_' => self.underscores,
+                b'-' => true,
+                byte => byte.is_ascii_alphanumeric() || self.odd,
+            })
     }
 }
 
 /// Whether a field of an upstream's response goes on to the client.
 pub(crate) fn response_field_passes(name: &[u8]) -> bool {
-    let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
+    let is = |other: &str| is_word(name, other.as_bytes());
     !match name.first().map(u8::to_ascii_lowercase) {
         Some(b'c') => is("connection") || is("content-length"),
         Some(b'k') => is("keep-alive"),
@@ -117,7 +118,10 @@ pub(crate) struct Listed<'a>(SmallVec<[&'a [u8]; 4]>);
 impl<'a> Listed<'a> {
     /// Options that mean something else, and fields that nobody may have taken out, are left aside.
     pub(crate) fn new(connection_fields: impl Iterator<Item = &'a [u8]>) -> Self {
-        let names = connection_fields.flat_map(connection_options);
+        // What nearly all of them say.
+        let fields = connection_fields
+            .filter(|field| !is_word(field, b"keep-alive") && !is_word(field, b"close"));
+        let names = fields.flat_map(connection_options);
         Self(
             names
                 .filter(|name| !is_option(name) && !is_protected(name))

@@ -3,7 +3,8 @@
 //! Not here: the body (see `relay`), or reading the head (see `exchange`).
 
 use trine_http1::{
-    BodyLength, Request, Response, Version, default_reason, write_header, write_status_line,
+    BodyLength, Request, Response, Version, default_reason, is_word, write_header,
+    write_status_line,
 };
 
 use super::exchange::Exchange;
@@ -69,17 +70,15 @@ impl Dress<'_> {
     pub(crate) fn shows(&self, name: &[u8], dates: bool) -> bool {
         let is = |other: &String| name.eq_ignore_ascii_case(other.as_bytes());
         let passes = response_field_passes(name) || self.pass.shown.iter().any(is);
-        let replaced = dates
-            && (name.eq_ignore_ascii_case(b"expires")
-                || name.eq_ignore_ascii_case(b"cache-control"));
+        let replaced = dates && (is_word(name, b"expires") || is_word(name, b"cache-control"));
         passes && !replaced && !self.pass.hidden.iter().any(is)
     }
 
     /// Appends a field, its URL rewritten if it is one that names a place.
     pub(crate) fn field(&self, out: &mut Vec<u8>, name: &[u8], value: &[u8], scene: &Scene<'_>) {
-        let rewritten = if name.eq_ignore_ascii_case(b"set-cookie") {
+        let rewritten = if is_word(name, b"set-cookie") {
             cookies::rewrite(&self.pass.shaping.cookies, value, scene)
-        } else if name.eq_ignore_ascii_case(b"content-type") {
+        } else if is_word(name, b"content-type") {
             let named = scene
                 .answer
                 .filter(|_| self.pass.shaping.obeys("x-accel-charset"))
@@ -87,10 +86,10 @@ impl Dress<'_> {
             self.rules.kinds.of_upstream(value, named)
         } else if self.pass.redirects.is_empty() {
             None
-        } else if name.eq_ignore_ascii_case(b"location") {
+        } else if is_word(name, b"location") {
             redirect(&self.pass.redirects, value, scene)
                 .map(|url| located(url, self.rules.redirects, scene))
-        } else if name.eq_ignore_ascii_case(b"refresh") {
+        } else if is_word(name, b"refresh") {
             memchr::memmem::find(value, b"url=").and_then(|at| {
                 let (front, url) = value.split_at(at + 4);
                 redirect(&self.pass.redirects, url, scene).map(|url| [front, &url].concat())
@@ -208,8 +207,8 @@ pub(crate) fn write_head(
                 }
                 Shown::Not => continue,
             }
-            dated |= name.eq_ignore_ascii_case(b"date");
-            served |= name.eq_ignore_ascii_case(b"server");
+            dated |= is_word(name, b"date");
+            served |= is_word(name, b"server");
             dress.field(out, name, value, &scene);
         }
     }

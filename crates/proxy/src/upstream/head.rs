@@ -5,7 +5,9 @@
 use std::borrow::Cow;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use trine_http1::{BodyLength, Request, TargetForm, Version, write_header, write_request_line};
+use trine_http1::{
+    BodyLength, Request, TargetForm, Version, is_word, write_header, write_request_line,
+};
 
 use crate::cache::Fetch;
 use crate::conn::reply::{push_number, write_number};
@@ -140,7 +142,7 @@ pub(crate) fn write_set(
         let hidden = !order.names.take(name);
         let ours = is_ours(name)
             || order.hop.is_some_and(|hop| hop.replaces(name))
-            || name.eq_ignore_ascii_case(b"host")
+            || is_word(name, b"host")
             || order.fetch.is_some_and(|fetch| fetch.withholds(name));
         if !hidden && !ours && !listed.contains(name) && !order.fields.iter().any(set) {
             write_header(out, name, value);
@@ -160,21 +162,18 @@ pub(crate) fn write_set(
 
 /// Fields that this connection and its framing need, and `Proxy`, which CGI-like gateways take for HTTP_PROXY.
 fn is_ours(name: &[u8]) -> bool {
-    const OURS: [&str; 11] = [
-        "connection",
-        "content-length",
-        "transfer-encoding",
-        "te",
-        "trailer",
-        "keep-alive",
-        "expect",
-        "upgrade",
-        "proxy-connection",
-        "http2-settings",
-        "proxy",
-    ];
-    OURS.iter()
-        .any(|ours| name.eq_ignore_ascii_case(ours.as_bytes()))
+    let ours: &[&[u8]] = match name.len() {
+        2 => &[b"te"],
+        5 => &[b"proxy"],
+        6 => &[b"expect"],
+        7 => &[b"trailer", b"upgrade"],
+        10 => &[b"connection", b"keep-alive"],
+        14 => &[b"content-length", b"http2-settings"],
+        16 => &[b"proxy-connection"],
+        17 => &[b"transfer-encoding"],
+        _ => &[],
+    };
+    ours.iter().any(|ours| is_word(name, ours))
 }
 
 fn conditions(out: &mut Vec<u8>, fetch: Option<&Fetch>) {
