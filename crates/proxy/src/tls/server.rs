@@ -213,6 +213,9 @@ fn chosen(rules: &TlsRules, protocols: &Protocols, keyring: &Keyring) -> Result<
     };
     if rules.tickets {
         config.ticketer = keyring.tickets(rules)?;
+    } else if rules.sessions == 0 {
+        // rustls makes them all the same, and throws them away.
+        config.send_tls13_tickets = 0;
     }
     Ok(Chosen {
         config: Some(Arc::new(config)),
