@@ -156,9 +156,7 @@ pub(super) async fn go_on<'g>(
                 }
             }
             Step::Upstream(pass, group) => {
-                let sent = Box::pin(forward(
-                    conn, bench, generation, &group, pass, rules, record, None,
-                ));
+                let sent = forward(conn, bench, generation, &group, pass, rules, record, None);
                 match sent.await {
                     Ok(ending) => return ending,
                     Err(Fault::Handed) => {
