@@ -70,7 +70,7 @@ fn place<'c>(config: &'c Config, record: &Record, target: &str) -> Option<(&'c C
     if let Some(captures) = &captures {
         visit.keep_groups(captures, config);
     }
-    visit.captures = captures;
+    visit.captures = captures.or_else(|| visit.server_captures.clone());
     Some((pass.cache.as_deref()?, visit))
 }
 

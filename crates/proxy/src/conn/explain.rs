@@ -206,6 +206,10 @@ impl Telling<'_> {
         generation: &'g Rc<Generation>,
         record: &mut Record,
     ) -> Step<'g> {
+        if let Some(step) = self.stage(generation).return_to_server(record) {
+            self.say("script", "the server's has answered");
+            return step;
+        }
         let server = &config.servers[record.visit.server];
         let named = record.visit.named.clone();
         match &named {

@@ -35,6 +35,8 @@ pub(crate) struct Visit {
     pub(crate) args: Option<Vec<u8>>,
     /// The path is not the client's any more.
     pub(crate) moved: bool,
+    /// It comes to the server anew, by an internal redirect or as a request of our own: the server's script is for it too.
+    pub(crate) returns: bool,
     /// The path is one that `rewrite` made: it goes on to upstreams as it is.
     pub(crate) rewritten: bool,
     /// Values of `set`, by their numbers.
@@ -45,7 +47,7 @@ pub(crate) struct Visit {
     pub(crate) server: usize,
     /// Index of the rules in force.
     pub(crate) rules: usize,
-    /// Of the location's expression, and of the server name's.
+    /// Of the last expression that has matched, and of the server name's.
     pub(crate) captures: Option<Box<Captures>>,
     pub(crate) server_captures: Option<Box<Captures>>,
     /// How many internal redirects there were.

@@ -17,7 +17,7 @@ use super::stage::fixed;
 use super::told::{Told, tell};
 use crate::config::{Asked, Config, FileTest, Flag, Op, Rewrite, Test};
 use crate::pattern::Captures;
-use crate::template::Scene;
+use crate::template::{Scene, quote};
 
 /// How a script ended.
 pub(super) enum Flow<'g> {
@@ -106,20 +106,35 @@ impl Script<'_> {
         if let Some(captures) = captures {
             record.visit.keep_groups(&captures, self.config);
             record.visit.captures = Some(Box::new(captures));
+        } else if matches!(test.what, Asked::Match(..)) {
+            // As in nginx, whoever does not match leaves no groups, not those of the location either.
+            record.visit.captures = None;
         }
         holds != test.negated
     }
 
     /// `None` if the path does not match.
     fn rewrite<'g>(&self, rewrite: &Rewrite, record: &mut Record) -> Option<Flow<'g>> {
-        let captures = rewrite.pattern.captures(&record.visit.path)?;
+        let Some(captures) = rewrite.pattern.captures(&record.visit.path) else {
+            record.visit.captures = None;
+            return None;
+        };
         record.visit.keep_groups(&captures, self.config);
         record.visit.captures = Some(Box::new(captures));
         let scene = self.scene(record);
-        let path = rewrite.to.value(&scene);
+        // Groups are of the decoded path. Where that matters they are encoded again in what goes on as a query, and in a
+        // redirect, but for what a path has no need to hide there.
+        let redirects = matches!(rewrite.flag, Flag::Redirect(_));
+        let raw = self.request.path();
+        let quotes = raw.iter().any(|byte| matches!(byte, b'%' | b'+'));
+        let mut path = rewrite.to.value_with_groups(&scene, quotes && redirects);
+        if redirects {
+            quote::settle(&mut path);
+        }
         let old = record.visit.args.as_deref().or(self.request.query());
         let old = old.filter(|old| !old.is_empty() && !rewrite.drops_args);
-        let new = rewrite.args.as_ref().map(|args| args.value(&scene));
+        let new = rewrite.args.as_ref();
+        let new = new.map(|args| args.value_with_groups(&scene, quotes));
         let args = match (new, old) {
             (Some(new), Some(old)) if !new.is_empty() => Some([&new[..], b"&", old].concat()),
             (Some(new), None) => Some(new),

@@ -15,7 +15,6 @@ use super::parts;
 use super::pause::{After, Pause};
 use super::record::{AS_IT_COMES, Record};
 use super::reply::Reply;
-use super::script::{Flow, Script};
 use super::stage::{Stage, clean};
 use super::subrequest::mirror;
 use super::told::{Told, tell};
@@ -88,12 +87,14 @@ pub(super) async fn go_on<'g>(
                     record.visit.error = Some(500);
                     continue;
                 }
-                step = Stage {
+                let stage = Stage {
                     conn,
                     generation,
                     request,
-                }
-                .look(record);
+                };
+                step = stage
+                    .return_to_server(record)
+                    .unwrap_or_else(|| stage.look(record));
                 continue;
             }
             Step::Pause(Pause::Mirror) => {
@@ -215,7 +216,12 @@ pub(super) fn arrive<'g>(
     if let Some(captures) = &captures {
         record.visit.keep_groups(captures, config);
     }
-    record.visit.server_captures = captures.map(Box::new);
+    // Until an expression of a location or a script takes their place.
+    record.visit.captures = captures.map(Box::new);
+    record
+        .visit
+        .server_captures
+        .clone_from(&record.visit.captures);
     real_ip(conn, config, request, record);
     if let Some(status) = distrust(conn, generation, index) {
         return Step::Reply(Reply::status(status));
@@ -234,17 +240,12 @@ pub(super) fn arrive<'g>(
     };
     record.visit.path = normal.path[..].into();
     record.visit.hidden_separator = normal.hidden_separator;
-    if !server.script.is_empty() {
-        let script = Script {
-            conn,
-            config,
-            request: *request,
-        };
-        if let Flow::Step(step) = script.run(&server.script, record) {
-            return step;
-        }
-    }
-    Step::Again
+    let stage = Stage {
+        conn,
+        generation,
+        request: *request,
+    };
+    stage.server_script(record).unwrap_or(Step::Again)
 }
 
 /// The status of a client that has not proved who it is as its server wants it to, by nginx's numbers: 495 for a bad
@@ -310,6 +311,7 @@ fn real_ip(conn: &Conn, config: &Config, request: &Request<'_>, record: &mut Rec
 pub(super) fn go(record: &mut Record, path: Vec<u8>, args: Option<Vec<u8>>) {
     record.visit.path = path[..].into();
     record.visit.moved = true;
+    record.visit.returns = true;
     if args.is_some() {
         record.visit.args = args;
     }

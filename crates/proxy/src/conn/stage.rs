@@ -32,6 +32,33 @@ pub(super) struct Stage<'a, 'g> {
 }
 
 impl<'g> Stage<'_, 'g> {
+    /// What the server's script answers, if it does.
+    pub(super) fn server_script(&self, record: &mut Record) -> Option<Step<'g>> {
+        let config = &*self.generation.config;
+        let server = &config.servers[record.visit.server];
+        if server.script.is_empty() {
+            return None;
+        }
+        let script = Script {
+            conn: self.conn,
+            config,
+            request: self.request,
+        };
+        match script.run(&server.script, record) {
+            Flow::Step(step) => Some(step),
+            Flow::End { .. } | Flow::Break | Flow::Last => None,
+        }
+    }
+
+    /// The same for a request that comes to the server anew. A named location is none of the server's affair.
+    pub(super) fn return_to_server(&self, record: &mut Record) -> Option<Step<'g>> {
+        if !std::mem::take(&mut record.visit.returns) || record.visit.named.is_some() {
+            return None;
+        }
+        record.visit.rules = self.generation.config.servers[record.visit.server].rules;
+        self.server_script(record)
+    }
+
     pub(super) fn look(&self, record: &mut Record) -> Step<'g> {
         let config = &*self.generation.config;
         let server = &config.servers[record.visit.server];
@@ -49,14 +76,13 @@ impl<'g> Stage<'_, 'g> {
         match found {
             Found::Nothing => {
                 record.visit.rules = server.rules;
-                record.visit.captures = None;
             }
             Found::Location(location, captures) => {
                 self.enter(location, record);
-                if let Some(captures) = &captures {
-                    record.visit.keep_groups(captures, config);
+                if let Some(captures) = captures {
+                    record.visit.keep_groups(&captures, config);
+                    record.visit.captures = Some(captures);
                 }
-                record.visit.captures = captures;
             }
             Found::AddSlash => {
                 record.visit.rules = server.rules;

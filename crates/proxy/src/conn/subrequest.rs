@@ -187,10 +187,10 @@ impl Ask {
             vars: record.visit.vars.clone(),
             server: record.visit.server,
             rules: server.rules,
-            server_captures: record.visit.server_captures.clone(),
             // What is internal is for it.
             hops: 1,
             is_own: true,
+            returns: true,
             ..Visit::default()
         };
         Self {

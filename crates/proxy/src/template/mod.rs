@@ -7,6 +7,7 @@ pub(crate) mod geo;
 mod link;
 mod map;
 mod named;
+pub(crate) mod quote;
 mod scene;
 pub(crate) mod split;
 mod variables;
@@ -189,6 +190,23 @@ impl Template {
                 Part::Variable(variable) => _ = variable.write(out, scene),
             }
         }
+    }
+
+    /// Its value, with numbered groups as they have to be in a query where `quotes`.
+    pub(crate) fn value_with_groups(&self, scene: &Scene<'_>, quotes: bool) -> Vec<u8> {
+        let mut out = Vec::new();
+        for part in &self.parts {
+            match part {
+                Part::Text(text) => out.extend_from_slice(text),
+                Part::Variable(group @ Variable::Group(_)) if quotes => {
+                    let mut value = Vec::new();
+                    group.write(&mut value, scene);
+                    quote::arguments(&mut out, &value);
+                }
+                Part::Variable(variable) => _ = variable.write(&mut out, scene),
+            }
+        }
+        out
     }
 
     /// Appends its value, each variable's part made safe by `escape`; it gets `None` for one that has no value.

@@ -302,6 +302,7 @@ impl Variable {
                 // While the head of an upstream's answer is written, its status has not gone out.
                 let status = match scene.answer {
                     Some(answer) if record.status == 0 => record.status_for(answer.status()),
+                    _ if record.status == 0 => record.status_for(record.shown_status()),
                     _ => record.shown_status(),
                 };
                 let _ = write!(out, "{status:03}");

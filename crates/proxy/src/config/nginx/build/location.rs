@@ -303,6 +303,11 @@ impl Builder<'_> {
             }
         };
         let body = match second {
+            // No page of ours stands for what is no error; a text that is empty stands for none.
+            None if matches!(status, 200..=203 | 205..=299) => {
+                ReturnBody::Text(Template::default())
+            }
+            Some(text) if text.is_empty() && status >= 400 => ReturnBody::None,
             None => ReturnBody::None,
             Some(text) => {
                 let template = self.template(directive, &text);
