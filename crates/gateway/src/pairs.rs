@@ -162,6 +162,14 @@ impl<'a> Pairs<'a> {
         self.close();
     }
 
+    /// Bytes behind the pairs of a uwsgi packet, which count as some: packets with other modifiers hold something else.
+    /// The other forms have no place for them.
+    pub fn behind(&mut self, bytes: &[u8]) {
+        if matches!(self.form, Form::Uwsgi { .. }) {
+            self.out.extend_from_slice(bytes);
+        }
+    }
+
     /// All pairs of a list.
     pub(crate) fn all<'p>(&mut self, pairs: impl IntoIterator<Item = (&'p [u8], &'p [u8])>) {
         for (name, value) in pairs {

@@ -1,6 +1,6 @@
 //! uwsgi packets: what they come to, every prefix, and what does not fit.
 
-use trine_gateway::{Error, uwsgi};
+use trine_gateway::{Error, Form, Pairs, uwsgi};
 
 use crate::Row;
 
@@ -94,4 +94,23 @@ fn what_does_not_fit_is_refused_and_nothing_is_written() {
             assert_eq!(out, b"before");
         }
     }
+}
+
+#[test]
+fn what_is_behind_the_variables_counts_as_some() {
+    let form = Form::Uwsgi {
+        modifier1: 22,
+        modifier2: 1,
+    };
+    let write = |out: &mut Vec<u8>, behind: &[u8]| {
+        let mut pairs = Pairs::new(out, form);
+        pairs.pair(b"A", b"b");
+        pairs.behind(behind);
+        pairs.end()
+    };
+    let mut out = Vec::new();
+    write(&mut out, b"print(1)").unwrap();
+    assert_eq!(out, b"\x16\x0e\x00\x01\x01\x00A\x01\x00bprint(1)");
+    assert!(write(&mut out, &vec![b'x'; uwsgi::MOST_VARS]).is_err());
+    assert_eq!(out.len(), 18);
 }

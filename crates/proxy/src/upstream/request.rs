@@ -240,6 +240,7 @@ impl Job<'_> {
         };
         let mut pairs = Pairs::new(out, form);
         params::write(&mut pairs, &order, &request, &scene);
+        pairs.behind(&gateway.behind);
         pairs.end().map_err(Fault::Variables)
     }
 

@@ -19,6 +19,8 @@ pub(crate) struct Gateway {
     pub(crate) authorizer: bool,
     /// The numbers of a uwsgi packet.
     pub(crate) modifiers: (u8, u8),
+    /// What follows the variables in a uwsgi packet.
+    pub(crate) behind: Vec<u8>,
 }
 
 /// One variable of a request.

@@ -67,7 +67,13 @@ impl Builder<'_> {
                     "responder" => level.rules.authorizer = false,
                     other => {
                         let message = format!("invalid value \"{other}\"");
-                        self.wrong(directive, message, "it is authorizer or responder");
+                        let help = match other {
+                            "filter" => {
+                                "filters are not called; have a responder fetch what it changes"
+                            }
+                            _ => "it is authorizer or responder",
+                        };
+                        self.wrong(directive, message, help);
                     }
                 },
                 "keep_conn" => level.rules.keep = is_on(directive),
@@ -75,6 +81,7 @@ impl Builder<'_> {
                     let list = caught.get_or_insert_default();
                     list.push(first.as_bytes().to_vec());
                 }
+                "string" => level.rules.behind = first.as_bytes().to_vec(),
                 "modifier1" => self.modifier(directive, &mut level.rules.modifiers.0),
                 "modifier2" => self.modifier(directive, &mut level.rules.modifiers.1),
                 _ => {}

@@ -48,7 +48,7 @@ pub(super) const ROWS: &[Known] = &[
     works("uwsgi_param", HSLI, Args::Words(2, 3)),
     works("uwsgi_modifier1", HSL, ONE),
     works("uwsgi_modifier2", HSL, ONE),
-    refused("uwsgi_string", HSL, ONE, NOT_HERE),
+    works("uwsgi_string", HSL, ONE),
     works("uwsgi_connect_timeout", HSL, ONE),
     works("uwsgi_send_timeout", HSL, ONE),
     works("uwsgi_read_timeout", HSL, ONE),
