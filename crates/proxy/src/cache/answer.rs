@@ -8,6 +8,7 @@ use trine_cache::status::Status;
 use trine_http1::{BodyLength, CHUNK_END, LAST_CHUNK, write_chunk_head, write_header};
 
 use super::{Entry, is_condition};
+use crate::compress::Answer;
 use crate::conditional::{Conditions, Validators, Verdict};
 use crate::config::{ProxyPass, Rules, Since};
 use crate::conn::record::Record;
@@ -47,7 +48,19 @@ pub(crate) async fn send(
     let head_only = request.method() == "HEAD";
     let size = entry.body.len() as u64;
     let mut front = Vec::with_capacity(entry.head.len() + 128);
-    let (status, part) = judge(entry, &request, size);
+    // Parts can be had only of what is not made anew each time.
+    let changed = rules.filters() && !record.visit.bare && request.get("range").is_some() && {
+        let about = Answer {
+            status: 200,
+            content_type: entry.field("content-type").unwrap_or_default(),
+            length: Some(size),
+            encoded: entry.field("content-encoding").is_some(),
+            field: &|name| entry.field(name),
+            now: conn.engine.time.now(),
+        };
+        filter::Plan::new(rules, &request, &about).changes()
+    };
+    let (status, part) = judge(entry, &request, size, !changed);
     match status {
         304 => front.extend_from_slice(b"HTTP/1.1 304 Not Modified\r\n"),
         206 => front.extend_from_slice(b"HTTP/1.1 206 Partial Content\r\n"),
@@ -211,12 +224,14 @@ fn judge(
     entry: &Entry,
     request: &trine_http1::Request<'_>,
     size: u64,
+    has_parts: bool,
 ) -> (u16, std::ops::Range<u64>) {
     let for_all = !request.headers().any(|(name, _)| is_condition(name));
     if entry.kept.status != 200 || for_all {
         return (entry.kept.status, 0..size);
     }
-    wanted(request, Some(size), |name| entry.field(name))
+    let (status, part) = wanted(request, has_parts.then_some(size), |name| entry.field(name));
+    (status, part.start..part.end.min(size))
 }
 
 /// What a client wants of an answer of 200 that has these fields: all of it, a part, or none. Without a size there are no
