@@ -24,6 +24,7 @@ pub(crate) use model::{
     LogEscape, LogFormat, LogPlace, Matcher, Method, NextUpstream, PeerAddr, Queue, Timeouts,
     TlsRules, Trusted, Upstream, UpstreamServer,
 };
+pub(crate) use model::{Additions, ReplaceRules, SecureLink, Signature};
 pub(crate) use model::{BodyFile, Quota, Room, SpoolFolder};
 pub(crate) use model::{BodyTest, Expectation, FieldTest, HealthCheck, Probe};
 pub(crate) use model::{CodingRules, CompressionRules, Proxied};
@@ -31,7 +32,6 @@ pub(crate) use model::{CookieFlags, CookieName, CookieRule, CookieRules, SameSit
 pub(crate) use model::{FileRules, Links, Listing, ListingFormat, Network, Sibling, Since};
 #[cfg(test)]
 pub(crate) use model::{HeaderTest, StatusTest};
-pub(crate) use model::{ReplaceRules, SecureLink, Signature};
 use trine_config::Problems;
 
 pub(crate) use yaml::words::BETTER as BETTER_WORDS;

@@ -70,7 +70,7 @@ pub(crate) async fn answer(
     let presses = &conn.engine.presses;
     let mut made = Vec::new();
     let mut packed = Tally::default();
-    let changed = match plan.chain(Some(body.len() as u64), plan.replace(&scene)) {
+    let changed = match plan.chain(Some(body.len() as u64), plan.texts(&scene)) {
         _ if head_only => Ok(false),
         Ok(None) => Ok(false),
         Ok(Some(mut chain)) => {

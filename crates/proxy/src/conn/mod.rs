@@ -1,11 +1,12 @@
 //! One client connection: waits for a request, has it served, logs it, and waits for the next one.
 //!
 //! `head` reads a request's head, `body` its body, `settings` says what the configuration grants the connection;
-//! `serve`, `stage` and `script` decide who answers, `subrequest` asks for ourselves, `parts` puts answers together, `authorizer` reads a verdict; `answer` sends short answers,
+//! `serve`, `stage` and `script` decide who answers, `subrequest` asks for ourselves, `around` what goes around an answer, `parts` puts answers together, `authorizer` reads a verdict; `answer` sends short answers,
 //! `reply` writes our own, `frame` is a write that may take several turns, `wait` has what ends in time, `record` is
 //! what the log gets. Not here: how anything is answered.
 
 pub(crate) mod answer;
+mod around;
 mod authorizer;
 pub(crate) mod body;
 mod cached;

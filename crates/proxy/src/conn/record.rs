@@ -15,7 +15,7 @@ use super::body::ClientBody;
 use crate::cache::Entry;
 use crate::config::Config;
 use crate::engine::Engine;
-use crate::filter::Tally;
+use crate::filter::{Around, Tally};
 use crate::limit::Status;
 use crate::limit::connections::Permit;
 use crate::pattern::Captures;
@@ -81,6 +81,8 @@ pub(crate) struct Visit {
     pub(crate) bare: bool,
     /// The slice that is asked for: its first byte, and how many.
     pub(crate) slice: Option<(u64, u64)>,
+    /// What is put around the answer, and the rules that order it.
+    pub(crate) around: Option<(usize, Arc<Around>)>,
     /// It went where its location mirrors it.
     pub(crate) mirrored: bool,
     /// The status that led to an error page, which the page's answer gets unless `=` says otherwise.

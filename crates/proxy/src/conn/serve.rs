@@ -10,6 +10,7 @@ use std::time::Instant;
 use trine_http1::{Request, TargetForm};
 
 use super::answer::answer;
+use super::around;
 use super::cached::cached;
 use super::parts;
 use super::pause::{After, Pause};
@@ -74,6 +75,17 @@ pub(super) async fn go_on<'g>(
     loop {
         let request = bench.head.on(bench.input.all());
         let rules = config.rules(record.visit.rules);
+        if let Some(additions) = &rules.additions
+            && around::is_due(&step, rules, &request, record)
+        {
+            let texts = around::fetch(conn, generation, request, record, additions);
+            let Ok(texts) = conn.within(None, true, texts).await else {
+                record.status = 499;
+                return Ending::Close;
+            };
+            record.visit.around = Some((record.visit.rules, texts));
+            continue;
+        }
         let status = match step {
             Step::Again => {
                 record.visit.hops += 1;

@@ -26,6 +26,7 @@ use super::serve::{Step, go_on};
 use super::stage::Stage;
 use super::told::{Told, tell};
 use super::{Conn, Ending};
+use crate::cache::is_condition;
 use crate::config::{Content, Rules};
 use crate::engine::Generation;
 use crate::stream::Stream;
@@ -168,6 +169,7 @@ impl Ask {
         record: &Record,
         path: &str,
         (method, args, body): (&str, Vec<u8>, Option<&[u8]>),
+        leaves_out: impl Fn(&[u8]) -> bool,
     ) -> Self {
         let Stage {
             conn,
@@ -194,11 +196,46 @@ impl Ask {
             ..Visit::default()
         };
         Self {
-            bytes: bytes(request, (method, request.version()), body, |_| false),
+            bytes: bytes(request, (method, request.version()), body, leaves_out),
             record: own,
             rules: record.visit.rules,
         }
     }
+
+    /// One whose answer is read as a text: all of it, and plain.
+    pub(super) fn text(stage: &Stage<'_, '_>, record: &Record, path: &str) -> Self {
+        let asked = ("GET", Vec::new(), None);
+        Self::new(stage, record, path, asked, |name| {
+            is_condition(name) || name.eq_ignore_ascii_case(b"accept-encoding")
+        })
+    }
+
+    /// Has it answered on this connection.
+    pub(super) async fn serve(mut self, own: &Conn) {
+        let generation = own.generation();
+        let mut bench = own.engine.store.bench();
+        if read(&mut bench, &self.bytes) {
+            let again = Step::Again;
+            go_on(own, &mut bench, &mut self.record, &generation, again).await;
+        }
+        own.engine.store.give_back(bench);
+        own.stream.end_part();
+    }
+}
+
+/// Puts a request on the bench. Whether it can be read.
+fn read(bench: &mut Workbench, bytes: &[u8]) -> bool {
+    bench.input.append(bytes);
+    let parsed = bench
+        .head
+        .parse(bench.input.unread(), &Limits::default(), &Policy::default());
+    let Ok(Some(length)) = parsed else {
+        // It was read by the same parser when it came.
+        tracing::error!("a request of our own cannot be read");
+        return false;
+    };
+    bench.input.consume(length);
+    true
 }
 
 /// The request once more, but without a body and some of its fields.
@@ -247,7 +284,7 @@ impl<'g> Stage<'_, 'g> {
         match &rules.auth_request {
             Some(auth) => {
                 let asked = ("GET", Vec::new(), None);
-                let ask = Ask::new(self, record, &auth.uri, asked);
+                let ask = Ask::new(self, record, &auth.uri, asked, |_| false);
                 Step::Pause(Pause::Ask(Box::new(ask)))
             }
             None => self.admitted(record),
@@ -298,16 +335,9 @@ async fn alone(own: Conn, ask: Ask) -> Outcome {
     } = ask;
     let generation = own.generation();
     let mut bench = own.engine.store.bench();
-    bench.input.append(&bytes);
-    let parsed = bench
-        .head
-        .parse(bench.input.unread(), &Limits::default(), &Policy::default());
-    let Ok(Some(length)) = parsed else {
-        // It was read by the same parser when it came.
-        tracing::error!("a request of our own cannot be read");
+    if !read(&mut bench, &bytes) {
         return Outcome::default();
-    };
-    bench.input.consume(length);
+    }
     let work = go_on(&own, &mut bench, &mut record, &generation, Step::Again);
     let _the_same_for_all: Ending = work.await;
     let kept = match &*own.stream {
@@ -428,7 +458,7 @@ pub(super) async fn mirror(
         let body = body.and_then(|length| bench.input.unread().get(..length));
         let args = query.unwrap_or_default().to_vec();
         let asked = (stage.request.method(), args, body);
-        let ask = Ask::new(&stage, record, uri, asked);
+        let ask = Ask::new(&stage, record, uri, asked, |_| false);
         let own = Conn::for_own(conn);
         conn.engine.conns.spawn_local(Box::pin(async move {
             alone(own, ask).await;

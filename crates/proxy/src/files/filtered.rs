@@ -13,7 +13,7 @@ use crate::compress::{self, Answer, Coding, Then};
 use crate::config::Rules;
 use crate::conn::record::Record;
 use crate::conn::reply::{self, write_number};
-use crate::filter::{self, From, Plan, Replace, Shown, Tally};
+use crate::filter::{self, From, Plan, Shown, Tally, Texts};
 
 /// What becomes of the file's content, which is of the type `kind`, in an answer with this status.
 pub(super) fn plan<'a>(
@@ -50,7 +50,7 @@ impl Job<'_> {
     pub(super) async fn changed(
         &self,
         out: &mut Vec<u8>,
-        (plan, replace): (&Plan<'_>, Option<Replace>),
+        (plan, texts): (&Plan<'_>, Texts),
         status: u16,
         added: &[u8],
         record: &mut Record,
@@ -97,7 +97,7 @@ impl Job<'_> {
         }
         self.end_head(out);
         record.note_head(self.config, out);
-        let chain = plan.chain(Some(entry.size), replace);
+        let chain = plan.chain(Some(entry.size), texts);
         let chain = chain.map_err(Broken::Read)?;
         let Some(chain) = chain.filter(|_| !self.head_only) else {
             return conn.send(out).await.map_err(Broken::Client);
@@ -120,7 +120,7 @@ impl Job<'_> {
         }
         let body = files.body(self.entry).map_err(Broken::from_read)?;
         let presses = &self.conn.engine.presses;
-        let chain = plan.chain(Some(self.entry.size), None);
+        let chain = plan.chain(Some(self.entry.size), Texts::default());
         let mut made = Vec::new();
         if let Some(mut chain) = chain.map_err(Broken::Read)? {
             let work = chain.run(presses, &body, Then::End, &mut made);

@@ -100,8 +100,8 @@ pub(crate) async fn send(
         filter::PLAIN
     };
     if change.changes() && !matches!(plan, Plan::NotModified) {
-        let replace = change.replace(&scene);
-        let change = (&change, replace);
+        let texts = change.texts(&scene);
+        let change = (&change, texts);
         return Box::pin(job.changed(out, change, status, &added, record)).await;
     }
     change.write(out);

@@ -14,6 +14,7 @@ use smallvec::SmallVec;
 use tokio::sync::Semaphore;
 
 use super::replace::Replace;
+use super::surround::Surround;
 use crate::compress::{Coding, Encoder, Inflater, MOST_TIMES, STEP, Shelf, Then};
 
 /// How long a body may keep the core's other connections waiting, over all its pieces, in nanoseconds.
@@ -45,6 +46,7 @@ impl Default for Presses {
 #[derive(Debug)]
 pub(super) enum Stage {
     Replace(Replace),
+    Surround(Surround),
     Encode(Encoder),
 }
 
@@ -322,6 +324,10 @@ impl Stage {
         match self {
             Self::Replace(replace) => {
                 replace.put(bytes, then, out);
+                Ok(())
+            }
+            Self::Surround(surround) => {
+                surround.put(bytes, then, out);
                 Ok(())
             }
             Self::Encode(encoder) => encoder.put(bytes, then, out),

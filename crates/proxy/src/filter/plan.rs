@@ -3,11 +3,13 @@
 //! Not here: doing it (`chain`).
 
 use std::io;
+use std::sync::Arc;
 
 use trine_http1::{Request, write_header};
 
 use super::chain::{Chain, Stage};
 use super::replace::Replace;
+use super::surround::{Around, Surround};
 use crate::compress::{self, Answer, Choice, Encoder, Inflater};
 use crate::config::{CompressionRules, ReplaceRules, Rules};
 use crate::template::Scene;
@@ -18,6 +20,8 @@ pub(crate) struct Plan<'a> {
     /// It is gzip, and the client cannot read that. How many times as long it may become.
     unpacks: Option<u32>,
     replaces: Option<&'a ReplaceRules>,
+    /// Texts are put around it.
+    surrounds: bool,
     choice: Choice<'a>,
     /// Caches have to know that it depends on what the client accepts.
     varies: bool,
@@ -32,10 +36,18 @@ pub(crate) enum Shown {
     Not,
 }
 
+/// Texts that go into an answer.
+#[derive(Debug, Default)]
+pub(crate) struct Texts {
+    replace: Option<Replace>,
+    around: Option<Arc<Around>>,
+}
+
 /// Nothing is done.
 pub(crate) const PLAIN: Plan<'static> = Plan {
     unpacks: None,
     replaces: None,
+    surrounds: false,
     choice: Choice::Plain,
     varies: false,
 };
@@ -50,7 +62,16 @@ impl<'a> Plan<'a> {
         let replaces = rules.replace.as_deref().filter(|replace| {
             answer.length != Some(0) && compress::is_listed(&replace.types, answer.content_type)
         });
-        Self { replaces, ..plan }
+        let surrounds = answer.status == 200
+            && rules
+                .additions
+                .as_deref()
+                .is_some_and(|added| compress::is_listed(&added.types, answer.content_type));
+        Self {
+            replaces,
+            surrounds,
+            ..plan
+        }
     }
 
     fn compression(
@@ -74,6 +95,7 @@ impl<'a> Plan<'a> {
         Self {
             unpacks: unpacks.then_some(rules.most_times),
             replaces: None,
+            surrounds: false,
             choice,
             varies: rules.vary && (is_gzip || choice != Choice::Plain),
         }
@@ -81,9 +103,12 @@ impl<'a> Plan<'a> {
 
     /// Whether the body that goes out is another than the one that came.
     pub(crate) fn changes(&self) -> bool {
-        self.unpacks.is_some()
-            || self.replaces.is_some()
-            || matches!(self.choice, Choice::Encode(_))
+        self.is_another() || matches!(self.choice, Choice::Encode(_))
+    }
+
+    /// Whether more is done than compressing.
+    fn is_another(&self) -> bool {
+        self.unpacks.is_some() || self.replaces.is_some() || self.surrounds
     }
 
     /// How a field of the answer is shown. Its length is not known any more, nor can parts of it be had.
@@ -117,30 +142,31 @@ impl<'a> Plan<'a> {
     /// What tells a body that was made by this plan from those made by others; `None` if the request matters too.
     pub(crate) fn mark(&self) -> Option<(compress::Coding, u32)> {
         match self.choice {
-            Choice::Encode(rules) if self.unpacks.is_none() && self.replaces.is_none() => {
-                Some((rules.coding, rules.level))
-            }
+            Choice::Encode(rules) if !self.is_another() => Some((rules.coding, rules.level)),
             _ => None,
         }
     }
 
-    /// The strings that are replaced in this answer.
-    pub(crate) fn replace(&self, scene: &Scene<'_>) -> Option<Replace> {
-        let rules = self.replaces?;
-        let pairs = rules.pairs.iter();
-        let pairs = pairs.map(|(from, to)| (from.value(scene), to.value(scene)));
-        Replace::new(pairs, rules.once)
+    /// The texts that go into this answer.
+    pub(crate) fn texts(&self, scene: &Scene<'_>) -> Texts {
+        let replace = self.replaces.and_then(|rules| {
+            let pairs = rules.pairs.iter();
+            let pairs = pairs.map(|(from, to)| (from.value(scene), to.value(scene)));
+            Replace::new(pairs, rules.once)
+        });
+        let around = scene.record.visit.around.as_ref();
+        let around = around.filter(|_| self.surrounds);
+        Texts {
+            replace,
+            around: around.map(|(_, around)| Arc::clone(around)),
+        }
     }
 
     /// What does it to a body of `length` bytes, if that is known. `None`: nothing is to be done.
     ///
     /// # Errors
     /// There is no memory for it.
-    pub(crate) fn chain(
-        &self,
-        length: Option<u64>,
-        replace: Option<Replace>,
-    ) -> io::Result<Option<Chain>> {
+    pub(crate) fn chain(&self, length: Option<u64>, texts: Texts) -> io::Result<Option<Chain>> {
         if !self.changes() {
             return Ok(None);
         }
@@ -148,11 +174,14 @@ impl<'a> Plan<'a> {
         if let Some(most_times) = self.unpacks {
             chain.unpack(Inflater::new(most_times), 4);
         }
-        if let Some(replace) = replace {
+        if let Some(replace) = texts.replace {
             chain.add(Stage::Replace(replace), 2);
         }
+        if let Some(around) = texts.around {
+            chain.add(Stage::Surround(Surround::new(around)), 0);
+        }
         if let Choice::Encode(rules) = self.choice {
-            let length = length.filter(|_| self.unpacks.is_none() && self.replaces.is_none());
+            let length = length.filter(|_| !self.is_another());
             let encoder = Encoder::new(rules, length)?;
             chain.spend(compress::nanos_to_begin(rules.coding, rules.level, length));
             chain.add(

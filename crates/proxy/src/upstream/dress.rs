@@ -239,7 +239,7 @@ pub(crate) fn write_head(
     let chain = if matches!(framing, Framing::NoBody(_)) {
         None
     } else {
-        plan.chain(told, plan.replace(&scene))
+        plan.chain(told, plan.texts(&scene))
             .map_err(Fault::Filter)?
     };
     Ok((framing, closing, chain))

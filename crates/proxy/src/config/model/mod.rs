@@ -53,7 +53,7 @@ pub(crate) use rules::{
     RequestFields, Return, ReturnBody, Rules, TryFiles, TryLast, Who,
 };
 
-pub(crate) use replace::ReplaceRules;
+pub(crate) use replace::{Additions, ReplaceRules};
 pub(crate) use shaping::{CookieFlags, CookieName, CookieRule, CookieRules, SameSite, Shaping};
 pub(crate) use signature::Signature;
 pub(crate) use spool::{BodyFile, BodyRules, Buffers, Quota, Room, SpoolFolder};

@@ -11,7 +11,7 @@ use super::compression::CompressionRules;
 use super::files::Files;
 use super::limits::{ConnectionLimits, RateLimit, RequestLimits};
 use super::net::{Network, Trusted};
-use super::replace::ReplaceRules;
+use super::replace::{Additions, ReplaceRules};
 use super::shaping::Shaping;
 use super::signature::Signature;
 use super::spool::{BodyRules, Buffers};
@@ -76,6 +76,8 @@ pub(crate) struct Rules {
     pub(crate) compression: Option<Arc<CompressionRules>>,
     /// Strings in answers are replaced on their way.
     pub(crate) replace: Option<Arc<ReplaceRules>>,
+    /// Others' answers are put around the location's.
+    pub(crate) additions: Option<Arc<Additions>>,
     /// The name of this proxy in `Via`, by which requests that come round again are known.
     pub(crate) via: Option<Arc<str>>,
     /// What answers tell of the program.
@@ -374,6 +376,7 @@ impl Rules {
             expires: None,
             compression: None,
             replace: None,
+            additions: None,
             via: None,
             signature: Signature::name(),
             logs: Vec::new(),
@@ -390,7 +393,7 @@ impl Rules {
 
     /// Whether bodies of answers may be changed on their way.
     pub(crate) fn filters(&self) -> bool {
-        self.compression.is_some() || self.replace.is_some()
+        self.compression.is_some() || self.replace.is_some() || self.additions.is_some()
     }
 
     /// The page for a status, if there is one.

@@ -238,7 +238,7 @@ fn dress(
     let chain = if silent {
         None
     } else {
-        plan.chain(wants.total, plan.replace(scene))
+        plan.chain(wants.total, plan.texts(scene))
             .map_err(Fault::Filter)?
     };
     let sink = Sink {

@@ -179,6 +179,7 @@ impl Builder<'_> {
             early_hints: level.early_hints.clone(),
             expires: level.expires.clone(),
             replace: level.replace.rules(),
+            additions: level.replace.additions(),
             compression: level.compression.rules().map(Arc::new),
             via: level.via.clone(),
             signature: level.signature.clone(),

@@ -8,9 +8,6 @@ use super::{
     refused, works,
 };
 
-const ADDITION: &str =
-    "add a fixed text with `sub_filter`, what is made anew in the application's templates";
-
 pub(super) const ROWS: &[Known] = &[
     accepted("output_buffers", HSL, Args::Words(2, 2), MEMORY),
     accepted("postpone_output", HSL, ONE, MEMORY),
@@ -95,7 +92,7 @@ pub(super) const ROWS: &[Known] = &[
     works("sub_filter_once", HSL, FLAG),
     works("sub_filter_types", HSL, MORE),
     works("sub_filter_last_modified", HSL, FLAG),
-    refused("addition_types", HSL, MORE, ADDITION),
-    refused("add_before_body", HSL, ONE, ADDITION),
-    refused("add_after_body", HSL, ONE, ADDITION),
+    works("addition_types", HSL, MORE),
+    works("add_before_body", HSL, ONE),
+    works("add_after_body", HSL, ONE),
 ];
