@@ -4,6 +4,7 @@
 //! roles (`trine_control`).
 
 mod cache;
+mod sessions;
 mod upstreams;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -344,6 +345,7 @@ fn metrics(seen: &Snapshot, life: &Life, fleet: Option<&Fleet>) -> String {
         },
         |server| server.failures,
     );
+    sessions::metrics(seen, &mut metrics);
     if let Some(fleet) = fleet {
         upstreams::metrics(fleet, &mut metrics);
     }

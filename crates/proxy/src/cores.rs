@@ -19,6 +19,7 @@ use trine_sys::privileges;
 use crate::access_log::{self, Target};
 use crate::config::Config;
 use crate::engine::{Doors, Engine};
+use crate::layer4::figures::Sessions;
 use crate::listen::{self, NewDoor};
 use crate::tally::Tally;
 use crate::times::TimesSnapshot;
@@ -76,6 +77,7 @@ pub(crate) struct Snapshot {
     pub(crate) accept_failures: u64,
     pub(crate) times: TimesSnapshot,
     pub(crate) first_bytes: TimesSnapshot,
+    pub(crate) sessions: Sessions,
     pub(crate) upstream_servers: Vec<ServerSnapshot>,
 }
 
@@ -89,6 +91,9 @@ pub(crate) struct ServerSnapshot {
     pub(crate) requests: u64,
     pub(crate) reused: u64,
     pub(crate) failures: u64,
+    /// Of sessions of `stream`.
+    pub(crate) received_bytes: u64,
+    pub(crate) sent_bytes: u64,
 }
 
 /// How a core ended.
@@ -326,6 +331,8 @@ impl Desk {
             requests: peer.figures.requests.get(),
             reused: peer.figures.reused.get(),
             failures: peer.figures.failures.get(),
+            received_bytes: peer.figures.received.get(),
+            sent_bytes: peer.figures.sent.get(),
         });
         Snapshot {
             open_connections: count(engine.deadlines.len()),
@@ -341,6 +348,7 @@ impl Desk {
             accept_failures: figures.accept_failures.get(),
             times: figures.times.snapshot(),
             first_bytes: figures.first_bytes.snapshot(),
+            sessions: figures.sessions.snapshot(),
             upstream_servers: servers.collect(),
         }
     }
@@ -364,6 +372,7 @@ impl Snapshot {
         self.accept_failures += other.accept_failures;
         self.times.add(&other.times);
         self.first_bytes.add(&other.first_bytes);
+        self.sessions.add(&other.sessions);
         for server in other.upstream_servers {
             match self
                 .upstream_servers
@@ -378,6 +387,8 @@ impl Snapshot {
                     known.requests += server.requests;
                     known.reused += server.reused;
                     known.failures += server.failures;
+                    known.received_bytes += server.received_bytes;
+                    known.sent_bytes += server.sent_bytes;
                 }
             }
         }

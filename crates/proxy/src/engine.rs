@@ -19,7 +19,7 @@ use crate::conn::record::Record;
 use crate::deadline::Deadlines;
 use crate::files::cache::Cache;
 use crate::filter::Presses;
-use crate::layer4::template::Text;
+use crate::layer4::{self, template::Text};
 use crate::route::host::find;
 use crate::stream::Stream;
 use crate::tally::Tally;
@@ -101,6 +101,8 @@ pub(crate) struct Figures {
     pub(crate) accept_failures: Cell<u64>,
     /// Requests that wait for a server to have a connection to spare.
     pub(crate) waiting: Cell<u64>,
+    /// What `stream` has served.
+    pub(crate) sessions: layer4::figures::Figures,
     /// Switched connections that are open now.
     pub(crate) tunnels: Cell<u64>,
     /// From a head's last byte to its answer's.
@@ -443,6 +445,15 @@ impl Engine {
             .borrow()
             .values()
             .for_each(|peer| peer.close_idle());
+    }
+
+    /// What a session has had from a server, and sent to it.
+    pub(crate) fn count_bytes(&self, server: &str, received: u64, sent: u64) {
+        let peers = self.peers.borrow();
+        if let Some(peer) = peers.values().find(|peer| peer.name == server) {
+            add(&peer.figures.received, received);
+            add(&peer.figures.sent, sent);
+        }
     }
 
     /// All upstream servers.

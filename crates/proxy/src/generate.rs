@@ -63,7 +63,7 @@ pub(crate) fn document(name: &str) -> String {
 }
 
 /// The parts of a YAML file with keys of their own: their name in the schema, and where they stand.
-const PARTS: [(&str, &str); 9] = [
+const PARTS: [(&str, &str); 12] = [
     ("", "the top"),
     ("RawLog", "log"),
     ("RawAccessLog", "access_log"),
@@ -73,6 +73,9 @@ const PARTS: [(&str, &str); 9] = [
     ("RawLocation", "servers[].locations[]"),
     ("RawUpstream", "upstreams.NAME"),
     ("RawHttp", "http"),
+    ("RawStream", "stream"),
+    ("RawStreamServer", "stream.servers[]"),
+    ("RawStreamUpstream", "stream.upstreams.NAME"),
 ];
 
 /// Each part with its keys and what they mean.

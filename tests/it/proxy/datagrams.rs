@@ -2,12 +2,16 @@
 //!
 //! Not here: the same configurations beside nginx (`layer4`), TCP (`stream`).
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::io::Read as _;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::Duration;
 
+use e2e::client::Request;
+use e2e::control::Control;
 use e2e::daemon::{Daemon, Launch};
 use e2e::folder::Folder;
 use e2e::{port, process, tools, wait};
@@ -210,6 +214,54 @@ fn sessions_survive_a_reload_and_a_drain_waits_for_an_answer() {
 }
 
 #[test]
+fn reloads_under_load_lose_nothing() {
+    let folder = Folder::new();
+    let (door, app) = (port::free_for_both(), server("app "));
+    let conf = format!(
+        "server {{ listen {door} udp; proxy_pass {app}; proxy_responses 1; }}
+         server {{ listen {door}; return \"$protocol\"; }}"
+    );
+    let mut proxy = start(&folder, &conf);
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let udp = || {
+            let client = socket();
+            let mut count = 0;
+            while !over.load(Ordering::Relaxed) || count < 50 {
+                let text = format!("{count}");
+                assert_eq!(ask(&client, door, &text), format!("app {text}"));
+                count += 1;
+            }
+        };
+        let tcp = || {
+            let mut count = 0;
+            while !over.load(Ordering::Relaxed) || count < 50 {
+                let mut text = String::new();
+                let mut stream = TcpStream::connect(door).unwrap();
+                stream.set_read_timeout(Some(PATIENCE)).unwrap();
+                stream.read_to_string(&mut text).unwrap();
+                assert_eq!(text, "TCP");
+                count += 1;
+            }
+        };
+        for _ in 0..2 {
+            scope.spawn(udp);
+            scope.spawn(tcp);
+        }
+        for round in 1..=5 {
+            // Each is another configuration, with the same addresses.
+            write(&folder, &format!("{conf} map $protocol $x{round} {{ }}"));
+            proxy.signal(Signal::SIGHUP);
+            wait::until("a reload", || {
+                (proxy.output().matches("reloaded").count() >= round).then_some(())
+            });
+        }
+        over.store(true, Ordering::Relaxed);
+    });
+    proxy.stop();
+}
+
+#[test]
 fn another_binary_takes_the_socket_over() {
     let folder = Folder::new();
     let (door, app) = (port::free_for_both(), server("app "));
@@ -283,5 +335,58 @@ fn a_full_table_says_so_and_keeps_its_sessions() {
     }
     proxy.wait_output("datagrams of new clients of");
     assert_eq!(ask(&first, door, "still"), "still");
+    proxy.stop();
+}
+
+#[test]
+fn a_yaml_file_has_streams_and_the_control_socket_tells_of_them() {
+    let folder = Folder::new();
+    let (door, app) = (port::free_for_both(), server("app "));
+    folder.write(
+        "p.yaml",
+        format!(
+            "control: control.sock\n\
+             stream:\n\
+             \x20 upstreams:\n\
+             \x20   app: {{ servers: [\"{app}\"] }}\n\
+             \x20 servers:\n\
+             \x20 - listen: \"{door} udp\"\n\
+             \x20   pass: app\n\
+             \x20   proxy_responses: 1\n\
+             \x20 - listen: \"{door}\"\n\
+             \x20   access: [deny: all]\n\
+             \x20   script: [return: \"$protocol\"]\n"
+        ),
+    );
+    let proxy = Launch::trine("trine-proxy")
+        .args(["-c", "p.yaml"])
+        .notify()
+        .start(&folder)
+        .wait_ready();
+    assert_eq!(ask(&socket(), door, "one"), "app one");
+    drop(TcpStream::connect(door).unwrap());
+    let control = Control::new(folder.join("control.sock"));
+    let seen = wait::until("both sessions", || {
+        let status = control.status();
+        let sessions = &status["detail"]["sessions"];
+        (sessions["udp"][1] == 1 && sessions["tcp"][3] == 1).then_some(status)
+    });
+    let sessions = &seen["detail"]["sessions"];
+    assert_eq!(sessions["received_bytes"], 3);
+    assert_eq!(sessions["sent_bytes"], 7);
+    assert_eq!(sessions["open"], 0);
+    let text = control.call(Request::get("/metrics")).unwrap().text();
+    for line in [
+        "trine_proxy_sessions_total{protocol=\"udp\",status=\"2xx\"} 1\n".to_owned(),
+        "trine_proxy_session_bytes_total{direction=\"sent\"} 7\n".to_owned(),
+        format!(
+            "trine_proxy_upstream_session_bytes_total{{server=\"{app}\",direction=\"received\"}} 7\n"
+        ),
+        format!("trine_proxy_upstream_requests_total{{server=\"{app}\"}} 1\n"),
+    ] {
+        assert!(text.contains(&line), "{line}{text}");
+    }
+    let upstreams = control.get("/v1/upstreams");
+    assert_eq!(upstreams["upstreams"][0]["name"], "app");
     proxy.stop();
 }

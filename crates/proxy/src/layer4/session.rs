@@ -125,6 +125,7 @@ impl Session {
         let server = *listen.streams.first()?;
         let door = listen.addr.to_string();
         add(&engine.figures.connections, 1);
+        engine.figures.sessions.begin();
         engine.deadlines.tally.accepted.up();
         Some(Self {
             engine: Rc::clone(engine),
@@ -306,6 +307,12 @@ impl Session {
         self.status.set(status);
         for one in self.attempts.borrow_mut().iter_mut() {
             one.lasted.get_or_insert_with(|| one.began.elapsed());
+        }
+        let (received, sent) = (self.received.get(), self.sent.get());
+        let figures = &self.engine.figures.sessions;
+        figures.end(self.protocol, status, received, sent);
+        for one in self.attempts.borrow().iter() {
+            self.engine.count_bytes(&one.addr, one.received, one.sent);
         }
         self.engine.logs.write_session(&self.rules().logs, self);
     }

@@ -47,6 +47,9 @@ pub(crate) struct Figures {
     /// Requests that went out on a connection used before.
     pub(crate) reused: Cell<u64>,
     pub(crate) failures: Cell<u64>,
+    /// Bytes of sessions of `stream`, from the server and to it.
+    pub(crate) received: Cell<u64>,
+    pub(crate) sent: Cell<u64>,
 }
 
 pub(crate) fn add(cell: &Cell<u64>, count: u64) {

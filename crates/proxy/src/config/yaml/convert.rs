@@ -24,10 +24,12 @@ pub(crate) fn convert(tree: &[Directive]) -> (String, Vec<String>) {
     let mut lost = Vec::new();
     let mut top = vec![("defaults".to_owned(), Yaml::Text("nginx".to_owned()))];
     let mut http: &[Directive] = &[];
+    let mut streams = Vec::new();
     let mut main = Vec::new();
     for directive in tree {
         match (directive.name.text.as_str(), &directive.block) {
             ("http", Some(block)) => http = block,
+            ("stream", Some(block)) => streams.extend(block.iter()),
             ("events", _) => {}
             _ => main.push(directive),
         }
@@ -49,7 +51,7 @@ pub(crate) fn convert(tree: &[Directive]) -> (String, Vec<String>) {
     put_words(&rest, context::HTTP, &mut top, &mut lost);
     let groups: Vec<_> = groups
         .into_iter()
-        .map(|group| (arg(group, 0), upstream(group, &mut lost)))
+        .map(|group| (arg(group, 0), upstream(group, context::UPSTREAM, &mut lost)))
         .collect();
     if !groups.is_empty() {
         top.push(("upstreams".to_owned(), Yaml::Map(groups)));
@@ -59,6 +61,9 @@ pub(crate) fn convert(tree: &[Directive]) -> (String, Vec<String>) {
         .map(|one| server(one, &mut lost))
         .collect();
     top.push(("servers".to_owned(), Yaml::List(servers)));
+    if !streams.is_empty() {
+        top.push(("stream".to_owned(), stream(&streams, &mut lost)));
+    }
     let mut out = String::new();
     write_map(&mut out, &top, 0);
     (out, lost)
@@ -75,17 +80,51 @@ fn inner(directive: &Directive) -> &[Directive] {
     directive.block.as_deref().unwrap_or_default()
 }
 
-fn upstream(directive: &Directive, lost: &mut Vec<String>) -> Yaml {
+fn stream(block: &[&Directive], lost: &mut Vec<String>) -> Yaml {
+    let is = |name: &'static str| move |one: &&&Directive| one.name.text == name;
+    let rest = block
+        .iter()
+        .copied()
+        .filter(|one| !matches!(one.name.text.as_str(), "server" | "upstream"));
+    let mut map = Vec::new();
+    put_words(&rest.collect::<Vec<_>>(), context::STREAM, &mut map, lost);
+    let groups: Vec<_> = block
+        .iter()
+        .filter(is("upstream"))
+        .map(|group| {
+            (
+                arg(group, 0),
+                upstream(group, context::STREAM_UPSTREAM, lost),
+            )
+        })
+        .collect();
+    if !groups.is_empty() {
+        map.push(("upstreams".to_owned(), Yaml::Map(groups)));
+    }
+    let servers = block.iter().filter(is("server"));
+    let servers = servers.map(|one| Yaml::Map(server_words(one, context::STREAM_SERVER, lost)));
+    map.push(("servers".to_owned(), Yaml::List(servers.collect())));
+    Yaml::Map(map)
+}
+
+fn upstream(directive: &Directive, here: u16, lost: &mut Vec<String>) -> Yaml {
     let (servers, rest): (Vec<_>, Vec<_>) = inner(directive)
         .iter()
         .partition(|one| one.name.text == "server");
     let servers = servers.iter().map(|one| Yaml::Text(joined(&one.args)));
     let mut map = vec![("servers".to_owned(), Yaml::List(servers.collect()))];
-    put_words(&rest, context::UPSTREAM, &mut map, lost);
+    put_words(&rest, here, &mut map, lost);
     Yaml::Map(map)
 }
 
 fn server(directive: &Directive, lost: &mut Vec<String>) -> Yaml {
+    let mut map = server_words(directive, context::SERVER, lost);
+    put_locations(directive, &mut map, lost);
+    Yaml::Map(map)
+}
+
+/// All of a server but its locations.
+fn server_words(directive: &Directive, here: u16, lost: &mut Vec<String>) -> Vec<(String, Yaml)> {
     let mut map = Vec::new();
     let named = |name: &'static str| {
         inner(directive)
@@ -114,9 +153,8 @@ fn server(directive: &Directive, lost: &mut Vec<String>) -> Yaml {
             )
         })
         .collect();
-    put_words(&rest, context::SERVER, &mut map, lost);
-    put_locations(directive, &mut map, lost);
-    Yaml::Map(map)
+    put_words(&rest, here, &mut map, lost);
+    map
 }
 
 fn put_locations(directive: &Directive, map: &mut Vec<(String, Yaml)>, lost: &mut Vec<String>) {
@@ -163,9 +201,9 @@ fn put_words(
     let mut done: Vec<&str> = Vec::new();
     for directive in list {
         let name = directive.name.text.as_str();
-        let Some(known) =
-            table::find(name).filter(|known| known.contexts & here != 0 && known.name != "stream")
-        else {
+        let Some(known) = table::find_in(name, here).filter(|known| {
+            known.contexts & here != 0 && words::nginx_name(&words::word(name)) == name
+        }) else {
             lost.push(name.to_owned());
             continue;
         };

@@ -5,7 +5,7 @@
 use trine_config::yaml::{Any, Item};
 use trine_config::{Place, Problems};
 
-use super::words::{self, LISTS, Shape};
+use super::words::{self, LISTS, Scope, Shape};
 use crate::config::nginx::lexer::Word;
 use crate::config::nginx::table;
 use crate::config::nginx::tree::Directive;
@@ -38,8 +38,14 @@ fn word(text: &str, at: &Place) -> Word {
 }
 
 /// One key and its value.
-pub(super) fn lower(key: &str, item: &Item, problems: &mut Problems) -> Vec<Directive> {
-    let mut lowering = Lowering { problems };
+pub(super) fn lower(
+    scope: Scope,
+    key: &str,
+    item: &Item,
+    problems: &mut Problems,
+) -> Vec<Directive> {
+    let contexts = scope.contexts();
+    let mut lowering = Lowering { problems, contexts };
     if LISTS.iter().any(|(list, _)| *list == key) {
         return lowering.list(item);
     }
@@ -51,6 +57,8 @@ pub(super) const STICKY_KINDS: [&str; 3] = ["cookie", "route", "learn"];
 
 struct Lowering<'p> {
     problems: &'p mut Problems,
+    /// Where its words may stand in nginx.conf.
+    contexts: u16,
 }
 
 impl Lowering<'_> {
@@ -60,7 +68,7 @@ impl Lowering<'_> {
     }
 
     fn word(&mut self, name: &str, item: &Item) -> Vec<Directive> {
-        let Some(shape) = table::find(name).map(words::shape) else {
+        let Some(shape) = table::find_in(name, self.contexts).map(words::shape) else {
             let near = table::nearest(name).map(|near| words::word(near).into_owned());
             let help = near.map_or(String::new(), |near| format!("did you mean \"{near}\"?"));
             return self.wrong(item, &format!("unknown word \"{name}\""), &help);

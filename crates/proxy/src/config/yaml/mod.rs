@@ -7,6 +7,7 @@ mod lower;
 mod raw;
 pub(crate) mod schema;
 mod servers;
+mod stream;
 pub(crate) mod words;
 
 use std::collections::HashMap;
@@ -115,7 +116,8 @@ fn check(
         words: HashMap::new(),
     };
     for one in &taken {
-        let directives = lower::lower(&one.key, &one.item, checker.problems);
+        let scope = Scope::of(&one.parent).unwrap_or(Scope::Top);
+        let directives = lower::lower(scope, &one.key, &one.item, checker.problems);
         checker
             .words
             .entry(one.parent.clone())
@@ -135,7 +137,8 @@ fn check(
     for (index, server) in raw.servers.iter().enumerate() {
         http.push(checker.server(server, &servers_at.index(index)));
     }
-    if raw.servers.is_empty() && !as_nginx {
+    let stream = checker.stream(&raw.stream, &root.key("stream"));
+    if raw.servers.is_empty() && stream.is_empty() && !as_nginx {
         checker.problems.missing(
             servers_at.clone(),
             "add a server with `listen` and `locations`",
@@ -155,6 +158,9 @@ fn check(
     );
     main.push(block("events", &[], Vec::new(), root));
     main.push(block("http", &[], http, root));
+    if !stream.is_empty() {
+        main.push(block("stream", &[], stream, &root.key("stream")));
+    }
     Read {
         tree: main,
         house: !as_nginx,

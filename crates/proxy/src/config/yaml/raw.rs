@@ -43,6 +43,36 @@ pub(super) struct RawConfig {
     pub(super) trusted_proxies: OneOrMany<String>,
     /// Words for all servers that would mean the daemon itself at the top, such as `error_log`.
     pub(super) http: RawHttp,
+    /// TCP and UDP below HTTP.
+    pub(super) stream: RawStream,
+}
+
+/// TCP and UDP below HTTP.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawStream {
+    /// What becomes of connections and datagrams where: `pass` leads to an upstream of these or to an address.
+    pub(super) servers: Vec<RawStreamServer>,
+    /// Groups of servers, by name.
+    pub(super) upstreams: BTreeMap<String, RawStreamUpstream>,
+}
+
+/// What becomes of connections or datagrams.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawStreamServer {
+    /// Addresses, each with nginx's parameters of `listen` behind it if need be: `53 udp`, `6380 ssl`.
+    pub(super) listen: OneOrMany<RawListen>,
+    /// Names that TLS clients ask for, `*.example.org` too, where several servers share an address.
+    pub(super) names: OneOrMany<String>,
+}
+
+/// Servers that do the same work.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawStreamUpstream {
+    /// Addresses, each with nginx's parameters of `server` behind it if need be: `10.0.0.1:6379 backup`.
+    pub(super) servers: OneOrMany<String>,
 }
 
 /// Words only.

@@ -30,6 +30,9 @@ pub(crate) fn value() -> Value {
             Scope::Server => schema.pointer_mut("/$defs/RawServer/properties"),
             Scope::Location => schema.pointer_mut("/$defs/RawLocation/properties"),
             Scope::Upstream => schema.pointer_mut("/$defs/RawUpstream/properties"),
+            Scope::Stream => schema.pointer_mut("/$defs/RawStream/properties"),
+            Scope::StreamServer => schema.pointer_mut("/$defs/RawStreamServer/properties"),
+            Scope::StreamUpstream => schema.pointer_mut("/$defs/RawStreamUpstream/properties"),
         };
         let Some(place) = place else { continue };
         let properties = match scope {

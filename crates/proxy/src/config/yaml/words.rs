@@ -166,15 +166,21 @@ pub(crate) enum Scope {
     Server,
     Location,
     Upstream,
+    Stream,
+    StreamServer,
+    StreamUpstream,
 }
 
 impl Scope {
-    pub(crate) const ALL: [Self; 5] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::Top,
         Self::Http,
         Self::Server,
         Self::Location,
         Self::Upstream,
+        Self::Stream,
+        Self::StreamServer,
+        Self::StreamUpstream,
     ];
 
     /// What a key path leads to.
@@ -184,6 +190,15 @@ impl Scope {
         }
         if path == "http" {
             return Some(Self::Http);
+        }
+        if let Some(rest) = path.strip_prefix("stream") {
+            let within = rest.strip_prefix('.').map(Self::of);
+            return match within {
+                None => rest.is_empty().then_some(Self::Stream),
+                Some(Some(Self::Server)) => Some(Self::StreamServer),
+                Some(Some(Self::Upstream)) => Some(Self::StreamUpstream),
+                Some(_) => None,
+            };
         }
         if let Some(rest) = path.strip_prefix("upstreams.") {
             let quoted = rest.starts_with('"') && rest.ends_with('"');
@@ -215,6 +230,9 @@ impl Scope {
             Self::Server => context::SERVER,
             Self::Location => context::LOCATION,
             Self::Upstream => context::UPSTREAM,
+            Self::Stream => context::STREAM,
+            Self::StreamServer => context::STREAM_SERVER,
+            Self::StreamUpstream => context::STREAM_UPSTREAM,
         }
     }
 
@@ -234,8 +252,12 @@ impl Scope {
                 "trusted_proxies",
                 "defaults",
                 "http",
+                "stream",
             ],
             Self::Http => &[],
+            Self::Stream => &["servers", "upstreams"],
+            Self::StreamServer => &["listen", "names"],
+            Self::StreamUpstream => &["servers"],
             Self::Server => &["listen", "names", "max_body", "spool", "locations", "tls"],
             Self::Location => &[
                 "path",
@@ -278,11 +300,22 @@ impl Scope {
             "server", "location", "upstream", "http", "events", "include", "listen", "stream",
         ];
         !structural.contains(&name)
-            && table::find(name).is_some_and(|known| known.contexts & self.contexts() != 0)
+            && table::find_in(name, self.contexts())
+                .is_some_and(|known| known.contexts & self.contexts() != 0)
     }
 
     /// The rows of the table that are words here.
     pub(crate) fn words(self) -> impl Iterator<Item = &'static Known> {
-        table::rows().filter(move |known| self.has(known.name) && list_of(known.name).is_none())
+        let of_stream = self.contexts() & context::OF_STREAM != 0;
+        let (rows, other) = if of_stream {
+            (None, Some(table::STREAM))
+        } else {
+            (Some(table::rows()), None)
+        };
+        let all = rows
+            .into_iter()
+            .flatten()
+            .chain(other.into_iter().flatten());
+        all.filter(move |known| self.has(known.name) && list_of(known.name).is_none())
     }
 }

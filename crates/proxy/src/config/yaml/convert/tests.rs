@@ -10,11 +10,11 @@ use crate::config::{Config, nginx, yaml};
 /// Lines of a configuration as it is debugged: tables that have no order come out sorted.
 fn lines(config: &Config) -> Vec<String> {
     let text = format!("{config:#?}");
-    // Where things are written differs.
+    // Where things are written differs, and when zones began.
     let lines = text
         .lines()
         .map(str::trim)
-        .filter(|line| !line.starts_with("at: "));
+        .filter(|line| !line.starts_with("at: ") && !line.starts_with("tv_"));
     let mut lines: Vec<String> = lines.map(str::to_owned).collect();
     lines.sort();
     lines
@@ -159,6 +159,11 @@ fn the_schema_has_typed_keys_and_words() {
         "/$defs/RawServer/properties/headers",
         "/$defs/RawUpstream/properties/keepalive",
         "/$defs/RawUpstream/properties/zone",
+        "/properties/stream",
+        "/$defs/RawStream/properties/limit_conn_zone",
+        "/$defs/RawStreamServer/properties/pass",
+        "/$defs/RawStreamServer/properties/proxy_responses",
+        "/$defs/RawStreamUpstream/properties/least_conn",
     ] {
         assert!(text(pointer).is_some(), "{pointer}");
     }
@@ -167,4 +172,52 @@ fn the_schema_has_typed_keys_and_words() {
         Some("false")
     );
     assert!(text("/$defs/RawLocation/properties/listen").is_none());
+}
+
+#[test]
+fn stream_is_written_and_read() {
+    let got = check(
+        "events {} http { server { listen 127.0.0.1:80; } } stream { proxy_timeout 1h; limit_conn_zone $remote_addr zone=z:1m;
+           log_format l '$protocol $status'; access_log /l l; geo $a { default b; 10.0.0.0/8 c; }
+           upstream u { least_conn; server 127.0.0.1:1 weight=2; server 127.0.0.1:2 backup; }
+           server { listen 53 udp; proxy_pass u; proxy_responses 1; allow 10.0.0.0/8; deny all; limit_conn z 3; }
+           server { listen 443; server_name a.test *.b.test; ssl_preread on; set $x \"$a:1\"; proxy_pass $x; }
+           server { listen 444; return '$protocol'; } }",
+    );
+    let stream = &got[got.find("stream:").unwrap()..];
+    assert_eq!(
+        stream,
+        r#"stream:
+  proxy_timeout: 1h
+  limit_conn_zone: [[$remote_addr, "zone=z:1m"]]
+  log_formats: [[l, "$protocol $status"]]
+  access_logs: [[/l, l]]
+  geo_maps:
+  - with: [$a]
+    rows:
+    - [default, b]
+    - [10.0.0.0/8, c]
+  upstreams:
+    u:
+      servers: ["127.0.0.1:1 weight=2", "127.0.0.1:2 backup"]
+      least_conn: true
+  servers:
+  - listen: ["53 udp"]
+    pass: u
+    proxy_responses: 1
+    access:
+    - allow: 10.0.0.0/8
+    - deny: all
+    limit_conn: [[z, 3]]
+  - listen: [443]
+    names: [a.test, "*.b.test"]
+    tls_preread: true
+    script:
+    - set: [$x, "$a:1"]
+    pass: $x
+  - listen: [444]
+    script:
+    - return: $protocol
+"#
+    );
 }
