@@ -62,9 +62,14 @@ impl Entry {
 }
 
 fn lines(head: &[u8]) -> impl Iterator<Item = &[u8]> {
-    head.split(|&byte| byte == b'\n')
-        .map(|line| line.strip_suffix(b"\r").unwrap_or(line))
-        .filter(|line| !line.is_empty())
+    let mut rest = head;
+    let mut next = move || {
+        let end = memchr::memchr(b'\n', rest)?;
+        let (line, after) = rest.split_at(end);
+        rest = &after[1..];
+        Some(line.strip_suffix(b"\r").unwrap_or(line))
+    };
+    std::iter::from_fn(move || next().filter(|line| !line.is_empty()))
 }
 
 /// An answer for tests, good for a minute.

@@ -412,4 +412,28 @@ mod tests {
         keep(&zone, entry("large", &[], "", 200_000));
         assert!(zone.find(b"large", Fields(&[])).entry.is_none());
     }
+
+    #[test]
+    fn memory_takes_from_files_what_is_asked_for_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let bounds = crate::cache::disk::Bounds {
+            most: 1 << 30,
+            least_free: 0,
+            inactive: Duration::from_secs(600),
+        };
+        let disk = Arc::new(Disk::new(dir.path().to_owned(), vec![1], bounds));
+        disk.write(&entry("k", &[], "", 10)).unwrap();
+        let zone = Zone::new(
+            "z".to_owned(),
+            1 << 20,
+            Duration::from_secs(600),
+            Some(disk),
+        );
+        let in_memory = || zone.hit(b"k", Fields(&[]), |_| true).is_some();
+        for is_there_then in [false, true] {
+            assert!(!in_memory());
+            assert!(zone.find(b"k", Fields(&[])).entry.is_some());
+            assert_eq!(in_memory(), is_there_then);
+        }
+    }
 }

@@ -116,7 +116,10 @@ impl Variable {
                 return put(out, head_cookie(head, name));
             }
             Self::Host => match request.and_then(|request| request.authority()) {
-                Some(authority) => out.extend(name_of(authority).to_ascii_lowercase()),
+                Some(authority) => {
+                    out.extend_from_slice(name_of(authority));
+                    out[before..].make_ascii_lowercase();
+                }
                 None => out.extend_from_slice(scene.server_name()),
             },
             // As nginx has it since 1.29.3.
