@@ -4,6 +4,7 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 use std::thread;
 
 use e2e::client::{Client, Request, ask, get};
@@ -233,12 +234,96 @@ fn a_script_that_takes_too_long_goes_with_all_that_it_started() {
     let env = format!("SLOW_FILE={}", slow.display());
     let helper = helper(&folder, &["--timeout", "1s", "--env", &env]);
     let (proxy, front) = proxy(&folder, "", &location(""));
-    let late = get(front, "/cgi/probe.sh/slow");
-    assert_eq!(late.status, 504);
-    for pid in fs::read_to_string(&slow).unwrap().split_whitespace() {
+    for pid in timed_out(front, "/cgi/probe.sh/slow", &slow).split_whitespace() {
         process::wait_gone(pid.parse().unwrap());
     }
     assert_eq!(get(front, "/cgi/probe.sh").status, 200);
+    proxy.stop();
+    helper.stop();
+}
+
+/// Asks for a script that takes too long, until it has come as far as to name itself and what it has started in a file.
+#[track_caller]
+fn timed_out(front: SocketAddr, target: &str, file: &Path) -> String {
+    wait::until("a script that names two processes", || {
+        assert_eq!(get(front, target).status, 504);
+        let text = fs::read_to_string(file).ok()?;
+        (text.split_whitespace().count() == 2).then_some(text)
+    })
+}
+
+/// What it has started does not heed the request to end, and goes all the same.
+#[test]
+fn those_who_do_not_listen_are_killed() {
+    let folder = Folder::new();
+    let helper = helper(&folder, &["--timeout", "1s"]);
+    let pids = folder.join("pids");
+    let text = format!(
+        "#!/bin/sh\ntrap '' TERM\nsh -c 'trap \"\" TERM; while :; do sleep 1; done' &\necho \"$$ $!\" > {}\nwait\nwait\n",
+        pids.display()
+    );
+    let script = folder.write("cgi/own/deaf.sh", text);
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    let (proxy, front) = proxy(&folder, "", &location(""));
+    let pids = timed_out(front, "/own/deaf.sh", &pids);
+    for pid in pids.split_whitespace() {
+        process::wait_gone(pid.parse().unwrap());
+    }
+    proxy.stop();
+    helper.stop();
+}
+
+/// The variables of RFC 3875, section 4.1, its folder, and nothing of the helper's own environment.
+#[test]
+fn a_script_is_given_what_the_rfc_says() {
+    let folder = Folder::new();
+    let helper = helper(&folder, &["--env", "OWN=given"]);
+    let script = folder.write(
+        "cgi/own/all.sh",
+        "#!/bin/sh\nprintf 'Content-Type: text/plain\\n\\n'\nenv\necho \"in $(pwd)\"\n",
+    );
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    folder.write("users", "ann:{PLAIN}word\n");
+    let location = format!(
+        "server_name site.test; location /own/ {{ auth_basic x; auth_basic_user_file @dir@/users;
+         include @params@/fastcgi_params; fastcgi_param SCRIPT_FILENAME @dir@/cgi$uri;
+         fastcgi_param SCRIPT_NAME $uri; fastcgi_param AUTH_TYPE Basic; fastcgi_param REMOTE_USER $remote_user;
+         fastcgi_param DOCUMENT_ROOT {}; fastcgi_pass unix:@dir@/cgi.sock; }}",
+        folder.path().display()
+    );
+    let (proxy, front) = proxy(&folder, "", &location);
+    // `ann:word`
+    let request = Request::post("/own/all.sh/more/info?a=b", "12345")
+        .header("Content-Type", "text/x-own")
+        .header("Authorization", "Basic YW5uOndvcmQ=");
+    let reply = ask(front, &request);
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    let text = reply.text();
+    let dir = folder.path().display();
+    for line in [
+        "AUTH_TYPE=Basic",
+        "CONTENT_LENGTH=5",
+        "CONTENT_TYPE=text/x-own",
+        "GATEWAY_INTERFACE=CGI/1.1",
+        "PATH_INFO=/more/info",
+        &format!("PATH_TRANSLATED={dir}/more/info"),
+        "QUERY_STRING=a=b",
+        "REMOTE_ADDR=127.0.0.1",
+        "REMOTE_USER=ann",
+        "REQUEST_METHOD=POST",
+        "SCRIPT_NAME=/own/all.sh",
+        "SERVER_NAME=site.test",
+        &format!("SERVER_PORT={}", front.port()),
+        "SERVER_PROTOCOL=HTTP/1.1",
+        "OWN=given",
+        &format!("in {dir}/cgi/own"),
+    ] {
+        assert!(text.lines().any(|one| one == line), "{line} in:\n{text}");
+    }
+    assert!(text.contains("\nSERVER_SOFTWARE="), "{text}");
+    for absent in ["\nHOME=", "\nUSER=", "TRINE_E2E_MARK", "NOTIFY_SOCKET"] {
+        assert!(!text.contains(absent), "{absent} in:\n{text}");
+    }
     proxy.stop();
     helper.stop();
 }

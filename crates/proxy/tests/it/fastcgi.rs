@@ -144,6 +144,24 @@ fn variables_and_fields() {
     link.expect_closed();
 }
 
+/// nginx fails where they do not fit into one record.
+#[test]
+fn variables_fill_several_records() {
+    let (one, two) = ("x".repeat(60_000), "y".repeat(60_000));
+    let (daemon, app) = pair(
+        "",
+        &format!("fastcgi_param ONE {one}; fastcgi_param TWO {two}; fastcgi_param END z;"),
+    );
+    let mut client = get(&daemon, "/");
+    let mut link = app.accept();
+    let asked = read(&mut link);
+    assert!(asked.param("ONE") == Some(&*one) && asked.param("TWO") == Some(&*two));
+    assert_eq!(asked.param("END"), Some("z"));
+    assert_eq!(asked.param("HTTP_HOST"), Some("site.test"));
+    link.write(hello());
+    assert_eq!(client.reply().text(), "hello");
+}
+
 #[test]
 fn bodies_of_every_kind() {
     let (daemon, app) = pair("client_max_body_size 1m;", "");
