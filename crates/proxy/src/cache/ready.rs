@@ -148,6 +148,7 @@ fn is_plain(config: &Config, rules: &Rules, record: &Record) -> bool {
         && rules.trailers.is_empty()
         && rules.rate.is_none()
         && rules.signature.is_fixed()
+        && rules.charset.is_none()
         && !added::adds(rules, record)
         && !record.visit.is_own
         && record.status_for(200) == 200

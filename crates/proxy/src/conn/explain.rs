@@ -137,7 +137,9 @@ impl Telling<'_> {
                     let status = record.status_for(200);
                     let rules = config.rules(record.visit.rules);
                     self.say("answer", format!("{status} with this file"));
-                    self.say("type", rules.kinds.of(&record.visit.path));
+                    let scene = Scene::new(self.conn, &config, Some(self.request), &record);
+                    let kind = rules.kinds(&scene).of(&record.visit.path);
+                    self.say("type", kind);
                     drop(entry);
                     self.fields(rules, &config, status, &record);
                     return;

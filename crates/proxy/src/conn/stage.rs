@@ -375,7 +375,7 @@ pub(super) fn fixed<'g>(redirect: &Return, rules: &Rules, scene: &Scene<'_>) -> 
     Step::Reply(match &redirect.body {
         ReturnBody::None => Reply::status(redirect.status),
         ReturnBody::Text(text) => {
-            let kind = rules.kinds.of(&scene.record.visit.path);
+            let kind = rules.kinds(scene).of(&scene.record.visit.path);
             Reply::text(redirect.status, kind, text.value(scene))
         }
         ReturnBody::Location(url) => {

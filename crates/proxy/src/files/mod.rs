@@ -131,7 +131,8 @@ pub(crate) fn find(files: &Files, rules: &Rules, scene: &Scene<'_>) -> Found {
     let (root, rest) = place(&files.folder, scene);
     let cache = &scene.conn.engine.files;
     let now = scene.record.started;
-    let shape = Shape::new(&rules.kinds, &files.how);
+    let kinds = rules.kinds(scene);
+    let shape = Shape::new(&kinds, &files.how);
     let names: SmallVec<[Vec<u8>; 2]> = if path.ends_with(b"/") || rest.is_empty() {
         files.index.iter().map(|name| name.value(scene)).collect()
     } else {
@@ -163,7 +164,7 @@ pub(crate) fn find(files: &Files, rules: &Rules, scene: &Scene<'_>) -> Found {
             return Found::Index([path, &name].concat());
         }
         Look::NoIndex if let (Some(listing), "GET" | "HEAD") = (&files.listing, method) => {
-            return Found::Reply(listing::page(&root, &rest, listing, &rules.kinds, scene));
+            return Found::Reply(listing::page(&root, &rest, listing, &kinds, scene));
         }
         Look::NoIndex | Look::Forbidden => {
             let file = cache::shown(&root, &rest);

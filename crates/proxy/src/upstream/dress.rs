@@ -83,7 +83,7 @@ impl Dress<'_> {
                 .answer
                 .filter(|_| self.pass.shaping.obeys("x-accel-charset"))
                 .and_then(|answer| answer.get("x-accel-charset"));
-            self.rules.kinds.of_upstream(value, named)
+            self.rules.kinds(scene).of_upstream(value, named)
         } else if self.pass.redirects.is_empty() {
             None
         } else if is_word(name, b"location") {

@@ -2,6 +2,7 @@
 //!
 //! Not here: which requests those are (`Matcher`), or carrying any of it out (`conn::serve`).
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
@@ -21,8 +22,9 @@ use super::{
     Timeouts,
 };
 use crate::access::referer::Referers;
+use crate::headers::added;
 use crate::pattern::Pattern;
-use crate::template::Template;
+use crate::template::{Scene, Template};
 
 /// All of it.
 #[derive(Debug)]
@@ -87,6 +89,8 @@ pub(crate) struct Rules {
     pub(crate) log_not_found: bool,
     pub(crate) redirects: RedirectStyle,
     pub(crate) kinds: Arc<Kinds>,
+    /// The character set of texts, if a variable names it.
+    pub(crate) charset: Option<Template>,
     /// How `$fastcgi_script_name` and `$fastcgi_path_info` are made.
     pub(crate) script_name: Option<Arc<ScriptName>>,
 }
@@ -234,7 +238,7 @@ pub(crate) struct RedirectStyle {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Kinds {
     /// `None`: a built-in list.
-    pub(crate) by_ending: Option<HashMap<String, String>>,
+    pub(crate) by_ending: Option<Arc<HashMap<String, String>>>,
     pub(crate) default: String,
     pub(crate) charset: Charset,
     /// The types that get it beside `text/html`; `None`: those that are usual.
@@ -387,6 +391,7 @@ impl Rules {
                 server_name: false,
             },
             kinds: Arc::new(Kinds::built_in()),
+            charset: None,
             script_name: None,
         }
     }
@@ -394,6 +399,20 @@ impl Rules {
     /// Whether bodies of answers may be changed on their way.
     pub(crate) fn filters(&self) -> bool {
         self.compression.is_some() || self.replace.is_some() || self.additions.is_some()
+    }
+
+    /// The types that a request's answers have.
+    pub(crate) fn kinds(&self, scene: &Scene<'_>) -> Cow<'_, Kinds> {
+        let Some(charset) = &self.charset else {
+            return Cow::Borrowed(&self.kinds);
+        };
+        let name = String::from_utf8(charset.value(scene)).unwrap_or_default();
+        let is_fit = !name.is_empty() && added::is_clean(name.as_bytes());
+        let charset = match is_fit {
+            true => Charset::Named(name),
+            false => Charset::None,
+        };
+        Cow::Owned(self.kinds.with(charset))
     }
 
     /// The page for a status, if there is one.
@@ -409,6 +428,18 @@ impl Kinds {
     pub(crate) fn built_in() -> Self {
         let charset = Charset::Named("utf-8".to_owned());
         Self::new(None, "application/octet-stream".to_owned(), charset, None)
+    }
+
+    /// The same with another character set.
+    fn with(&self, charset: Charset) -> Self {
+        let mut hasher = DefaultHasher::new();
+        self.fingerprint.hash(&mut hasher);
+        charset.hash(&mut hasher);
+        Self {
+            charset,
+            fingerprint: hasher.finish(),
+            ..self.clone()
+        }
     }
 
     pub(crate) fn new(
@@ -427,7 +458,7 @@ impl Kinds {
             rows.hash(&mut hasher);
         }
         Self {
-            by_ending,
+            by_ending: by_ending.map(Arc::new),
             default,
             charset,
             texts,

@@ -73,6 +73,8 @@ pub(super) struct Level {
     pub(super) default_type: String,
     pub(super) charset: Charset,
     charset_given: bool,
+    /// A variable names it.
+    pub(super) charset_from: Option<Template>,
     charset_types: Option<Vec<String>>,
     pub(super) timeouts: Timeouts,
     pub(super) heads: HeadLevel,
@@ -132,6 +134,7 @@ impl Level {
             default_type: "text/plain".to_owned(),
             charset: Charset::None,
             charset_given: false,
+            charset_from: None,
             charset_types: None,
             timeouts: Timeouts {
                 header: minute,
@@ -348,11 +351,13 @@ impl Builder<'_> {
                 level.charset_types = Some(types.collect());
             }
             "charset" if first.contains('$') => {
-                let message = format!("\"{first}\": variables are not supported here");
-                self.wrong(directive, message, "name the character set");
+                level.charset_given = true;
+                level.charset = Charset::None;
+                level.charset_from = Some(self.template(directive, first));
             }
             "charset" => {
                 level.charset_given = true;
+                level.charset_from = None;
                 level.charset = if first == "off" {
                     Charset::None
                 } else {

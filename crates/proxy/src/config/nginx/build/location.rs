@@ -187,6 +187,7 @@ impl Builder<'_> {
             log_not_found: level.log_not_found,
             redirects: level.redirects,
             kinds: self.shared_kinds(level),
+            charset: level.charset_from.clone(),
             script_name: level.pass(Family::FastCgi).gateway.script_name(),
             ..Rules::empty()
         };
