@@ -1,9 +1,10 @@
 //! Traps in a configuration that is valid: what people write by mistake again and again, and the way out of each.
 //!
-//! `rules` and `upstreams` have one function for each trap. Both languages are looked at as the tree of directives. Not here: what is not
+//! `rules`, `upstreams` and `stream` have one function for each trap. Both languages are looked at as the tree of directives. Not here: what is not
 //! valid at all (`config`).
 
 mod rules;
+mod stream;
 mod upstreams;
 
 use trine_config::Place;
@@ -32,6 +33,16 @@ pub(crate) fn lint(tree: &[Directive], house: bool) -> Vec<Finding> {
         let outer = Block::top(http);
         rules::listens(&outer, &mut found);
         block(&outer, &mut found);
+    }
+    for block in tree.iter().filter(|one| one.name.text == "stream") {
+        let outer = Block::top(block);
+        for one in outer.all("server") {
+            let server = Block {
+                directive: one,
+                outer: Some(&outer),
+            };
+            stream::server(&server, &mut found);
+        }
     }
     let Found { mut findings, .. } = found;
     findings.sort_by(|one, other| {

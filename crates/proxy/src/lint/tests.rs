@@ -141,3 +141,50 @@ fn traps() {
         &[],
     );
 }
+
+#[test]
+fn traps_of_sessions() {
+    let check = |stream: &str, want: &[&str]| {
+        let text = format!("events {{}}\nstream {{ {stream} }}");
+        let mut problems = Problems::new();
+        let tree = tree::parse(&text, Path::new("n.conf"), &mut problems);
+        assert!(problems.is_empty(), "{problems}");
+        let found = lint(&tree, false);
+        let got: Vec<&str> = found.iter().map(|one| one.rule).collect();
+        assert_eq!(got, want, "{stream}");
+    };
+    check(
+        "server { listen 53 udp; proxy_pass a:53; }",
+        &["endless-datagrams"],
+    );
+    check("server { listen 53 udp; return no; }", &[]);
+    check(
+        "server { listen 53 udp; proxy_pass a:53; proxy_responses 1; }",
+        &[],
+    );
+    check(
+        "proxy_timeout 5s; server { listen 53 udp; proxy_pass a:53; }",
+        &[],
+    );
+    check("server { listen 53; proxy_pass a:53; }", &[]);
+    check(
+        "server { listen 1 proxy_protocol; proxy_pass a:1; }",
+        &["preamble-unbelieved"],
+    );
+    check(
+        "set_real_ip_from 10.0.0.1; server { listen 1 proxy_protocol; proxy_pass a:1; }",
+        &[],
+    );
+    check(
+        "server { listen 1 proxy_protocol; set_real_ip_from 10.0.0.1; proxy_pass a:1; }",
+        &[],
+    );
+    check(
+        "server { listen 1; proxy_pass a:1; proxy_ssl on; }",
+        &["upstream-unverified"],
+    );
+    check(
+        "proxy_ssl_verify on; server { listen 1; proxy_pass a:1; proxy_ssl on; }",
+        &[],
+    );
+}
