@@ -42,13 +42,26 @@ const MODULES: &[(&str, &str)] = &[
     ("threads", "worker_processes"),
 ];
 
+/// The same for directives in `stream`.
+const STREAM_MODULES: &[(&str, &str)] = &[
+    ("stream_realip_module", "set_real_ip_from"),
+    ("stream_ssl_module", "ssl_certificate"),
+    ("stream_ssl_preread_module", "ssl_preread"),
+];
+
 /// What `-V` prints.
 fn build_text() -> String {
-    let works = |directive: &str| {
-        table::find(directive).is_some_and(|known| known.standing == Standing::Works)
+    let works = |directive: &str, contexts: u16| {
+        table::find_in(directive, contexts).is_some_and(|known| known.standing == Standing::Works)
     };
-    let modules = MODULES.iter().filter(|(_, directive)| works(directive));
-    let modules: String = modules.map(|(name, _)| format!(" --with-{name}")).collect();
+    let http = MODULES.iter().filter(|(_, directive)| works(directive, 0));
+    let stream = STREAM_MODULES
+        .iter()
+        .filter(|(_, directive)| works(directive, table::context::OF_STREAM));
+    let modules: String = http
+        .chain(stream)
+        .map(|(name, _)| format!(" --with-{name}"))
+        .collect();
     format!(
         "built as trine-proxy {}\nbuilt with rustls, which reads settings as running with OpenSSL 3.5.0 would\nTLS SNI support enabled\n\
          configure arguments: --prefix=/etc/nginx --conf-path={} --error-log-path={ERROR_LOG} \

@@ -266,8 +266,17 @@ fn called_as_nginx_it_is_nginx() {
         "TLS SNI support enabled\n",
         "--with-http_ssl_module",
         "--with-http_realip_module",
+        "--with-http_slice_module",
+        "--with-http_addition_module",
+        "--with-http_v2_module",
+        "--with-stream ",
+        "--with-stream_ssl_preread_module",
     ] {
         assert!(version.contains(part), "{part} in {version}");
+    }
+    // Not there, and not claimed.
+    for part in ["http_dav_module", "http_v3_module", "http_mp4_module"] {
+        assert!(!version.contains(part), "{part} in {version}");
     }
     let (code, said) = run(&["-x"]);
     assert_eq!((code, said.as_str()), (1, "nginx: invalid option: \"x\"\n"));
