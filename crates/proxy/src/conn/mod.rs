@@ -111,6 +111,11 @@ pub(crate) enum Ending {
 }
 
 impl Conn {
+    /// When the client came.
+    pub(crate) fn opened(&self) -> Instant {
+        self.opened
+    }
+
     pub(crate) fn new(
         engine: Rc<Engine>,
         stream: Stream,

@@ -71,6 +71,11 @@ pub(super) enum Variable {
     Version,
     Connection,
     ConnectionRequests,
+    ConnectionTime,
+    ConnectionsActive,
+    ConnectionsReading,
+    ConnectionsWriting,
+    ConnectionsWaiting,
     Http2,
     Upstream(Told),
     UpstreamCacheStatus,
@@ -215,6 +220,11 @@ const NAMED: &[(&str, Variable)] = &[
     ("zstd_ratio", Variable::Ratio(Coding::Zstd)),
     ("pipe", Variable::Empty),
     ("connection_requests", Variable::ConnectionRequests),
+    ("connection_time", Variable::ConnectionTime),
+    ("connections_active", Variable::ConnectionsActive),
+    ("connections_reading", Variable::ConnectionsReading),
+    ("connections_writing", Variable::ConnectionsWriting),
+    ("connections_waiting", Variable::ConnectionsWaiting),
 ];
 
 /// Variables of [`NAMED`] that a configuration may give another meaning: nginx lets it, or does not have them (or has them for so

@@ -336,6 +336,18 @@ impl Variable {
             Self::Version => out.extend_from_slice(crate::NGINX_VERSION.as_bytes()),
             Self::Connection => push_number(out, conn.number),
             Self::ConnectionRequests => push_number(out, conn.requests.get()),
+            Self::ConnectionTime => {
+                let time = conn.opened().elapsed();
+                let _ = write!(out, "{}.{:03}", time.as_secs(), time.subsec_millis());
+            }
+            // As `stub_status` counts them: nobody is between waiting and writing.
+            Self::ConnectionsReading => push_number(out, 0),
+            Self::ConnectionsActive => push_number(out, conn.engine.tally.sums().active),
+            Self::ConnectionsWaiting => push_number(out, conn.engine.tally.sums().waiting),
+            Self::ConnectionsWriting => {
+                let sums = conn.engine.tally.sums();
+                push_number(out, sums.active.saturating_sub(sums.waiting));
+            }
             Self::Http2 => {
                 let Some(_) = conn.stream.http2() else {
                     return false;

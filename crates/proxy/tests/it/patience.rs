@@ -1,9 +1,10 @@
 //! How long clients may take, by location, and how fast they have to be.
 
 use std::fs;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
-use crate::harness::{Client, pair_with};
+use crate::harness::{Client, PATIENCE, pair_with};
 use crate::nginx_conf::{front, start};
 
 const POST: &str = "HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\nbegun";
@@ -125,6 +126,36 @@ fn the_status_page_counts_over_all_cores() {
             break;
         }
         assert!(std::time::Instant::now() < end, "{page}");
+    }
+}
+
+#[test]
+fn connections_are_counted_by_variables() {
+    let daemon = start(
+        "",
+        "location / { return 200 '$connections_active|$connections_reading|$connections_writing|$connections_waiting|$connection_time'; }",
+    );
+    let begun = Instant::now();
+    let mut client = Client::connect(&front(&daemon));
+    // Until the start's own connections are gone, and then until there are others that wait.
+    for want in ["1|0|1|0|", "3|0|1|2|"] {
+        let others =
+            (0..2 * usize::from(want.starts_with('3'))).map(|_| Client::connect(&front(&daemon)));
+        let _others: Vec<Client> = others.collect();
+        loop {
+            client.get("/");
+            let text = client.reply().text().to_owned();
+            if let Some(time) = text.strip_prefix(want) {
+                let time: f64 = time.parse().unwrap();
+                assert!(
+                    (0.0..=begun.elapsed().as_secs_f64()).contains(&time),
+                    "{text}"
+                );
+                break;
+            }
+            assert!(begun.elapsed() < PATIENCE, "{text}");
+            thread::sleep(Duration::from_millis(5));
+        }
     }
 }
 
