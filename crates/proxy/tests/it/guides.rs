@@ -1,7 +1,7 @@
 //! Configurations as installation guides have them (gunicorn's sites, NetBox, Odoo, Gitea), in Debian's layout with
 //! certbot's includes, written anew: all of it loads, converts, and has no trap that the guides did not set.
 //!
-//! Not here: what they answer (the differential of `tests`).
+//! So do the examples of our own chapters. Not here: what they answer (the differential of `tests`).
 
 use std::fs;
 use std::process::Command;
@@ -103,4 +103,58 @@ fn guides_and_debians_layout_load_and_convert() {
         told.contains("Location: https://netbox.example.com/x"),
         "{told}"
     );
+}
+
+/// Every example for nginx.conf in a chapter, made a whole configuration.
+fn examples(chapter: &str, dir: &str) -> Vec<String> {
+    let params = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/params");
+    let mut all = Vec::new();
+    for block in chapter.split("```nginx\n").skip(1) {
+        let block = block.split("```").next().unwrap();
+        let block = block
+            .replace("/etc/trine/params", params)
+            .replace("/var/cache/trine", &format!("{dir}/kept"))
+            .replace("listen 80;", &format!("listen unix:{dir}/door.sock;"));
+        let (maps, rest): (Vec<_>, Vec<_>) =
+            block.lines().partition(|line| line.starts_with("map "));
+        let rest = rest.join("\n");
+        let http = if rest.contains("http {") {
+            rest
+        } else {
+            let server = if rest.contains("server {") {
+                rest
+            } else {
+                format!("server {{ {rest} }}")
+            };
+            format!(
+                "http {{ proxy_cache_path {dir}/site keys_zone=site:1m; upstream app {{ server 127.0.0.1:1; }}\n{}\n{server}\n}}",
+                maps.join("\n")
+            )
+        };
+        all.push(format!(
+            "pid {dir}/proxy.pid; error_log {dir}/error.log; events {{}}\n{http}\n"
+        ));
+    }
+    all
+}
+
+#[test]
+fn examples_of_the_chapters_load() {
+    let proxy = Proxy::new();
+    let dir = proxy.path("").display().to_string();
+    let dir = dir.trim_end_matches('/');
+    for (chapter, fewest) in [
+        (include_str!("../../../../docs/proxy/gateways.md"), 4),
+        (include_str!("../../../../docs/proxy/caching.md"), 5),
+    ] {
+        let examples = examples(chapter, dir);
+        assert!(examples.len() >= fewest, "{}", examples.len());
+        for example in examples {
+            fs::write(proxy.path("nginx.conf"), &example).unwrap();
+            let (code, _, said) = run(&proxy, &["-t", "-c", "nginx.conf", "-p", dir]);
+            assert_eq!(code, 0, "{said}\n{example}");
+            let (code, _, said) = run(&proxy, &["convert", "nginx.conf"]);
+            assert_eq!((code, said.as_str()), (0, ""), "{example}");
+        }
+    }
 }

@@ -98,6 +98,24 @@ fn mistakes_in_nginx_words() {
         "server { location / { proxy_pass http://a$nope; } }",
         "n.conf:3: unknown \"nope\" variable",
     );
+    for (http, name) in [
+        ("proxy_cache a; proxy_cache a;", "proxy_cache"),
+        ("proxy_cache a; proxy_cache off;", "proxy_cache"),
+        ("proxy_cache_key a; proxy_cache_key b;", "proxy_cache_key"),
+        ("fastcgi_cache a; fastcgi_cache a;", "fastcgi_cache"),
+    ] {
+        // In nginx's words.
+        let zones = "proxy_cache_path /tmp/a keys_zone=a:1m;";
+        let want = format!("n.conf:3: \"{name}\" directive is duplicate");
+        check(
+            &format!("{zones} server {{ location / {{ {http} }} }}"),
+            &want,
+        );
+        // Once in each block is once.
+        let (first, second) = http.split_once("; ").unwrap();
+        let text = format!("{zones} {first}; server {{ location / {{ {second} }} }}");
+        assert_eq!(problems(&text), "good", "{text}");
+    }
     check(
         "server { location /a {} location /a {} }",
         "n.conf:3: duplicate location \"/a\"",
