@@ -14,7 +14,7 @@ use super::want::{Wanted, first_byte, fits, wants};
 use super::{Make, Part};
 use crate::cache::is_condition;
 use crate::compress::{self, Answer, Then};
-use crate::config::Rules;
+use crate::config::{Content, Rules};
 use crate::conn::record::Record;
 use crate::conn::reply::{Closing, Reply, write_connection, write_number};
 use crate::conn::subrequest::request_bytes;
@@ -54,7 +54,19 @@ pub(in crate::conn) async fn serve(
         Make::Whole | Make::Forced => None,
     };
     let mut part = ask(record, slice);
-    if !part.begins(method).await {
+    // What is kept is kept for others too.
+    let keeps = match &config.rules(record.visit.rules).content {
+        Content::Proxy(pass) => pass.cache.is_some(),
+        _ => false,
+    };
+    let Ok(begins) = conn.within(None, true, part.begins(method)).await else {
+        if !keeps {
+            part.abandon();
+        }
+        record.status = 499;
+        return Ok(Ending::Close);
+    };
+    if !begins {
         let own = part.record().await;
         record.status = own.as_ref().map_or(499, Record::shown_status);
         own.into_iter().for_each(|own| record.learn(own));
@@ -125,7 +137,10 @@ pub(in crate::conn) async fn serve(
             first = before.record().await;
         }
         at = start;
-        let is_there = part.begins(method).await;
+        let is_there = match conn.within(None, true, part.begins(method)).await {
+            Ok(is_there) => is_there,
+            Err(_) => break Err(gone()),
+        };
         let fits = match is_there {
             true => fits(&part.answer(), (start, size), tag.as_deref(), wants.total),
             false => Err("no answer for a slice".to_owned()),
@@ -147,6 +162,10 @@ pub(in crate::conn) async fn serve(
             Ending::Reset
         }
     };
+    if sent.is_err() && !keeps {
+        part.abandon();
+        return Ok(ending);
+    }
     if sent.is_ok() && make != Make::Forced {
         // Who keeps it wants all of it.
         part.drain().await;
@@ -160,6 +179,14 @@ pub(in crate::conn) async fn serve(
         record.learn(own);
     }
     Ok(ending)
+}
+
+/// The client has left.
+fn gone() -> Fault {
+    Fault::ClientGone {
+        while_: "it got its answer",
+        source: None,
+    }
 }
 
 /// Writes the head, and says how the body goes out.
@@ -287,7 +314,9 @@ impl Sink {
         end: u64,
     ) -> Result<(), Fault> {
         while *at < end {
-            let piece = part.piece().await.map_err(|_| Fault::CutBody(None))?;
+            let piece = conn.within(None, true, part.piece()).await;
+            let piece = piece.map_err(|_| gone())?;
+            let piece = piece.map_err(|_| Fault::CutBody(None))?;
             let Some(piece) = piece else { break };
             let bytes = &part.buffer[piece];
             let length = bytes.len() as u64;

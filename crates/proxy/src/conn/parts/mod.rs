@@ -91,6 +91,8 @@ struct Part {
     taken: usize,
     decoder: BodyDecoder,
     done: oneshot::Receiver<Record>,
+    /// Has our request end at once.
+    leave: oneshot::Sender<()>,
 }
 
 impl Part {
@@ -106,6 +108,7 @@ impl Part {
         let (own, pipe) = Conn::for_part(conn);
         let own = Rc::new(own);
         let (tell, done) = oneshot::channel();
+        let (leave, left) = oneshot::channel();
         let mut learned = Record::new(Instant::now());
         learned.real_ip = record.real_ip;
         learned.limited.requests = record.limited.requests;
@@ -119,10 +122,21 @@ impl Part {
         };
         let (asks, generation, group) = (Rc::clone(&own), Rc::clone(generation), Rc::clone(group));
         conn.engine.conns.spawn_local(Box::pin(async move {
-            let record = run(&asks, &generation, group, learned, &bytes).await;
-            asks.stream.end_part();
-            // Whoever asked may have gone.
-            let _ = tell.send(record);
+            let left = async {
+                if left.await.is_err() {
+                    // It may come to its end.
+                    std::future::pending::<()>().await;
+                }
+            };
+            tokio::select! {
+                biased;
+                record = run(&asks, &generation, group, learned, &bytes) => {
+                    asks.stream.end_part();
+                    // Whoever asked may have gone.
+                    let _ = tell.send(record);
+                }
+                () = left => {}
+            }
         }));
         Self {
             own,
@@ -133,7 +147,14 @@ impl Part {
             taken: 0,
             decoder: BodyDecoder::new(BodyLength::Empty),
             done,
+            leave,
         }
+    }
+
+    /// Nobody wants it any more.
+    fn abandon(self) {
+        // It may be over already.
+        let _ = self.leave.send(());
     }
 
     /// Waits for the head. False: there is none.

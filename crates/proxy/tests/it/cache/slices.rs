@@ -201,3 +201,33 @@ fn ranges_can_be_forced() {
     let (reply, _) = ask(&daemon, &app, "GET /a HTTP/1.1", &answer("", FILE));
     assert_eq!((reply.status, reply.text()), (200, FILE));
 }
+
+#[test]
+fn a_client_that_leaves_ends_the_parts() {
+    let daemon = start(
+        "access_log @dir@/access.log;",
+        "location / { proxy_pass http://unix:@dir@/app.sock:/; slice 10; proxy_set_header Range $slice_range; }",
+    );
+    let app = Upstream::at(&daemon.path("app.sock"));
+    // While the origin thinks, and while it sends.
+    for begun in ["", "abc"] {
+        let mut client = send(&daemon, "GET /f HTTP/1.1");
+        serve(&app, 0, "v");
+        let mut link = app.accept();
+        link.read_head();
+        if !begun.is_empty() {
+            let whole = slice(10, "v");
+            link.write(&whole[..whole.len() - 10 + begun.len()]);
+        }
+        client.read_head();
+        assert_eq!(
+            client.read_exact(10 + begun.len()),
+            FILE.as_bytes()[..10 + begun.len()]
+        );
+        drop(client);
+        link.expect_closed();
+    }
+    daemon.wait_access("\"GET /f HTTP/1.1\" 499");
+    // Nobody asks for the slices behind it.
+    app.expect_untouched();
+}
