@@ -17,7 +17,8 @@ static NEXT: AtomicU32 = AtomicU32::new(0);
 /// An address on which nobody listens. No two calls in one test run give the same one.
 #[must_use]
 pub fn free() -> SocketAddr {
-    let start = process::id().wrapping_mul(61);
+    // Far from where another run of the tests begins, whose process has the next number.
+    let start = process::id().wrapping_mul(1009);
     for _ in 0..COUNT {
         let step = NEXT.fetch_add(1, Ordering::Relaxed);
         let port = FIRST + start.wrapping_add(step) % COUNT;
