@@ -89,16 +89,16 @@ impl Frame {
         Poll::Ready(Ok(written))
     }
 
-    /// Writes to a socket of which the runtime does not know yet that it has room. Whether something went out; whatever is
+    /// Writes to a socket of which the runtime does not know yet that it has room. Returns how much went out; whatever is
     /// wrong comes up again in [`poll_write`](Self::poll_write).
-    pub(crate) fn write_now(&mut self, stream: &Stream, front: &[u8], buffer: &[u8]) -> bool {
+    pub(crate) fn write_now(&mut self, stream: &Stream, front: &[u8], buffer: &[u8]) -> usize {
         let Stream::Unix(socket) = stream else {
-            return false;
+            return 0;
         };
         let (slices, count) = self.slices(front, buffer, usize::MAX);
         let done = net::writev(socket, &slices[..count]).unwrap_or(0);
         self.sent += done;
-        done > 0
+        done
     }
 
     fn slices<'a>(

@@ -18,6 +18,11 @@ pub(crate) struct Lane {
 }
 
 impl Lane {
+    /// How much has come or gone for the request under way.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes.get()
+    }
+
     /// For another request.
     pub(crate) fn reset(&self) {
         self.since.set(None);

@@ -149,6 +149,25 @@ pub(crate) struct Limited {
     pub(crate) rate: Option<u64>,
 }
 
+/// Bytes on an upstream's connection, for one request.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Traffic {
+    pub(crate) sent: u64,
+    pub(crate) received: u64,
+    /// Those of them that came until the answer's head was at its end.
+    pub(crate) head: u64,
+}
+
+impl Traffic {
+    /// What has come of the answer, without its head.
+    pub(crate) fn length(&self) -> u64 {
+        if self.head == 0 {
+            return 0;
+        }
+        self.received.saturating_sub(self.head)
+    }
+}
+
 /// A server that failed a request.
 #[derive(Debug)]
 pub(crate) struct Attempt {
@@ -158,6 +177,7 @@ pub(crate) struct Attempt {
     pub(crate) connect: Option<Duration>,
     pub(crate) header: Option<Duration>,
     pub(crate) response: Duration,
+    pub(crate) traffic: Traffic,
 }
 
 /// Collected while a request is served.
@@ -198,6 +218,8 @@ pub(crate) struct Record {
     pub(crate) cache_key: Option<Vec<u8>>,
     /// The upstream's own status; 0 without an answer.
     pub(crate) upstream_status: u16,
+    /// Of the present attempt.
+    pub(crate) traffic: Traffic,
     /// When its present attempt began, once there was another one before.
     pub(crate) attempted: Option<Instant>,
     /// Attempts before the last one.
@@ -241,6 +263,7 @@ impl Record {
             kept: None,
             cache_key: None,
             upstream_status: 0,
+            traffic: Traffic::default(),
             attempted: None,
             earlier: Vec::new(),
             queued: Duration::ZERO,
@@ -275,6 +298,7 @@ impl Record {
         self.connected = None;
         self.first_byte = None;
         self.upstream_status = 0;
+        self.traffic = Traffic::default();
         self.attempted = Some(Instant::now());
     }
 
@@ -292,6 +316,7 @@ impl Record {
                 connect: since(self.connected),
                 header: since(self.first_byte),
                 response: begun.elapsed(),
+                traffic: self.traffic,
             });
         }
         self.upstream = None;
@@ -306,6 +331,7 @@ impl Record {
         self.connected = own.connected;
         self.first_byte = own.first_byte;
         self.upstream_status = own.upstream_status;
+        self.traffic = own.traffic;
         self.attempted = own.attempted;
         self.earlier = own.earlier;
         self.queued = own.queued;

@@ -6,6 +6,7 @@ use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 use crate::conn::record::Record;
+use crate::conn::reply::push_number;
 
 /// What a variable tells of each attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,6 +16,11 @@ pub(crate) enum Told {
     ConnectTime,
     HeaderTime,
     ResponseTime,
+    /// Of the answer without its head, in bytes.
+    Length,
+    /// Bytes on the server's connection.
+    Received,
+    Sent,
     /// Waiting for a server to have a connection to spare: one value for the whole request.
     Queued,
 }
@@ -39,6 +45,9 @@ pub(super) fn write(out: &mut Vec<u8>, told: Told, record: &Record) -> bool {
             Told::ConnectTime => seconds(out, attempt.connect),
             Told::HeaderTime => seconds(out, attempt.header),
             Told::ResponseTime => seconds(out, Some(attempt.response)),
+            Told::Length => push_number(out, attempt.traffic.length()),
+            Told::Received => push_number(out, attempt.traffic.received),
+            Told::Sent => push_number(out, attempt.traffic.sent),
             Told::Queued => {}
         }
     }
@@ -59,6 +68,9 @@ pub(super) fn write(out: &mut Vec<u8>, told: Told, record: &Record) -> bool {
                 let end = record.received.unwrap_or_else(Instant::now);
                 seconds(out, Some(since(end)));
             }
+            Told::Length => push_number(out, record.traffic.length()),
+            Told::Received => push_number(out, record.traffic.received),
+            Told::Sent => push_number(out, record.traffic.sent),
             Told::Queued => {}
         }
         // Alone, what is not there is an empty variable.

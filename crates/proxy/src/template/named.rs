@@ -62,6 +62,8 @@ pub(super) enum Variable {
     ProxyPort,
     Status,
     BodyBytes,
+    /// Heads and framing included.
+    SentBytes,
     /// How many times longer the answer was before it was compressed.
     Ratio(Coding),
     TimeLocal,
@@ -154,7 +156,7 @@ const NAMED: &[(&str, Variable)] = &[
     ("proxy_port", Variable::ProxyPort),
     ("status", Variable::Status),
     ("body_bytes_sent", Variable::BodyBytes),
-    ("bytes_sent", Variable::BodyBytes),
+    ("bytes_sent", Variable::SentBytes),
     ("time_local", Variable::TimeLocal),
     ("time_iso8601", Variable::TimeIso),
     ("msec", Variable::Msec),
@@ -173,6 +175,12 @@ const NAMED: &[(&str, Variable)] = &[
         "upstream_response_time",
         Variable::Upstream(Told::ResponseTime),
     ),
+    ("upstream_response_length", Variable::Upstream(Told::Length)),
+    (
+        "upstream_bytes_received",
+        Variable::Upstream(Told::Received),
+    ),
+    ("upstream_bytes_sent", Variable::Upstream(Told::Sent)),
     ("upstream_cache_etag", Variable::UpstreamCacheField("etag")),
     ("upstream_cache_key", Variable::UpstreamCacheKey),
     (

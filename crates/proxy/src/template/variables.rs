@@ -311,6 +311,7 @@ impl Variable {
                 let _ = write!(out, "{status:03}");
             }
             Self::BodyBytes => push_number(out, record.body_bytes),
+            Self::SentBytes => push_number(out, conn.takes.bytes()),
             Self::Ratio(coding) => {
                 let packed = &record.packed;
                 if packed.coding != Some(*coding) || packed.made == 0 {

@@ -21,6 +21,7 @@ use crate::config::{ProxyPass, Timeouts};
 use crate::conn::Conn;
 use crate::conn::body::{ClientBody, Intake};
 use crate::conn::frame::Frame;
+use crate::conn::record::Traffic;
 use crate::stream::{Next, Stream};
 use crate::turn;
 use crate::workbench::{Input, Workbench};
@@ -40,6 +41,8 @@ pub(crate) struct Exchange<'a> {
     pub(crate) codec: Codec,
     pub(crate) upload: Upload,
     pub(crate) clock: Clock,
+    /// What has gone and come.
+    pub(crate) traffic: Traffic,
     /// Where the head of the answer begins in its buffer.
     pub(crate) head_at: usize,
 }
@@ -234,13 +237,14 @@ impl Exchange<'_> {
             if !self.upload.frame.is_sent() {
                 let buffer = self.body.buffer(input, bulk, page);
                 let stream = self.link.stream();
-                if !self.upload.touched
-                    && !self.link.reused()
-                    && self.upload.frame.write_now(stream, request, buffer)
-                {
-                    self.upload.touched = true;
-                    self.clock.moved();
-                    continue;
+                if !self.upload.touched && !self.link.reused() {
+                    let count = self.upload.frame.write_now(stream, request, buffer);
+                    if count > 0 {
+                        self.upload.touched = true;
+                        self.traffic.sent += count as u64;
+                        self.clock.moved();
+                        continue;
+                    }
                 }
                 match ready!(self.upload.frame.poll_write(
                     cx,
@@ -250,7 +254,8 @@ impl Exchange<'_> {
                     usize::MAX,
                     Next::Any,
                 )) {
-                    Ok(_) => {
+                    Ok(count) => {
+                        self.traffic.sent += count as u64;
                         self.upload.touched = true;
                         self.clock.moved();
                     }
@@ -303,6 +308,7 @@ impl Exchange<'_> {
                 match self.codec.head(answer, answer_head) {
                     Ok(Some(at)) => {
                         self.head_at = at;
+                        self.traffic.head = self.traffic.received - answer.unread().len() as u64;
                         return Poll::Ready(Ok(()));
                     }
                     Ok(None) => {}
@@ -319,6 +325,7 @@ impl Exchange<'_> {
                 Ok(0) => return Poll::Ready(Err(Fault::CutHead)),
                 Ok(count) => {
                     answer.filled(count);
+                    self.traffic.received += count as u64;
                     self.codec.received(answer, count)?;
                     self.clock.moved();
                     if self.codec.has_said(self.pass.caught()) {
@@ -347,6 +354,7 @@ impl Exchange<'_> {
                     Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(()),
                     Poll::Ready(Ok(count)) => {
                         answer.filled(count);
+                        self.traffic.received += count as u64;
                         if self.codec.received(answer, count).is_err() {
                             return Poll::Ready(());
                         }

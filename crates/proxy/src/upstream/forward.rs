@@ -27,7 +27,7 @@ use crate::cache::fill::{Verdict, seconds};
 use crate::cache::{self, Fetch};
 use crate::config::{ProxyPass, Rules, nginx};
 use crate::conn::body::ClientBody;
-use crate::conn::record::Record;
+use crate::conn::record::{Record, Traffic};
 use crate::conn::reply::{self, Closing};
 use crate::conn::told::{Told, tell};
 use crate::conn::{Conn, Ending};
@@ -191,6 +191,7 @@ impl Job<'_> {
                 codec,
                 upload,
                 clock: Clock::new(limit),
+                traffic: Traffic::default(),
                 head_at: 0,
             };
             let first = exchange.answer().await;
@@ -204,6 +205,7 @@ impl Job<'_> {
                 }
                 Err(fault) => Err(fault),
             };
+            record.traffic = exchange.traffic;
             if matches!(done, Ok(_) | Err(Fault::Handed | Fault::Intercepted(_))) {
                 self.learn(index, lesson);
                 if let Some(watch) = watch {

@@ -257,6 +257,7 @@ impl Relay {
                 }
                 Ok(count) => {
                     answer.filled(count);
+                    exchange.traffic.received += count as u64;
                     exchange.codec.received(answer, count)?;
                     exchange.clock.moved();
                     if let Some(pace) = &mut self.reading.pace {

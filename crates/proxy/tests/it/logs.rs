@@ -7,7 +7,7 @@ use std::process::Command;
 
 use nix::sys::signal::Signal;
 
-use crate::harness::{Client, Daemon, PATIENCE, Proxy};
+use crate::harness::{Client, Daemon, PATIENCE, Proxy, Upstream};
 
 fn start(main: &str, http: &str, server: &str) -> Daemon {
     let proxy = Proxy::new();
@@ -177,4 +177,54 @@ fn access_logs_are_buffered_compressed_and_escaped() {
     daemon.signal(Signal::SIGQUIT);
     assert_eq!(daemon.wait_exit().code(), Some(0));
     daemon.wait_file("slow.log", "/three");
+}
+
+/// nginx's `$bytes_sent`, `$upstream_bytes_sent`, `$upstream_bytes_received` and `$upstream_response_length`, to the byte.
+#[test]
+fn bytes_on_either_side_are_counted() {
+    let daemon = start(
+        "",
+        "log_format bytes '$uri $body_bytes_sent $bytes_sent u $upstream_bytes_sent $upstream_bytes_received $upstream_response_length'; access_log bytes.log bytes;",
+        "location / { proxy_pass http://unix:DIR/app; proxy_set_header Connection close; }
+         location /here { return 200 text; } location /file { alias DIR/file; }",
+    );
+    let app = Upstream::at(&daemon.path("app"));
+    fs::write(daemon.path("file"), vec![b'f'; 100_000]).unwrap();
+    let check = |target: &str, method: &str, body: &str, upstream: Option<(&str, usize)>| {
+        let mut client = Client::connect(&format!("unix:{}", daemon.path("front").display()));
+        client.send(format!(
+            "{method} {target} HTTP/1.1\r\nHost: site.test\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        ));
+        let mut told = "u - - -".to_owned();
+        if let Some((answer, length)) = upstream {
+            let mut link = app.accept();
+            let asked = link.read_head().len() + link.read_exact(body.len()).len();
+            link.write(answer);
+            told = format!("u {asked} {} {length}", answer.len());
+        }
+        let all = client.read_to_end().unwrap();
+        let head = all.windows(4).position(|four| four == b"\r\n\r\n").unwrap() + 4;
+        let line = daemon.wait_file("bytes.log", &format!("{target} "));
+        let line = line.lines().last().unwrap().to_owned();
+        let content = line.split(' ').nth(1).unwrap();
+        if !all[..head].windows(7).any(|word| word == b"chunked") {
+            assert_eq!(content, (all.len() - head).to_string(), "{line}");
+        }
+        assert_eq!(line, format!("{target} {content} {} {told}", all.len()));
+    };
+    check("/here", "GET", "", None);
+    check("/file", "GET", "", None);
+    let plain = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
+    check("/plain", "GET", "", Some((plain, 5)));
+    check("/post", "POST", "a body of its own", Some((plain, 5)));
+    let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
+    check(
+        "/chunked",
+        "GET",
+        "",
+        Some((chunked, "5\r\nhello\r\n0\r\n\r\n".len())),
+    );
+    let head = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n";
+    check("/head", "HEAD", "", Some((head, 0)));
 }
