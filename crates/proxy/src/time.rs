@@ -7,6 +7,8 @@ use std::fmt::Write as _;
 use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use jiff::tz::TimeZone;
+
 /// The formatted time of one core.
 #[derive(Debug)]
 pub(crate) struct WallClock {
@@ -49,6 +51,15 @@ impl WallClock {
         out.extend_from_slice(&self.date_line.get());
     }
 
+    /// Appends the time with the names of day and zone, as nginx's `$date_gmt` and `$date_local`. `shown` is the zone's name, or
+    /// `%Z` for its own.
+    pub(crate) fn write_long(&self, out: &mut Vec<u8>, zone: TimeZone, shown: &str) {
+        let now = jiff::Timestamp::try_from(self.now()).unwrap_or_default();
+        let zoned = now.to_zoned(zone);
+        let format = format!("%A, %d-%b-%Y %H:%M:%S {shown}");
+        out.extend_from_slice(zoned.strftime(&format).to_string().as_bytes());
+    }
+
     /// Appends the time as access logs have it, in the local time zone.
     pub(crate) fn write_local(&self, out: &mut Vec<u8>) {
         let now = SystemTime::now();
@@ -58,7 +69,7 @@ impl WallClock {
             local.clear();
             let zoned = jiff::Timestamp::try_from(now)
                 .unwrap_or_default()
-                .to_zoned(jiff::tz::TimeZone::system());
+                .to_zoned(TimeZone::system());
             // Writing to a String cannot fail.
             let _ = write!(local, "{}", zoned.strftime("%d/%b/%Y:%H:%M:%S %z"));
             self.local_second.set(second);

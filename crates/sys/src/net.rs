@@ -17,8 +17,10 @@ use nix::sys::socket::{
     self, AddressFamily, MsgFlags, SockFlag, SockType, SockaddrStorage, sockopt,
 };
 
+mod tcp;
 mod udp;
 mod unix;
+pub use tcp::{TcpInfo, tcp_info};
 pub use udp::{Arrived, bind_udp, is_datagram, recv_datagram, send_datagram, tell_destinations};
 pub use unix::{UnixListenFd, bind_datagram, connect_unix, listen_unix, lock_unix};
 

@@ -2,6 +2,8 @@
 //!
 //! Not here: their values (`variables`).
 
+use trine_sys::net::TcpInfo;
+
 use super::Names;
 use super::attempts::Told;
 use crate::compress::Coding;
@@ -68,6 +70,10 @@ pub(super) enum Variable {
     Ratio(Coding),
     TimeLocal,
     TimeIso,
+    DateGmt,
+    DateLocal,
+    /// Of the client's connection.
+    Tcp(TcpPart),
     Msec,
     Pid,
     Version,
@@ -108,6 +114,26 @@ pub(super) enum Variable {
     NamedGroup(String, usize),
     Map(usize),
     Set(usize),
+}
+
+/// What `$tcpinfo_…` tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum TcpPart {
+    Rtt,
+    RttVar,
+    SndCwnd,
+    RcvSpace,
+}
+
+impl TcpPart {
+    pub(super) fn of(self, info: &TcpInfo) -> u32 {
+        match self {
+            Self::Rtt => info.rtt,
+            Self::RttVar => info.rttvar,
+            Self::SndCwnd => info.snd_cwnd,
+            Self::RcvSpace => info.rcv_space,
+        }
+    }
 }
 
 const NAMED: &[(&str, Variable)] = &[
@@ -159,6 +185,12 @@ const NAMED: &[(&str, Variable)] = &[
     ("bytes_sent", Variable::SentBytes),
     ("time_local", Variable::TimeLocal),
     ("time_iso8601", Variable::TimeIso),
+    ("date_gmt", Variable::DateGmt),
+    ("date_local", Variable::DateLocal),
+    ("tcpinfo_rtt", Variable::Tcp(TcpPart::Rtt)),
+    ("tcpinfo_rttvar", Variable::Tcp(TcpPart::RttVar)),
+    ("tcpinfo_snd_cwnd", Variable::Tcp(TcpPart::SndCwnd)),
+    ("tcpinfo_rcv_space", Variable::Tcp(TcpPart::RcvSpace)),
     ("msec", Variable::Msec),
     ("pid", Variable::Pid),
     ("nginx_version", Variable::Version),

@@ -5,7 +5,9 @@
 use std::io::Write as _;
 use std::time::{Instant, UNIX_EPOCH};
 
+use jiff::tz::TimeZone;
 use trine_http1::{BodyLength, Request, Response};
+use trine_sys::net::tcp_info;
 
 use super::named::Variable;
 use super::scene::{Scene, given_rate};
@@ -325,9 +327,15 @@ impl Variable {
             Self::TimeLocal => conn.engine.time.write_local(out),
             Self::TimeIso => {
                 let now = jiff::Timestamp::try_from(conn.engine.time.now()).unwrap_or_default();
-                let zoned = now.to_zoned(jiff::tz::TimeZone::system());
+                let zoned = now.to_zoned(TimeZone::system());
                 let _ = write!(out, "{}", zoned.strftime("%Y-%m-%dT%H:%M:%S%:z"));
             }
+            Self::DateGmt => conn.engine.time.write_long(out, TimeZone::UTC, "GMT"),
+            Self::DateLocal => conn.engine.time.write_long(out, TimeZone::system(), "%Z"),
+            Self::Tcp(part) => match tcp_info(&*conn.stream) {
+                Ok(info) => push_number(out, u64::from(part.of(&info))),
+                Err(_) => return false,
+            },
             Self::Msec => {
                 let since = conn.engine.time.now().duration_since(UNIX_EPOCH);
                 let since = since.unwrap_or_default();

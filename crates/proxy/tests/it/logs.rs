@@ -228,3 +228,49 @@ fn bytes_on_either_side_are_counted() {
     let head = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n";
     check("/head", "HEAD", "", Some((head, 0)));
 }
+
+/// nginx's `$date_gmt`, `$date_local` and `$tcpinfo_…`, in its forms.
+#[test]
+fn dates_and_connections_are_told() {
+    let proxy = Proxy::new();
+    let dir = proxy.path("");
+    write(
+        &dir,
+        "",
+        "",
+        "listen 127.0.0.1:0; return 200 \"$date_gmt|$date_local|$tcpinfo_rtt|$tcpinfo_rttvar|$tcpinfo_snd_cwnd|$tcpinfo_rcv_space|\";",
+    );
+    let mut command = Command::new(env!("CARGO_BIN_EXE_trine-proxy"));
+    command
+        .arg("-c")
+        .arg(proxy.path("nginx.conf"))
+        .env("TZ", "JST-9");
+    let daemon = proxy.start_as(command);
+    let ask = |address: &str| {
+        let mut client = Client::connect(address);
+        client.get("/");
+        client.reply().text().to_owned()
+    };
+    let tcp = daemon
+        .addresses()
+        .iter()
+        .find(|one| !one.starts_with("unix:"));
+    let told = ask(tcp.unwrap());
+    let parts: Vec<_> = told.split('|').collect();
+    assert!(
+        parts[0].contains(", ") && parts[0].ends_with(" GMT"),
+        "{told}"
+    );
+    assert!(
+        parts[1].contains(", ") && parts[1].ends_with(" JST"),
+        "{told}"
+    );
+    for number in &parts[2..6] {
+        assert!(
+            number.parse::<u32>().is_ok_and(|number| number > 0),
+            "{told}"
+        );
+    }
+    let there = ask(&format!("unix:{}", daemon.path("front").display()));
+    assert!(there.ends_with("|||||"), "{there}");
+}
