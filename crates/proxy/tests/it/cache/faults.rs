@@ -1,11 +1,11 @@
 //! What goes wrong around the cache: a disk that is full or broken, a kill in the middle of a write, a folder with very many
 //! files, very many clients for one answer.
 
-use std::fs;
+use std::fs::{self, File, FileTimes};
 use std::os::unix::fs::symlink;
 use std::process::Command;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 
@@ -63,11 +63,7 @@ fn a_full_or_broken_disk_only_costs_the_files() {
         assert_eq!((reply.text(), was(&reply)), (path, "HIT"));
     }
     ask(&daemon, &app, "GET /good HTTP/1.1", &answer(FRESH, "good"));
-    let end = Instant::now() + PATIENCE;
-    while files(&daemon).0.len() != 1 || !files(&daemon).1.is_empty() {
-        assert!(Instant::now() < end, "{:?}", files(&daemon));
-        thread::sleep(Duration::from_millis(2));
-    }
+    wait_files(&daemon, 1);
     // What was written is there after a start, until it cannot be read.
     again(&mut daemon);
     assert_eq!(was(&get(&daemon, "/good")), "HIT");
@@ -84,6 +80,70 @@ fn a_full_or_broken_disk_only_costs_the_files() {
     assert_eq!((reply.text(), was(&reply)), ("better", "MISS"));
     daemon.wait_log("cannot read a kept answer: Input/output error");
     assert_eq!(was(&get(&daemon, "/good")), "HIT");
+}
+
+/// Waits until so many answers are kept in files, and none is being written.
+#[track_caller]
+fn wait_files(daemon: &Daemon, count: usize) {
+    let end = Instant::now() + PATIENCE;
+    while files(daemon).0.len() != count || !files(daemon).1.is_empty() {
+        assert!(Instant::now() < end, "{:?}", files(daemon));
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
+#[test]
+fn the_file_system_keeps_its_free_room() {
+    let (mut daemon, app) = flat("10m");
+    let conf = daemon.path("nginx.conf");
+    let plain = fs::read_to_string(&conf).unwrap();
+    let reserve = |room: &str| {
+        let bounds = format!("inactive=1h min_free={room};");
+        let text = plain.replace("inactive=1h;", &bounds);
+        assert_ne!(text, plain);
+        fs::write(&conf, text).unwrap();
+    };
+    let keep = |daemon: &Daemon, path: &str| {
+        let request = format!("GET {path} HTTP/1.1");
+        let (reply, _) = ask(daemon, &app, &request, &answer(FRESH, path));
+        assert_eq!((reply.text(), was(&reply)), (path, "MISS"));
+    };
+    keep(&daemon, "/old");
+    wait_files(&daemon, 1);
+    let old = daemon.path("kept").join(&files(&daemon).0[0]);
+    for path in ["/a", "/b"] {
+        keep(&daemon, path);
+    }
+    wait_files(&daemon, 3);
+    // That one goes in any case, which shows when the folder was looked through: at the first answer after a start.
+    let long_ago = SystemTime::now() - Duration::from_secs(7200);
+    let times = FileTimes::new()
+        .set_accessed(long_ago)
+        .set_modified(long_ago);
+    File::open(&old).unwrap().set_times(times).unwrap();
+    reserve("1k");
+    again(&mut daemon);
+    keep(&daemon, "/c");
+    let end = Instant::now() + PATIENCE;
+    while old.exists() {
+        assert!(Instant::now() < end);
+        thread::sleep(Duration::from_millis(2));
+    }
+    // There is that much room, so everything else stays.
+    reserve("8000000000g");
+    again(&mut daemon);
+    for path in ["/a", "/b", "/c"] {
+        assert_eq!(was(&get(&daemon, path)), "HIT", "{path}");
+    }
+    wait_files(&daemon, 3);
+    // No file system has as much as is to be free now, so everything goes that can.
+    keep(&daemon, "/d");
+    wait_files(&daemon, 0);
+    again(&mut daemon);
+    for path in ["/a", "/d"] {
+        keep(&daemon, path);
+    }
+    app.expect_untouched();
 }
 
 /// The body that belongs to a path.
