@@ -1,6 +1,7 @@
 //! `slice`: a file is fetched in pieces that are kept one by one; and the part that a client wants of what was not kept yet.
 
 use super::{answer, ask, cached, get, send, was};
+use crate::harness::http2::Http2;
 use crate::harness::{Daemon, Upstream};
 use crate::nginx_conf::start;
 
@@ -229,5 +230,47 @@ fn a_client_that_leaves_ends_the_parts() {
     }
     daemon.wait_access("\"GET /f HTTP/1.1\" 499");
     // Nobody asks for the slices behind it.
+    app.expect_untouched();
+}
+
+#[test]
+fn slices_over_http2() {
+    let daemon = start(
+        "proxy_cache_path @dir@/kept keys_zone=z:10m inactive=1h;",
+        "http2 on; location / { proxy_pass http://unix:@dir@/app.sock:/; slice 10; proxy_cache z;
+         proxy_cache_key $uri$slice_range; proxy_set_header Range $slice_range; proxy_cache_valid 200 206 1h; }
+         location /plain/ { proxy_pass http://unix:@dir@/app.sock:/; slice 10; proxy_set_header Range $slice_range; }",
+    );
+    let app = Upstream::at(&daemon.path("app.sock"));
+    let mut client = Http2::connect(&daemon.path("front"));
+    let part = http::Request::get("http://site.test/f").header("range", "bytes=12-14");
+    let asked = client.ask(part.body(()).unwrap(), true);
+    serve(&app, 10, "v");
+    let reply = client.reply(asked);
+    assert_eq!((reply.status, reply.text()), (206, "cde"));
+    assert_eq!(reply.field("content-range"), Some("bytes 12-14/33"));
+    let asked = client.get("/f");
+    for start in [0, 20, 30] {
+        serve(&app, start, "v");
+    }
+    let reply = client.reply(asked);
+    assert_eq!((reply.status, reply.text()), (200, FILE));
+    assert_eq!(reply.field("content-length"), Some("33"));
+    // What goes wrong in the middle ends its stream and no other.
+    let broken = client.get("/g");
+    serve(&app, 0, "v");
+    serve(&app, 10, "w");
+    let kept = client.get("/f");
+    assert!(client.try_reply(broken).is_err());
+    assert_eq!(client.reply(kept).text(), FILE);
+    // Who gives a stream up ends the slice that is on its way, if nobody keeps it.
+    let asked = client.get("/plain/h");
+    serve(&app, 0, "v");
+    let mut link = app.accept();
+    link.read_head();
+    drop(client.head_of(asked).unwrap());
+    link.expect_closed();
+    let asked = client.get("/f");
+    assert_eq!(client.reply(asked).text(), FILE);
     app.expect_untouched();
 }
