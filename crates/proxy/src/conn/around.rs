@@ -100,19 +100,17 @@ async fn text(stage: &Stage<'_, '_>, record: &Record, path: &str) -> Vec<u8> {
         bytes
     };
     let ((), bytes) = tokio::join!(ask.serve(&own), read);
-    match content(&bytes) {
-        Some(content) if bytes.len() <= MOST => content,
-        _ => {
-            let config = &stage.generation.config;
-            let told = Told::of(stage.conn, config, Some(stage.request), record);
-            tell!(
-                error,
-                told,
-                "{path} is not added: its answer is not whole, or has more than 1 MiB"
-            );
-            Vec::new()
-        }
-    }
+    let lacks = if bytes.len() > MOST {
+        "has more than 1 MiB"
+    } else if let Some(content) = content(&bytes) {
+        return content;
+    } else {
+        "is not whole"
+    };
+    let config = &stage.generation.config;
+    let told = Told::of(stage.conn, config, Some(stage.request), record);
+    tell!(error, told, "{path} is not added: its answer {lacks}");
+    Vec::new()
 }
 
 /// The content of an answer. `None` if it is not whole.

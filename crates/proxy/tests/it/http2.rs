@@ -268,3 +268,41 @@ fn interim_answers_and_trailers_fields_pass() {
         Bytes::from("GET HTTP/2.0 h2c http site.test")
     );
 }
+
+#[test]
+fn bodies_of_other_locations_go_around_an_answer() {
+    let (daemon, app) = start(
+        "error_log stderr; addition_types text/plain;
+         location = /head { return 200 'head '; }
+         location = /around { try_files /a.txt =404; add_before_body /head; add_after_body /app/foot; }
+         location = /long { try_files /a.txt =404; add_before_body /big.bin; add_after_body /head; }
+         location = /cut { try_files /a.txt =404; add_before_body /head; add_after_body /app/cut; }",
+    );
+    let mut client = connect(&daemon);
+    let asked = client.get("/around");
+    let mut link = app.accept();
+    let head = link.read_head();
+    assert!(head.starts_with("GET /app/foot HTTP/1."), "{head}");
+    link.write("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\n foot");
+    let answer = client.reply(asked);
+    assert_eq!(
+        (answer.status, answer.text()),
+        (200, "head 0123456789 foot")
+    );
+    assert_eq!(answer.field("content-length"), None);
+    // What is too long is left out, and the log says why; so is what breaks off.
+    let asked = client.get("/long");
+    let answer = client.reply(asked);
+    assert_eq!((answer.status, answer.text()), (200, "0123456789head "));
+    daemon.wait_log("/big.bin is not added: its answer has more than 1 MiB");
+    let asked = client.get("/cut");
+    let mut link = app.accept();
+    link.read_head();
+    link.write("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\n fo");
+    drop(link);
+    let answer = client.reply(asked);
+    assert_eq!((answer.status, answer.text()), (200, "head 0123456789"));
+    daemon.wait_log("/app/cut is not added: its answer is not whole");
+    let asked = client.get("/told");
+    assert_eq!(client.reply(asked).status, 200);
+}
