@@ -48,8 +48,8 @@ pub(crate) async fn send(
     let head_only = request.method() == "HEAD";
     let size = entry.body.len() as u64;
     let mut front = Vec::with_capacity(entry.head.len() + 128);
-    // Parts can be had only of what is not made anew each time.
-    let changed = rules.filters() && !record.visit.bare && request.get("range").is_some() && {
+    // What becomes of the whole. Parts can be had only of what is not made anew each time.
+    let plan = if rules.filters() && !record.visit.bare && is_conditional(&request) {
         let about = Answer {
             status: 200,
             content_type: entry.field("content-type").unwrap_or_default(),
@@ -58,9 +58,11 @@ pub(crate) async fn send(
             field: &|name| entry.field(name),
             now: conn.engine.time.now(),
         };
-        filter::Plan::new(rules, &request, &about).changes()
+        filter::Plan::new(rules, &request, &about)
+    } else {
+        filter::PLAIN
     };
-    let (status, part) = judge(entry, &request, size, !changed);
+    let (status, part) = judge(entry, &request, size, !plan.changes());
     match status {
         304 => front.extend_from_slice(b"HTTP/1.1 304 Not Modified\r\n"),
         206 => front.extend_from_slice(b"HTTP/1.1 206 Partial Content\r\n"),
@@ -73,10 +75,11 @@ pub(crate) async fn send(
     }
     let length = part.end - part.start;
     if status == 304 {
-        // Without a body nothing tells what the body is (RFC 9110, 15.4.5).
+        // Without a body nothing tells what the body is, nor what the whole answer would not tell (RFC 9110, 15.4.5).
         for (name, value) in entry.fields() {
             let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
-            if !is("content-type") && !is("accept-ranges") {
+            let tells_all = plan.shows(name) != filter::Shown::Not;
+            if !is("content-type") && !is("accept-ranges") && tells_all {
                 write_header(&mut front, name, value);
             }
         }
@@ -219,6 +222,11 @@ async fn whole(
     conn.send(&tail).await
 }
 
+/// Whether it may be answered with something else than the whole.
+fn is_conditional(request: &trine_http1::Request<'_>) -> bool {
+    request.headers().any(|(name, _)| is_condition(name))
+}
+
 /// The status, and the part of the body that goes with it.
 fn judge(
     entry: &Entry,
@@ -226,8 +234,7 @@ fn judge(
     size: u64,
     has_parts: bool,
 ) -> (u16, std::ops::Range<u64>) {
-    let for_all = !request.headers().any(|(name, _)| is_condition(name));
-    if entry.kept.status != 200 || for_all {
+    if entry.kept.status != 200 || !is_conditional(request) {
         return (entry.kept.status, 0..size);
     }
     let (status, part) = wanted(request, has_parts.then_some(size), |name| entry.field(name));

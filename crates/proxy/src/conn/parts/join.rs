@@ -201,11 +201,13 @@ fn dress(
 ) -> Result<(Sink, Closing), Fault> {
     let status = wants.status;
     let bodiless = matches!(status, ..200 | 204 | 304);
-    let plan = if bodiless || status == 206 || !rules.filters() {
+    // That nothing has changed is told of the whole.
+    let unchanged = wants.made && status == 304;
+    let whole = if !unchanged && (bodiless || status == 206) || !rules.filters() {
         filter::PLAIN
     } else {
         let about = Answer {
-            status,
+            status: if unchanged { 200 } else { status },
             content_type: answer.get("content-type").unwrap_or_default(),
             length: wants.total,
             encoded: answer.get("content-encoding").is_some(),
@@ -214,6 +216,7 @@ fn dress(
         };
         Plan::new(rules, request, &about)
     };
+    let plan = if bodiless { filter::PLAIN } else { whole };
     let length = match wants.total {
         Some(total) if !plan.changes() => {
             let window = wants.window.start..wants.window.end.min(total);
@@ -238,6 +241,7 @@ fn dress(
     for (name, value) in answer.headers() {
         match plan.shows(name) {
             _ if leaves_out(name, wants) => {}
+            _ if unchanged && whole.shows(name) == Shown::Not => {}
             Shown::AsItIs => write_header(&mut out, name, value),
             Shown::Weak => write_header(&mut out, name, &compress::weak(value)),
             Shown::Not => {}
