@@ -16,7 +16,7 @@ use super::flight::Flight;
 use super::zone::{Seen, Zone};
 use super::{Entry, LARGEST, deception, is_condition};
 use crate::config::CacheRules;
-use crate::headers::{Listed, response_field_passes};
+use crate::headers::{Listed, media_type, response_field_passes};
 use crate::upstream::fault::Fault;
 
 /// What is known while the upstream is asked.
@@ -145,7 +145,7 @@ impl Fetch {
         let lifetime = match lifetime(rules, answer.status(), Fields(&heeded), now) {
             // Its own word is needed for that.
             Some(Lifetime::Otherwise(_))
-                if deception::is_disguised(request.path(), answer.get("content-type")) =>
+                if deception::is_disguised(request.path(), media_type(answer)) =>
             {
                 Some(Lifetime::Said)
             }
@@ -185,11 +185,18 @@ impl Fetch {
             answer.reason(),
         );
         let listed = Listed::new(answer.get_all("connection"));
+        let kind = media_type(answer);
         for (name, value) in answer.headers() {
+            let another = name.eq_ignore_ascii_case(b"content-type")
+                && !kind.is_some_and(|kind| std::ptr::eq(kind, value));
             let withheld = |field: &String| name.eq_ignore_ascii_case(field.as_bytes());
             // What counts the answer's age is told anew each time.
             let told = name.eq_ignore_ascii_case(b"age");
-            if stays(name) && !told && !listed.contains(name) && !kept.withheld.iter().any(withheld)
+            if stays(name)
+                && !told
+                && !another
+                && !listed.contains(name)
+                && !kept.withheld.iter().any(withheld)
             {
                 write_header(&mut head, name, value);
             }

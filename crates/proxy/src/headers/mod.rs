@@ -9,7 +9,12 @@ pub(crate) mod trailers;
 pub(crate) mod via;
 
 use smallvec::SmallVec;
-use trine_http1::{connection_options, is_letters, is_word};
+use trine_http1::{Response, connection_options, is_letters, is_word};
+
+/// The media type of an answer: the last one, if its upstream tells several, as in nginx.
+pub(crate) fn media_type<'a>(answer: &Response<'a>) -> Option<&'a [u8]> {
+    answer.get_all("content-type").last()
+}
 
 /// What becomes of a field of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,6 +5,8 @@
 
 use trine_http1::{Response, write_header};
 
+use crate::headers::media_type;
+
 /// Fields of the first answer that the other one gets, as in nginx.
 const CARRIED: [&str; 4] = [
     "set-cookie",
@@ -47,7 +49,7 @@ pub(crate) fn redirect(answer: &Response<'_>) -> Option<Accel> {
     Some(Accel {
         target: read(target),
         carried,
-        content_type: answer.get("content-type").map(<[u8]>::to_vec),
+        content_type: media_type(answer).map(<[u8]>::to_vec),
     })
 }
 

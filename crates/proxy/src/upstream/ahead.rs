@@ -14,6 +14,7 @@ use super::exchange::Exchange;
 use super::fault::Fault;
 use super::relay::Relay;
 use crate::config::{BodyFile, ProxyPass, Quota, Room};
+use crate::headers::media_type;
 use crate::limit::pace::{Pace, Rate};
 use crate::spool::{Full, Spool};
 use crate::workbench::Input;
@@ -84,7 +85,7 @@ fn reads_ahead(pass: &ProxyPass, answer: &Response<'_>) -> bool {
         b"application/grpc",
         b"multipart/x-mixed-replace",
     ];
-    let kind = answer.get("content-type").unwrap_or_default();
+    let kind = media_type(answer).unwrap_or_default();
     let is = |news: &&[u8]| {
         kind.get(..news.len())
             .is_some_and(|kind| kind.eq_ignore_ascii_case(news))

@@ -16,7 +16,7 @@ use crate::conn::answer::located;
 use crate::conn::record::Record;
 use crate::conn::reply::{self, Closing, write_number};
 use crate::filter::{self, Chain, Plan, Shown};
-use crate::headers::{Listed, added, cookies, response_field_passes, trailers, via};
+use crate::headers::{Listed, added, cookies, media_type, response_field_passes, trailers, via};
 use crate::template::Scene;
 use crate::workbench::Workbench;
 
@@ -49,7 +49,7 @@ impl Dress<'_> {
         }
         let about = Answer {
             status: self.status,
-            content_type: answer.get("content-type").unwrap_or_default(),
+            content_type: media_type(answer).unwrap_or_default(),
             length: answer.content_length(),
             encoded: answer.get("content-encoding").is_some(),
             field: &|name| answer.get(name),
@@ -189,7 +189,7 @@ pub(crate) fn write_head(
         ..Scene::new(conn, dress.config, Some(request), dress.record)
     };
     conn.set_pace(&scene);
-    let (mut dated, mut served) = (false, false);
+    let (mut dated, mut served, mut kind) = (false, false, None);
     let is_whole = status == 200 && dress.status == 200;
     let is_forced = dress.pass.shaping.forces_ranges && is_whole && !plan.changes();
     let has_length = matches!(framing, Framing::Length(_) | Framing::NoBody(Some(_)));
@@ -209,7 +209,15 @@ pub(crate) fn write_head(
             }
             dated |= is_word(name, b"date");
             served |= is_word(name, b"server");
+            let start = out.len();
             dress.field(out, name, value, &scene);
+            if is_word(name, b"content-type")
+                && let Some(earlier) = kind.replace(start..out.len())
+            {
+                // Of several the last one counts.
+                kind = Some(start - earlier.len()..out.len() - earlier.len());
+                out.drain(earlier);
+            }
         }
     }
     if !served {
