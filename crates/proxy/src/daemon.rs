@@ -128,6 +128,8 @@ enum Step {
 pub(crate) struct Daemon {
     pub(crate) reading: Reading,
     pub(crate) config: Arc<Config>,
+    /// Watches the files of its certificates.
+    pub(crate) files: Watch,
     pub(crate) fleet: Arc<Fleet>,
     pub(crate) cores: Vec<Core>,
     /// Those that were told by WINCH to finish, while the daemon goes on.
@@ -172,6 +174,7 @@ impl Daemon {
             reading: cli.reading(),
             fleet: prepared.fleet,
             config: prepared.config,
+            files: prepared.files,
             cores,
             retiring: Vec::new(),
             book,
@@ -214,11 +217,9 @@ impl Daemon {
         signals: &mut AsyncSignals,
         asks: &mut mpsc::Receiver<Ask>,
     ) -> Result<(), Error> {
-        let mut files = Watch::new(&self.config);
         loop {
-            files.renew(&self.config);
             let step = tokio::select! {
-                () = files.changed() => {
+                () = self.files.changed() => {
                     self.renew_certificates().await;
                     Step::Go
                 }

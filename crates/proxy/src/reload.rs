@@ -30,6 +30,8 @@ pub(crate) struct Prepared {
     pub(crate) logs: Vec<Arc<Target>>,
     /// In the order of [`Config::listens`].
     pub(crate) tls: Arc<[tls::Door]>,
+    /// Watches the files that `tls` was read from.
+    pub(crate) files: tls::Watch,
     pub(crate) fleet: Arc<Fleet>,
     pub(crate) changes: Changes,
 }
@@ -44,6 +46,7 @@ pub(crate) fn prepare(
     inherited: &mut Inherited,
     thread: &LogThread,
 ) -> Result<Prepared, Error> {
+    let files = tls::Watch::new(&config);
     let tls = tls::doors(&config, &book.keyring).map_err(Error::Tls)?;
     let logs = open_logs(&config, thread)?;
     for disk in config.caches.iter().filter_map(|zone| zone.disk.as_ref()) {
@@ -69,6 +72,7 @@ pub(crate) fn prepare(
         config,
         logs,
         tls: tls.into(),
+        files,
         changes,
     })
 }
@@ -247,6 +251,7 @@ impl Daemon {
             self.book.commit(&mut prepared.changes);
             apply(&mut prepared, &self.cores).await;
             self.config = prepared.config;
+            self.files = prepared.files;
             self.fleet = prepared.fleet;
             self.watch_upstreams();
         }
@@ -313,6 +318,7 @@ impl Daemon {
         self.cores = start(&mut prepared, room_for(threads))?;
         self.book.commit(&mut prepared.changes);
         self.config = prepared.config;
+        self.files = prepared.files;
         self.fleet = prepared.fleet;
         self.publish_cores();
         self.watch_upstreams();

@@ -4,8 +4,7 @@
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::config::Config;
 
@@ -15,19 +14,19 @@ const EVERY: Duration = Duration::from_secs(1);
 /// Which file lies at a path: its device, number, size, and the time of its last change.
 type Stamp = Option<(u64, u64, u64, i64, i64)>;
 
-/// The files of a configuration, as they were when it was read.
-#[derive(Debug, Default)]
+/// The files of a configuration, as they were just before they were read.
+#[derive(Debug)]
 pub(crate) struct Watch {
-    /// Only to tell it from others.
-    config: Weak<Config>,
     files: Vec<(PathBuf, Stamp)>,
+    /// When it looks again.
+    next: Instant,
     /// What the last look saw, if that was a change.
     seen: Option<Vec<Stamp>>,
 }
 
 impl Watch {
-    /// Watches the files of `config` from now on.
-    pub(crate) fn new(config: &Arc<Config>) -> Self {
+    /// Watches the files of `config` from now on. They are to be read after this, so that no change is missed.
+    pub(crate) fn new(config: &Config) -> Self {
         let mut paths: Vec<&PathBuf> = Vec::new();
         for tls in config.tls_rules() {
             paths.extend(
@@ -46,26 +45,20 @@ impl Watch {
         paths.dedup();
         let files = paths.into_iter().map(|path| (path.clone(), stamp(path)));
         Self {
-            config: Arc::downgrade(config),
             files: files.collect(),
+            next: Instant::now() + EVERY,
             seen: None,
         }
     }
 
-    /// Watches the files of `config` from now on, if it is another one than before.
-    pub(crate) fn renew(&mut self, config: &Arc<Config>) {
-        if self.config.as_ptr() != Arc::as_ptr(config) {
-            *self = Self::new(config);
-        }
-    }
-
-    /// Resolves when the files have changed.
+    /// Resolves when the files have changed. Whoever stops waiting and waits again later makes it look no less often.
     pub(crate) async fn changed(&mut self) {
         if self.files.is_empty() {
             std::future::pending::<()>().await;
         }
         loop {
-            tokio::time::sleep(EVERY).await;
+            tokio::time::sleep_until(self.next.into()).await;
+            self.next = Instant::now() + EVERY;
             let now: Vec<_> = self.files.iter().map(|(path, _)| stamp(path)).collect();
             let is_old = self
                 .files
