@@ -241,7 +241,13 @@ impl Client {
     pub(crate) fn fill(&mut self) -> io::Result<usize> {
         let start = self.buf.len();
         self.buf.resize(start + 16 * 1024, 0);
-        let result = self.stream.read(&mut self.buf[start..]);
+        let result = loop {
+            match self.stream.read(&mut self.buf[start..]) {
+                // The test's process was stopped for a while.
+                Err(problem) if problem.kind() == io::ErrorKind::Interrupted => {}
+                result => break result,
+            }
+        };
         self.buf.truncate(start + *result.as_ref().unwrap_or(&0));
         result
     }
