@@ -1,6 +1,8 @@
 //! Active health checks, and servers that are taken out of work by order.
 
-use crate::harness::{App, Client, Daemon, Proxy};
+use std::time::{Duration, Instant};
+
+use crate::harness::{App, Client, Daemon, PATIENCE, Proxy};
 use crate::nginx_conf::{front, start};
 
 /// A daemon with two applications, and `words` among the keys of their upstream.
@@ -99,6 +101,78 @@ fn a_silent_server_fails_too_and_a_reload_keeps_that() {
     assert_eq!(server(&daemon, 0)["health"], "unknown");
     let seen = answers(&daemon, 4);
     assert!(seen.contains('a'), "{seen}");
+}
+
+const SLOW: Duration = Duration::from_secs(4);
+
+/// Two servers, of which `a` starts slowly within [`SLOW`] when it comes back.
+fn slow(a: &str, words: &str) -> Proxy {
+    let words = format!("servers: ['unix:a.sock slow_start=4s {a}', 'unix:b.sock']{words}");
+    let config = config("").replace("servers: ['unix:a.sock', 'unix:b.sock'], ", &words);
+    Proxy::new().config(&config)
+}
+
+/// `a` came back after `began`: it gets few requests at first, and its half in the end.
+#[track_caller]
+fn check_slow_start(daemon: &Daemon, began: Instant) {
+    let of_a = |count| {
+        let seen = answers(daemon, count);
+        seen.bytes().filter(|&who| who == b'a').count()
+    };
+    let first = of_a(100);
+    // Its weight has never been more than it is by now, however long all of this has taken.
+    let weight = (began.elapsed().as_secs_f64() / SLOW.as_secs_f64()).clamp(0.01, 1.0);
+    let most = 100.0 * weight / (1.0 + weight) + 5.0;
+    assert!(first as f64 <= most, "{first} of 100, at {weight}");
+    let end = Instant::now() + SLOW + PATIENCE;
+    loop {
+        let share = of_a(100);
+        if share >= 48 {
+            assert!(share <= 52, "{share} of 100");
+            return;
+        }
+        assert!(Instant::now() < end, "it still gets {share} of 100 only");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn a_server_that_passes_its_checks_again_starts_slowly() {
+    let proxy = slow("", &format!(", {CHECK}"));
+    let a = App::on_unix("a", &proxy.path("a.sock"));
+    let _b = App::on_unix("b", &proxy.path("b.sock"));
+    let daemon = proxy.start();
+    a.wait_checks(2);
+    // It has never been down.
+    assert_eq!(answers(&daemon, 4), "abab");
+    a.set_health(503);
+    daemon.wait_log("unhealthy");
+    assert_eq!(answers(&daemon, 4), "bbbb");
+    let began = Instant::now();
+    a.set_health(200);
+    daemon.wait_log("healthy and is asked from now on");
+    check_slow_start(&daemon, began);
+}
+
+#[test]
+fn a_server_that_answers_again_starts_slowly() {
+    let proxy = slow("max_fails=1 fail_timeout=1s", "");
+    let _b = App::on_unix("b", &proxy.path("b.sock"));
+    let daemon = proxy.start();
+    assert_eq!(answers(&daemon, 4), "bbbb");
+    daemon.wait_log("temporarily disabled");
+    let _a = App::on_unix("a", &daemon.path("a.sock"));
+    let mut client = daemon.client();
+    let end = Instant::now() + PATIENCE;
+    let began = loop {
+        let began = Instant::now();
+        if ask(&mut client) == "a" {
+            break began;
+        }
+        assert!(began < end, "it is not tried again");
+        std::thread::sleep(Duration::from_millis(10));
+    };
+    check_slow_start(&daemon, began);
 }
 
 #[test]
