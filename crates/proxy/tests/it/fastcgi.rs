@@ -55,18 +55,24 @@ fn length(bytes: &mut &[u8]) -> usize {
     (u32::from_be_bytes(four) & 0x7fff_ffff) as usize
 }
 
+/// Reads a record of request 1: its type and content.
+#[track_caller]
+fn read_record(link: &mut Link) -> (u8, Vec<u8>) {
+    let head = link.read_exact(8);
+    assert_eq!((head[0], head[3]), (1, 1), "version and number: {head:?}");
+    let content = link.read_exact(u16::from_be_bytes([head[4], head[5]]).into());
+    link.read_exact(head[6].into());
+    (head[1], content)
+}
+
 /// Reads a whole request.
 #[track_caller]
 pub(crate) fn read(link: &mut Link) -> Asked {
     let mut asked = Asked::default();
     let mut params = Vec::new();
     loop {
-        let head = link.read_exact(8);
-        assert_eq!((head[0], head[3]), (1, 1), "version and number: {head:?}");
-        let size = usize::from(u16::from_be_bytes([head[4], head[5]]));
-        let content = link.read_exact(size);
-        link.read_exact(head[6].into());
-        match (head[1], size) {
+        let (kind, content) = read_record(link);
+        match (kind, content.len()) {
             (1, _) => {
                 assert_eq!(content[..2], [0, 1], "a responder");
                 asked.keep = content[2] & 1 == 1;
@@ -341,6 +347,41 @@ fn answers_that_break_off() {
             .read_to_end()
             .is_ok_and(|bytes| bytes.ends_with(b"0\r\n\r\n"));
         assert_eq!(whole, !cut, "{}", answer.escape_ascii());
+    }
+}
+
+/// Closing says it; no ABORT_REQUEST goes before.
+#[test]
+fn a_client_that_leaves_takes_its_request_along() {
+    for keep in ["off", "on"] {
+        let (daemon, app) = pair(
+            "access_log @dir@/access.log;",
+            &format!("fastcgi_keep_conn {keep};"),
+        );
+        let gone = |path: &str, client: Client, mut link: Link| {
+            drop(client);
+            link.expect_closed();
+            daemon.wait_access(&format!("{path} HTTP/1.1\" 499"));
+        };
+        let client = get(&daemon, "/waiting");
+        let mut link = app.accept();
+        read(&mut link);
+        gone("GET /waiting", client, link);
+
+        let mut client = get(&daemon, "/download");
+        let mut link = app.accept();
+        read(&mut link);
+        link.write(stdout("Content-Type: text/plain\r\n\r\npart"));
+        client.read_head();
+        assert_eq!(client.read_chunk(), b"part");
+        gone("GET /download", client, link);
+
+        // Nothing of theirs is left for who comes next.
+        let mut client = get(&daemon, "/next");
+        let mut link = app.accept();
+        read(&mut link);
+        link.write(hello());
+        assert_eq!(client.reply().text(), "hello");
     }
 }
 
