@@ -1,7 +1,9 @@
 //! trine-proxy before applications that speak FastCGI, uwsgi and SCGI: php-fpm, uWSGI, trine-wsgi, with the files of
 //! variables in deploy/params.
 
-use std::net::SocketAddr;
+use std::io::{Read as _, Write as _};
+use std::net::{Shutdown, SocketAddr};
+use std::os::unix::net::UnixListener;
 use std::path::Path;
 
 use e2e::client::{Client, Request, ask, get};
@@ -10,7 +12,7 @@ use e2e::folder::Folder;
 use e2e::reply::Reply;
 use e2e::{gateways, port, tools, wait};
 
-use super::{check_rooms, gateway};
+use super::{check_rooms, gateway, nginx_conf};
 
 /// trine-proxy with this server, on an address of its own.
 #[track_caller]
@@ -204,6 +206,59 @@ fn uwsgi_in_its_three_modes() {
         return;
     };
     check_locations(&folder, &[UWSGI, FASTCGI, SCGI]);
+}
+
+/// A packet to another plugin than Python's: nginx and trine-proxy send the same bytes.
+#[test]
+fn uwsgi_packets_with_a_string() {
+    let Some(nginx) = tools::nginx() else { return };
+    let folder = Folder::new();
+    let server = UnixListener::bind(folder.join("uwsgi.sock")).unwrap();
+    let location = format!(
+        "location / {{ uwsgi_pass_request_headers off; uwsgi_modifier1 22; uwsgi_modifier2 7;
+         uwsgi_string \"print('ran')\"; uwsgi_pass unix:{0}/uwsgi.sock; }}
+         location /both {{ uwsgi_pass_request_headers off; uwsgi_modifier1 22; uwsgi_param A b;
+         uwsgi_string \"print('ran')\"; uwsgi_pass unix:{0}/uwsgi.sock; }}",
+        folder.path().display()
+    );
+    let packet = |front: SocketAddr, target: &str, want: &[u8]| {
+        let mut client = Client::connect(front);
+        client.write(&Request::get(target).encode()).unwrap();
+        let (mut link, _) = server.accept().unwrap();
+        let mut packet = vec![0; want.len()];
+        link.read_exact(&mut packet).unwrap();
+        assert_eq!(packet, want, "{}", packet.escape_ascii());
+        link.write_all(b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\nran")
+            .unwrap();
+        link.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(client.read_reply("GET").unwrap().text(), "ran");
+        let mut more = Vec::new();
+        link.read_to_end(&mut more).unwrap();
+        assert_eq!(more, b"");
+    };
+    let check = |front| {
+        packet(front, "/", b"\x16\x0c\x00\x07print('ran')");
+        packet(
+            front,
+            "/both",
+            b"\x16\x12\x00\x00\x01\x00A\x01\x00bprint('ran')",
+        );
+    };
+    let addr = port::free();
+    folder.write(
+        "nginx.conf",
+        nginx_conf(folder.path(), &addr.to_string(), &location),
+    );
+    let nginx = Launch::program(&nginx)
+        .arg("-c")
+        .arg(folder.join("nginx.conf"))
+        .start(&folder);
+    wait::until("nginx", || std::net::TcpStream::connect(addr).ok());
+    check(addr);
+    nginx.stop();
+    let (proxy, front) = proxy(&folder, "", &location);
+    check(front);
+    proxy.stop();
 }
 
 #[test]
