@@ -30,7 +30,7 @@ use crate::cache::is_condition;
 use crate::config::{Content, Rules};
 use crate::engine::Generation;
 use crate::stream::Stream;
-use crate::template::Scene;
+use crate::template::{ARGS, Scene};
 use crate::upstream::ANSWER_LIMITS;
 use crate::upstream::fault::Fault;
 use crate::workbench::Workbench;
@@ -147,6 +147,8 @@ pub(super) struct Outcome {
     /// Lines of `WWW-Authenticate`.
     challenges: Vec<u8>,
     vars: Vec<Option<Vec<u8>>>,
+    /// The query that `auth_request_set $args` gives to the client's request.
+    args: Option<Vec<u8>>,
     /// What an authorizer has to say: variables for the request, or an answer in its place.
     granted: Vec<(String, Vec<u8>)>,
     denial: Option<Denial>,
@@ -294,6 +296,9 @@ impl<'g> Stage<'_, 'g> {
     /// What it said. With `satisfy any` its word is enough, and another's refusal stands if it is none.
     pub(super) fn answered(&self, outcome: Outcome, record: &mut Record) -> Step<'g> {
         record.visit.vars = outcome.vars;
+        if let Some(args) = outcome.args {
+            record.visit.set(ARGS, args);
+        }
         record.visit.granted = outcome.granted;
         if let Some(denial) = outcome.denial {
             record.visit.carried.extend_from_slice(&denial.fields);
@@ -344,7 +349,7 @@ async fn alone(own: Conn, ask: Ask) -> Outcome {
         Stream::Inner(inner) => inner.kept.take(),
         _ => Vec::new(),
     };
-    let outcome = outcome(&own, &generation, &bench, &record, rules, &kept);
+    let outcome = outcome(&own, &generation, &bench, &mut record, rules, &kept);
     own.engine.store.give_back(bench);
     outcome
 }
@@ -354,7 +359,7 @@ fn outcome(
     own: &Conn,
     generation: &Generation,
     bench: &Workbench,
-    record: &Record,
+    record: &mut Record,
     rules: usize,
     kept: &[u8],
 ) -> Outcome {
@@ -367,41 +372,42 @@ fn outcome(
             write_header(&mut challenges, b"WWW-Authenticate", value);
         }
     }
-    let theirs = record.answer_head.as_deref().unwrap_or_default();
+    let theirs = record.answer_head.take().unwrap_or_default();
     let mut answer = ResponseHead::default();
-    let has_answer = matches!(answer.parse(theirs, &ANSWER_LIMITS), Ok(Some(_)));
-    let scene = Scene {
-        answer: has_answer.then(|| answer.on(theirs)),
-        sent: kept,
-        ..Scene::new(own, config, Some(bench.head.on(bench.input.all())), record)
-    };
+    let has_answer = matches!(answer.parse(&theirs, &ANSWER_LIMITS), Ok(Some(_)));
     let sets = config.rules(rules).auth_request.as_ref();
-    let sets = sets.map_or(&[][..], |auth| &auth.sets);
-    let values: Vec<_> = sets
-        .iter()
-        .map(|(slot, value)| (*slot, value.value(&scene)))
-        .collect();
-    let mut vars = record.visit.vars.clone();
-    for (slot, value) in values {
-        if vars.len() <= slot {
-            vars.resize(slot + 1, None);
+    let mut args = None;
+    // One after the other: each sees what those before it have set.
+    for (slot, value) in sets.map_or(&[][..], |auth| &auth.sets) {
+        let scene = Scene {
+            answer: has_answer.then(|| answer.on(&theirs)),
+            sent: kept,
+            ..Scene::new(own, config, Some(bench.head.on(bench.input.all())), record)
+        };
+        let value = value.value(&scene);
+        if *slot == ARGS {
+            // The client's query, which is not that of who is asked.
+            args = Some(value);
+        } else {
+            record.visit.set(*slot, value);
         }
-        vars[slot] = Some(value);
     }
+    let vars = std::mem::take(&mut record.visit.vars);
     let authorizes = match &config.rules(record.visit.rules).content {
         Content::Proxy(pass) => pass.authorizes(),
         _ => false,
     };
     let (mut granted, mut denial) = (Vec::new(), None);
     if authorizes && has_answer && record.status == 200 {
-        granted = authorizer::variables(&answer.on(theirs));
+        granted = authorizer::variables(&answer.on(&theirs));
     } else if authorizes && has_answer && is_there {
-        denial = Denial::of(&answer.on(theirs), kept);
+        denial = Denial::of(&answer.on(&theirs), kept);
     }
     Outcome {
         status: record.status,
         challenges,
         vars,
+        args,
         granted,
         denial,
     }

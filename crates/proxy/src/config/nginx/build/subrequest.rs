@@ -8,7 +8,7 @@ use super::super::tree::Directive;
 use super::super::units;
 use super::{Builder, arg, is_on};
 use crate::config::model::{AuthRequest, Mirror, SecureLink};
-use crate::template::{ARGS, Template};
+use crate::template::Template;
 
 /// What a block hands down about them.
 #[derive(Debug, Clone)]
@@ -72,15 +72,6 @@ impl Builder<'_> {
                     };
                     self.check_free(directive, name);
                     let slot = self.names.set.get(&name.to_ascii_lowercase()).copied();
-                    if slot == Some(ARGS) {
-                        let message = "\"auth_request_set\" cannot change \"$args\"";
-                        self.wrong(
-                            directive,
-                            message,
-                            "set another variable, and `set $args` to it",
-                        );
-                        continue;
-                    }
                     let value = arg(directive, 1).to_owned();
                     let value = self.template(directive, &value);
                     sets.get_or_insert_default()
