@@ -1,8 +1,9 @@
 //! Strings with `$variables`: compiled once, written for each request.
 //!
-//! `named` has the names, `variables` the values, `scene` what they are taken from. Not here: where templates stand.
+//! `named` has the names, `variables` the values, `scene` what they are taken from, `fields` looks things up in heads. Not here: where templates stand.
 
 mod attempts;
+mod fields;
 pub(crate) mod geo;
 mod link;
 mod map;

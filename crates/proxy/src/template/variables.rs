@@ -9,6 +9,7 @@ use jiff::tz::TimeZone;
 use trine_http1::{BodyLength, Request, Response};
 use trine_sys::net::tcp_info;
 
+use super::fields::{cookie, head_cookie, is_field, request_field, sent_field, set_cookie};
 use super::named::Variable;
 use super::scene::{Scene, given_rate};
 use super::{attempts, link};
@@ -447,97 +448,8 @@ fn port<'a>(request: Request<'a>) -> Option<&'a [u8]> {
     request.authority().and_then(port_of)
 }
 
-/// All fields of the name, joined as nginx joins them. Underscores in their names count as dashes where they may be.
-fn request_field(
-    out: &mut Vec<u8>,
-    request: Option<Request<'_>>,
-    name: &str,
-    underscores: bool,
-) -> bool {
-    let Some(request) = request else {
-        return false;
-    };
-    let separator: &[u8] = if name == "cookie" { b"; " } else { b", " };
-    let mut found = false;
-    let fits = |field: &[u8]| {
-        field.len() == name.len()
-            && field.iter().zip(name.bytes()).all(|(&have, want)| {
-                have.eq_ignore_ascii_case(&want) || (underscores && have == b'_' && want == b'-')
-            })
-    };
-    for (_, value) in request.headers().filter(|(field, _)| fits(field)) {
-        if found {
-            out.extend_from_slice(separator);
-        }
-        out.extend_from_slice(value);
-        found = true;
-    }
-    found
-}
-
-/// A field of a head that was written.
-fn sent_field<'a>(head: &'a [u8], name: &str) -> Option<&'a [u8]> {
-    head.split(|&byte| byte == b'\n').skip(1).find_map(|line| {
-        let (field, value) = line.split_at_checked(memchr::memchr(b':', line)?)?;
-        field
-            .eq_ignore_ascii_case(name.as_bytes())
-            .then(|| value[1..].trim_ascii())
-    })
-}
-
-fn cookie<'a>(request: &Request<'a>, name: &str) -> Option<&'a [u8]> {
-    request.get_all("cookie").find_map(|line| {
-        line.split(|&byte| byte == b';').find_map(|pair| {
-            let pair = pair.trim_ascii();
-            let equals = memchr::memchr(b'=', pair)?;
-            pair[..equals]
-                .eq_ignore_ascii_case(name.as_bytes())
-                .then(|| &pair[equals + 1..])
-        })
-    })
-}
-
-/// The value of a cookie in a `Set-Cookie` field.
-fn set_cookie<'a>(line: &'a [u8], name: &str) -> Option<&'a [u8]> {
-    let pair = line.split(|&byte| byte == b';').next()?.trim_ascii();
-    let equals = memchr::memchr(b'=', pair)?;
-    let (found, value) = (pair[..equals].trim_ascii_end(), &pair[equals + 1..]);
-    (found.eq_ignore_ascii_case(name.as_bytes())).then(|| value.trim_ascii_start())
-}
-
-/// The same in the lines of a head.
-fn head_cookie<'a>(head: &'a [u8], name: &str) -> Option<&'a [u8]> {
-    head.split(|&byte| byte == b'\n').skip(1).find_map(|line| {
-        let (field, value) = line.split_at_checked(memchr::memchr(b':', line)?)?;
-        let sets = field.eq_ignore_ascii_case(b"set-cookie");
-        sets.then(|| set_cookie(&value[1..], name)).flatten()
-    })
-}
-
 fn seconds(out: &mut Vec<u8>, from: Instant, to: Instant) {
     let time = to.saturating_duration_since(from);
     // Writing to a Vec cannot fail.
     let _ = write!(out, "{}.{:03}", time.as_secs(), time.subsec_millis());
-}
-
-/// Whether a field has the name that a variable has with dashes.
-fn is_field(field: &[u8], name: &str) -> bool {
-    let same = |(one, other): (&u8, u8)| {
-        let one = if *one == b'_' { b'-' } else { *one };
-        one.eq_ignore_ascii_case(&other)
-    };
-    field.len() == name.len() && field.iter().zip(name.bytes()).all(same)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn fields_of_a_written_head() {
-        let head = b"HTTP/1.1 200 OK\r\nServer: x\r\nContent-Type: text/css\r\n";
-        assert_eq!(sent_field(head, "content-type"), Some(&b"text/css"[..]));
-        assert_eq!(sent_field(head, "etag"), None);
-        assert_eq!(sent_field(b"", "etag"), None);
-    }
 }
