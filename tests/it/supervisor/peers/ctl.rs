@@ -123,8 +123,10 @@ reread x";
 
 const AFTER_EDIT: &str = "reread
 status fresh
-update
-status fresh
+update";
+
+/// Once what was added runs: until then it is starting, for a moment that differs.
+const AFTER_UPDATE: &str = "status fresh
 avail
 add fresh
 stop fresh
@@ -159,6 +161,11 @@ fn every_command_says_and_returns_the_same() {
                 run(ACTIONS);
                 lane.rewrite(&format!("{PROGRAMS}{ADDED}"));
                 run(AFTER_EDIT);
+                wait::until("the added one to run", || {
+                    let (_, text) = lane.ctl(Ours, "status fresh");
+                    text.contains("RUNNING").then_some(())
+                });
+                run(AFTER_UPDATE);
                 lane.rewrite("[program:broken]\ncommand=/bin/cat\nstartsecs=x\n");
                 let (code, text) = lane.ctl(ctl, "reread");
                 assert_eq!(code, 1, "{text}");
