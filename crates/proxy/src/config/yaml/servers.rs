@@ -64,12 +64,9 @@ impl Checker<'_> {
         }
         let backlog = format!("backlog={BACKLOG}");
         for (index, listen) in raw.listen.0.iter().enumerate() {
+            let full = self.full_address(&listen.0);
             let mut words: Vec<&str> = listen.0.split_whitespace().collect();
-            let addr = words
-                .first()
-                .and_then(|first| first.parse::<ListenAddr>().ok());
-            let full = addr.map(|addr| addr.resolved_in(&self.folder).to_string());
-            if let (false, Some(full)) = (self.as_nginx, &full) {
+            if let Some(full) = &full {
                 words[0] = full;
                 words.push(&backlog);
             }
@@ -78,6 +75,13 @@ impl Checker<'_> {
             }
             out.push(directive("listen", &words, &at.index(index)));
         }
+    }
+
+    /// The address that a `listen` begins with, with the folder that it is relative to, where files of YAML have such.
+    pub(super) fn full_address(&self, listen: &str) -> Option<String> {
+        let first = listen.split_whitespace().next()?;
+        let addr = first.parse::<ListenAddr>().ok()?;
+        (!self.as_nginx).then(|| addr.resolved_in(&self.folder).to_string())
     }
 
     fn tls(&mut self, raw: Option<&RawTls>, at: &Place, out: &mut Vec<Directive>) {

@@ -2,7 +2,7 @@
 //!
 //! Not here: words (`lower`), what the block means (`config::nginx`).
 
-use trine_config::{ListenAddr, Place};
+use trine_config::Place;
 
 use super::Checker;
 use super::lower::{block, directive};
@@ -31,12 +31,9 @@ impl Checker<'_> {
         }
         let mut inner = Vec::new();
         for (index, listen) in raw.listen.0.iter().enumerate() {
+            let full = self.full_address(&listen.0);
             let mut words: Vec<&str> = listen.0.split_whitespace().collect();
-            let addr = words
-                .first()
-                .and_then(|first| first.parse::<ListenAddr>().ok());
-            let full = addr.map(|addr| addr.resolved_in(&self.folder).to_string());
-            if let (false, Some(full)) = (self.as_nginx, &full) {
+            if let Some(full) = &full {
                 words[0] = full;
             }
             inner.push(directive("listen", &words, &listen_at.index(index)));
