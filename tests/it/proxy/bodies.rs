@@ -13,8 +13,8 @@ use e2e::reply::Reply;
 use e2e::upstream::Upstream;
 use e2e::{port, tools, wait};
 
-/// A proxy with these directives in its only server.
-fn start(folder: &Folder, server: &str) -> (Daemon, SocketAddr) {
+/// A configuration with these directives in its only server, and where that listens.
+fn write(folder: &Folder, server: &str) -> SocketAddr {
     let addr = port::free();
     folder.write(
         "nginx.conf",
@@ -23,6 +23,12 @@ fn start(folder: &Folder, server: &str) -> (Daemon, SocketAddr) {
              access_log off;\nserver {{ listen {addr};\n{server}\n}} }}\n"
         ),
     );
+    addr
+}
+
+/// A proxy with these directives in its only server.
+fn start(folder: &Folder, server: &str) -> (Daemon, SocketAddr) {
+    let addr = write(folder, server);
     let launch = Launch::trine("trine-proxy").args(["-c", "nginx.conf"]);
     (launch.notify().start(folder).wait_ready(), addr)
 }
@@ -120,14 +126,7 @@ fn every_coding_comes_whole() {
 
 /// A proxy that has one processor for all it does, its threads included.
 fn start_on_one_processor(folder: &Folder, server: &str) -> (Daemon, SocketAddr) {
-    let addr = port::free();
-    folder.write(
-        "nginx.conf",
-        format!(
-            "worker_processes 1; error_log error.log; pid proxy.pid;\nevents {{}}\nhttp {{\n\
-             access_log off;\nserver {{ listen {addr};\n{server}\n}} }}\n"
-        ),
-    );
+    let addr = write(folder, server);
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let allowed = status
         .lines()
